@@ -1,0 +1,279 @@
+"""What the parts hand to one another. Everything is frozen; shapes and units stand here once.
+
+Legend: ``B`` images, ``P`` points of all levels (level-major, row-major inside a level),
+``G`` boxes of one image, ``C`` classes, ``N`` images and ``M`` boxes of a whole data set.
+Boxes are ``xyxy`` in pixels, the right and bottom ends exclusive, so ``width = x2 - x1``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_Self = TypeVar("_Self", bound="_OnDevice")
+
+
+class _OnDevice:
+    """Moves every tensor field of a dataclass, and leaves the others as they are."""
+
+    def to(self: _Self, device: torch.device | str, non_blocking: bool = False) -> _Self:
+        """Return a copy whose tensors lie on ``device``."""
+        moved = {}
+        for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
+            value = getattr(self, field.name)
+            movable = isinstance(value, Tensor | _OnDevice)
+            moved[field.name] = value.to(device, non_blocking=non_blocking) if movable else value
+        return type(self)(**moved)
+
+
+@dataclass(frozen=True, eq=False)
+class Target(_OnDevice):
+    """Ground truth of one image.
+
+    Attributes:
+        boxes_xyxy: ``[G, 4]`` float32 pixels. ``G`` may be 0.
+        labels: ``[G]`` int64, 0-based.
+
+    Raises:
+        ValueError: if the shapes do not fit each other.
+    """
+
+    boxes_xyxy: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.boxes_xyxy.ndim != 2 or self.boxes_xyxy.shape[1] != 4:
+            raise ValueError(f"boxes_xyxy must be [G, 4], not {list(self.boxes_xyxy.shape)}")
+        if self.labels.shape != self.boxes_xyxy.shape[:1]:
+            raise ValueError(
+                f"{len(self.boxes_xyxy)} boxes need labels of shape [{len(self.boxes_xyxy)}], "
+                f"not {list(self.labels.shape)}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Targets(_OnDevice):
+    """Ground truth of a batch, padded to the largest number of boxes: one transfer, fixed shapes.
+
+    Attributes:
+        boxes_xyxy: ``[B, G, 4]`` float32 pixels of the padded input; rows beyond an image's own
+            boxes are zero.
+        labels: ``[B, G]`` int64, -1 on padding rows.
+    """
+
+    boxes_xyxy: Tensor
+    labels: Tensor
+
+    @property
+    def valid(self) -> Tensor:
+        """``[B, G]`` bool: which rows are boxes rather than padding."""
+        return self.labels >= 0
+
+    @classmethod
+    def stack(cls, targets: Sequence[Target]) -> Targets:
+        """Pad the boxes of several images to one tensor; an image without boxes is ordinary."""
+        pad = torch.nn.utils.rnn.pad_sequence
+        return cls(
+            boxes_xyxy=pad([target.boxes_xyxy.float() for target in targets], batch_first=True),
+            labels=pad([t.labels for t in targets], batch_first=True, padding_value=-1),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Images(_OnDevice):
+    """Images of different sizes in one tensor, each in the top left corner.
+
+    Attributes:
+        pixels: ``[B, 3, H, W]`` uint8 RGB; what lies outside an image is arbitrary, the detector
+            sets it to exactly zero after normalisation.
+        sizes_hw: ``[B, 2]`` int64, height and width of each image before padding.
+    """
+
+    pixels: Tensor
+    sizes_hw: Tensor
+
+    @property
+    def padded_size(self) -> tuple[int, int]:
+        """Height and width of the padded tensor."""
+        return self.pixels.shape[-2], self.pixels.shape[-1]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch(_OnDevice):
+    """What the data module streams.
+
+    Attributes:
+        images: the padded images.
+        targets: boxes in pixels of the resized, padded images.
+        image_ids: ``[B]`` int64, the ids of the data set's own files.
+        original_sizes_hw: ``[B, 2]`` int64, sizes of the files before any resizing.
+    """
+
+    images: Images
+    targets: Targets
+    image_ids: Tensor
+    original_sizes_hw: Tensor
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class Points(_OnDevice):
+    """The places that predict: one per feature-map cell of every level.
+
+    Attributes:
+        xy: ``[P, 2]`` float32 pixels.
+        stride: ``[P]`` float32 pixels.
+        feature_sizes: height and width of each level's feature map.
+        strides: stride of each level in pixels.
+    """
+
+    xy: Tensor
+    stride: Tensor
+    feature_sizes: tuple[tuple[int, int], ...]
+    strides: tuple[int, ...]
+
+    @property
+    def per_level(self) -> list[int]:
+        """Number of points of each level; they add up to ``P``."""
+        return [height * width for height, width in self.feature_sizes]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction(_OnDevice):
+    """What the head says at every point, in training and evaluation alike.
+
+    Attributes:
+        cls_logits: ``[B, P, C]``.
+        ltrb_px: ``[B, P, 4]`` distances to the four sides, in pixels.
+        quality_logits: ``[B, P]``; centerness in the paper.
+    """
+
+    cls_logits: Tensor
+    ltrb_px: Tensor
+    quality_logits: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment(_OnDevice):
+    """Which box each point answers for: the article's label mapping.
+
+    Attributes:
+        labels: ``[B, P]`` int64, -1 is background.
+        ltrb_px: ``[B, P, 4]`` float32 pixels, 0 on background.
+        matched: ``[B, P]`` int64 index of the box among its image's boxes, -1 is none.
+        claims: ``[B, P]`` int64, how many boxes claimed the point; above 1 it was ambiguous.
+    """
+
+    labels: Tensor
+    ltrb_px: Tensor
+    matched: Tensor
+    claims: Tensor
+
+    @property
+    def positive(self) -> Tensor:
+        """``[B, P]`` bool: the points that answer for a box."""
+        return self.labels >= 0
+
+
+@dataclass(frozen=True, eq=False)
+class Normalisers(_OnDevice):
+    """What the losses are divided by. Averaged over ranks before use, see the training step.
+
+    Attributes:
+        positives: scalar float32, number of positive points.
+        quality: scalar float32, sum of the centerness targets over the positive points.
+    """
+
+    positives: Tensor
+    quality: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Losses(_OnDevice):
+    """Scalars of one batch.
+
+    Attributes:
+        classification: focal loss.
+        box: IoU-type loss.
+        quality: binary cross-entropy of centerness.
+        quality_excess: ``quality`` minus the entropy of its soft targets, without gradient. The
+            cross-entropy cannot fall below that entropy; this one goes to zero.
+    """
+
+    classification: Tensor
+    box: Tensor
+    quality: Tensor
+    quality_excess: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """The scalar that is minimised."""
+        return self.classification + self.box + self.quality
+
+
+@dataclass(frozen=True, eq=False)
+class Detections(_OnDevice):
+    """Final boxes of one image, best first.
+
+    Attributes:
+        boxes_xyxy: ``[K, 4]`` float32 pixels.
+        scores: ``[K]`` float32 between 0 and 1.
+        labels: ``[K]`` int64, 0-based.
+    """
+
+    boxes_xyxy: Tensor
+    scores: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Annotations of a data set in flat arrays, which loader workers share without copying.
+
+    The boxes of image ``i`` are the rows ``first_box[i]`` to ``first_box[i + 1]``.
+
+    Attributes:
+        image_ids: ``[N]`` int64, as the data set's own files give them (VOC: 1 to N).
+        file_names: ``[N]`` numpy unicode array, below the image folder.
+        sizes_hw: ``[N, 2]`` int64 pixels.
+        first_box: ``[N + 1]`` int64.
+        boxes_xyxy: ``[M, 4]`` float64 pixels, as annotated (they may stick out of the image).
+        labels: ``[M]`` int64, 0-based.
+        ignored: ``[M]`` bool: COCO crowds and VOC difficult objects. They are left out of the
+            loss; in evaluation a detection on one is neither right nor wrong.
+        areas_px: ``[M]`` float64, the annotated area where there is one (COCO: of the segment).
+            It decides between small, medium and large.
+        class_names: one per label.
+        category_ids: one per label, the ids the data set's own files use.
+    """
+
+    image_ids: NDArray[np.int64]
+    file_names: NDArray[np.str_]
+    sizes_hw: NDArray[np.int64]
+    first_box: NDArray[np.int64]
+    boxes_xyxy: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    ignored: NDArray[np.bool_]
+    areas_px: NDArray[np.float64]
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def rows(self, image: int) -> slice:
+        """The rows that hold the boxes of the ``image``-th image."""
+        return slice(int(self.first_box[image]), int(self.first_box[image + 1]))
