@@ -1,0 +1,33 @@
+"""FCOS, the anchor-free one-stage detector, as a PyTorch Lightning training framework.
+
+The names below are loaded on first use, so that ``import fcos_lightning`` and the commands' help
+cost no import of torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fcos_lightning.checkpoints import load_detector
+    from fcos_lightning.detector import build_fcos
+    from fcos_lightning.structures import Detections, Target
+
+__all__ = ["Detections", "Target", "build_fcos", "load_detector"]
+
+_HOMES = {
+    "Detections": "fcos_lightning.structures",
+    "Target": "fcos_lightning.structures",
+    "build_fcos": "fcos_lightning.detector",
+    "load_detector": "fcos_lightning.checkpoints",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

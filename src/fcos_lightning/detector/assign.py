@@ -1,0 +1,127 @@
+"""Points + Targets -> Assignment: which box each point answers for.
+
+The article calls this the label mapping. A point is positive for a box if it lies inside the box
+(or inside the box's center region) and the box's size suits the point's level; among several such
+boxes it takes the smallest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fcos_lightning.boxes import xyxy_to_ltrb
+from fcos_lightning.structures import Assignment, Points, Target, Targets
+
+#: Sizes in pixels, both ends inclusive, that P3 to P7 answer for (paper, section 3.2).
+PAPER_SIZE_RANGES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, math.inf))
+
+
+def assign(
+    points: Points,
+    targets: Targets | Sequence[Target],
+    size_ranges: Sequence[tuple[float, float]] = PAPER_SIZE_RANGES,
+    center_radius: float | None = 1.5,
+) -> Assignment:
+    """Return the box, its label and its distances for every point of every image.
+
+    Args:
+        points: the points of all levels.
+        targets: ground truth of ``B`` images, padded or one by one.
+        size_ranges: for each level the smallest and largest ``max(l, t, r, b)`` in pixels, both
+            inclusive as in the official code.
+        center_radius: only points less than so many strides from the box's center, in x and in y,
+            are positive (journal version, section 3.1). None: every point of the box.
+
+    Raises:
+        ValueError: if there are not as many size ranges as levels.
+    """
+    if len(size_ranges) != len(points.strides):
+        raise ValueError(f"{len(size_ranges)} size ranges but {len(points.strides)} levels")
+    if not isinstance(targets, Targets):
+        targets = Targets.stack(targets)
+    if targets.labels.shape[1] == 0:  # give the reductions below something to reduce over
+        targets = Targets(
+            boxes_xyxy=targets.boxes_xyxy.new_zeros(len(targets.labels), 1, 4),
+            labels=targets.labels.new_full((len(targets.labels), 1), -1),
+        )
+
+    # With the boxes in order of area, the smallest that claims a point is the first that does.
+    order = _smallest_first(targets)
+    boxes = targets.boxes_xyxy.gather(1, order[..., None].expand(-1, -1, 4))
+    valid = targets.valid.gather(1, order)
+
+    first, claims = [], []
+    grids = points.xy.split(points.per_level)
+    for grid, size_hw, stride, size_range in zip(
+        grids, points.feature_sizes, points.strides, size_ranges, strict=True
+    ):
+        radius_px = None if center_radius is None else center_radius * stride
+        claimed = _claimed(grid.unflatten(0, size_hw), boxes, valid, size_range, radius_px)
+        first.append(claimed.to(torch.uint8).argmax(dim=1).flatten(1))
+        claims.append(claimed.sum(dim=1).flatten(1))
+    number_of_claims = torch.cat(claims, dim=1)
+    positive = number_of_claims > 0
+
+    matched = order.gather(1, torch.cat(first, dim=1))
+    box_of_point = targets.boxes_xyxy.gather(1, matched[..., None].expand(-1, -1, 4))
+    ltrb_px = xyxy_to_ltrb(points.xy, box_of_point)
+    return Assignment(
+        labels=torch.where(positive, targets.labels.gather(1, matched), -1),
+        ltrb_px=torch.where(positive[..., None], ltrb_px, 0),
+        matched=torch.where(positive, matched, -1),
+        claims=number_of_claims,
+    )
+
+
+def _smallest_first(targets: Targets) -> Tensor:
+    """Order the boxes of each image by area, ``[B, G]``; padding last, equal areas as given.
+
+    Areas are taken in float64: in float32, products that differ by a few pixels compare equal.
+    """
+    boxes, valid = targets.boxes_xyxy, targets.valid
+    if boxes.device.type == "mps":  # has no float64
+        boxes, valid = boxes.cpu(), valid.cpu()
+    area = (boxes[..., 2:].double() - boxes[..., :2].double()).prod(dim=-1)
+    order = torch.where(valid, area, math.inf).argsort(dim=1, stable=True)
+    return order.to(targets.boxes_xyxy.device)
+
+
+def _claimed(
+    grid_xy: Tensor,
+    boxes: Tensor,
+    valid: Tensor,
+    size_range: tuple[float, float],
+    radius_px: float | None,
+) -> Tensor:
+    """Tell which boxes claim which points of one level, ``[B, G, height, width]`` bool.
+
+    Each condition is about x or about y alone, or the "or" of two such. So they are worked out
+    per column and per row, and only booleans ever have a cell for each point and box.
+
+    Args:
+        grid_xy: ``[height, width, 2]`` pixels.
+        boxes: ``[B, G, 4]`` pixels.
+        valid: ``[B, G]`` bool.
+        size_range: smallest and largest ``max(l, t, r, b)`` in pixels.
+        radius_px: half the side of the center region in pixels, or None.
+    """
+    smallest, largest = size_range
+    inside, small_enough, large_enough = [], [], []
+    for axis, coordinates in enumerate((grid_xy[0, :, 0], grid_xy[:, 0, 1])):
+        low, high = boxes[..., axis, None], boxes[..., axis + 2, None]
+        region_low, region_high = low, high
+        if radius_px is not None:
+            center = (low + high) / 2
+            region_low = torch.maximum(low, center - radius_px)
+            region_high = torch.minimum(high, center + radius_px)
+        farther_side = torch.maximum(coordinates - low, high - coordinates)
+        inside.append((coordinates > region_low) & (coordinates < region_high))
+        small_enough.append(farther_side <= largest)
+        large_enough.append(farther_side >= smallest)
+    column = (inside[0] & small_enough[0] & valid[..., None])[:, :, None, :]
+    row = (inside[1] & small_enough[1])[:, :, :, None]
+    return column & row & (large_enough[0][:, :, None, :] | large_enough[1][:, :, :, None])

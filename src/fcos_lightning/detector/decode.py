@@ -1,0 +1,73 @@
+"""Prediction + Points -> Detections: threshold, top-k, NMS, clip."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+from fcos_lightning.boxes import clip_boxes, ltrb_to_xyxy
+from fcos_lightning.structures import Detections, Points, Prediction
+
+
+@torch.no_grad()
+def decode(
+    prediction: Prediction,
+    points: Points,
+    sizes_hw: Tensor,
+    *,
+    score_threshold: float = 0.05,
+    topk_per_level: int = 1000,
+    nms_iou: float = 0.6,
+    max_detections: int = 100,
+    score: Literal["sqrt", "product"] = "sqrt",
+    rank_by: Literal["score", "class"] = "score",
+    clip_to: Literal["edge", "last_pixel"] = "edge",
+) -> list[Detections]:
+    """Return the final boxes of each image, in pixels of the padded input.
+
+    Args:
+        prediction: what the head says about ``B`` images.
+        points: the points of all levels.
+        sizes_hw: ``[B, 2]`` size of each image without its padding.
+        score_threshold: a point's class needs a higher probability, centerness not counted.
+        topk_per_level: at most so many candidates of each level go on to NMS.
+        nms_iou: of two boxes of a class that overlap more than this the weaker one goes.
+        max_detections: at most so many boxes an image.
+        score: ``sqrt(cls * centerness)`` (official), or ``cls * centerness`` (mmdetection).
+        rank_by: what the top-k looks at: the score, or the class probability alone (mmdetection).
+        clip_to: the image's edge, or its last pixel (official).
+    """
+    # Comparing logits spares the sigmoid of all points and classes but the few that pass.
+    logit_threshold = (
+        math.log(score_threshold / (1 - score_threshold)) if score_threshold else -math.inf
+    )
+    detections = []
+    for image, size_hw in enumerate(sizes_hw):
+        boxes, scores, labels = [], [], []
+        levels = zip(
+            prediction.cls_logits[image].split(points.per_level),
+            prediction.ltrb_px[image].split(points.per_level),
+            prediction.quality_logits[image].split(points.per_level),
+            points.xy.split(points.per_level),
+            strict=True,
+        )
+        for cls_logits, ltrb_px, quality_logits, xy in levels:
+            point, label = (cls_logits > logit_threshold).nonzero(as_tuple=True)
+            cls = cls_logits[point, label].float().sigmoid()
+            candidate_score = cls * quality_logits[point].float().sigmoid()
+            ranking = candidate_score if rank_by == "score" else cls
+            best = ranking.topk(min(topk_per_level, len(ranking))).indices
+            boxes.append(ltrb_to_xyxy(xy[point[best]], ltrb_px[point[best]].float()))
+            scores.append(candidate_score[best])
+            labels.append(label[best])
+        all_boxes = clip_boxes(torch.cat(boxes), size_hw, last_pixel=clip_to == "last_pixel")
+        all_scores, all_labels = torch.cat(scores), torch.cat(labels)
+        if score == "sqrt":
+            all_scores = all_scores.sqrt()
+        keep = batched_nms(all_boxes, all_scores, all_labels, nms_iou)[:max_detections]
+        detections.append(Detections(all_boxes[keep], all_scores[keep], all_labels[keep]))
+    return detections

@@ -1,0 +1,94 @@
+"""The feature pyramid: C3..C5 -> P3..P7."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fcos_lightning.errors import UserError
+
+
+class FPN(nn.Module):
+    """Feature pyramid (arXiv 1612.03144) with two coarser levels by strided convolution.
+
+    Level ``k`` has stride ``2**k``. Levels the backbone has get a 1x1 convolution, the coarser
+    level added on top, and a 3x3 convolution; P6 is a strided convolution of P5 (official FCOS) or
+    of C5 (RetinaNet), P7 of P6 after a ReLU.
+
+    Args:
+        in_channels: of the backbone's feature maps, fine to coarse.
+        in_strides: of the same.
+        channels: of every level.
+        levels: which levels to return, in a row.
+        p6_from: ``p5`` or ``c5``, whatever level the backbone's coarsest map has.
+
+    Raises:
+        UserError: if the levels are not in a row, or the backbone has none of the finest's stride.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        in_strides: Sequence[int],
+        channels: int = 256,
+        levels: Sequence[int] = (3, 4, 5, 6, 7),
+        p6_from: Literal["p5", "c5"] = "p5",
+    ) -> None:
+        super().__init__()
+        levels = tuple(levels)
+        if not levels or levels != tuple(range(levels[0], levels[0] + len(levels))):
+            raise UserError(f"model.fpn.levels={list(levels)}: give levels in a row, as [3, 4, 5]")
+        at_level = {int(math.log2(stride)): index for index, stride in enumerate(in_strides)}
+        if levels[0] not in at_level:
+            raise UserError(
+                f"model.fpn.levels={list(levels)}: the backbone's strides are {list(in_strides)}, "
+                f"none is {2 ** levels[0]}"
+            )
+        coarsest = max(at_level)
+        # Coarser backbone maps than asked for would only cost time.
+        lateral_levels = [
+            level for level in at_level if levels[0] <= level <= max(levels[-1], levels[0])
+        ]
+        self.in_indices = tuple(at_level[level] for level in lateral_levels)
+        self.levels = levels
+        self.strides = tuple(2**level for level in levels)
+        self.channels = channels
+        self.p6_from = p6_from
+        self.lateral = nn.ModuleList(
+            nn.Conv2d(in_channels[i], channels, 1) for i in self.in_indices
+        )
+        self.output = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1) for _ in self.in_indices
+        )
+        number_of_extra = max(levels[-1] - coarsest, 0)
+        first_in = channels if p6_from == "p5" else in_channels[at_level[coarsest]]
+        self.extra = nn.ModuleList(
+            nn.Conv2d(channels if index else first_in, channels, 3, stride=2, padding=1)
+            for index in range(number_of_extra)
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=1)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # these all have a bias
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """Return one map ``[B, channels, H / stride, W / stride]`` for each level, fine to coarse."""
+        laterals = [
+            lateral(features[index])
+            for lateral, index in zip(self.lateral, self.in_indices, strict=True)
+        ]
+        for fine in range(len(laterals) - 2, -1, -1):
+            size = laterals[fine].shape[-2:]
+            laterals[fine] = laterals[fine] + F.interpolate(
+                laterals[fine + 1], size=size, mode="nearest"
+            )
+        maps = [output(lateral) for output, lateral in zip(self.output, laterals, strict=True)]
+        last = maps[-1] if self.p6_from == "p5" else features[-1]
+        for index, convolution in enumerate(self.extra):
+            last = convolution(F.relu(last) if index else last)
+            maps.append(last)
+        return maps

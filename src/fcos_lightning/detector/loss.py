@@ -1,0 +1,135 @@
+"""Prediction + Assignment + normalisers -> Losses.
+
+Everything is dense over the points and masked, so that shapes do not depend on the data, and in
+float32 whatever the autocast.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
+
+from fcos_lightning.boxes import IoUKind, centerness, iou_of_ltrb
+from fcos_lightning.structures import Assignment, Losses, Normalisers, Points, Prediction
+
+BoxLoss = Literal["iou", "linear_iou", "giou", "diou", "ciou"]
+
+
+def normalisers_of(assignment: Assignment) -> Normalisers:
+    """Count the positives of a batch and sum their centerness targets."""
+    return Normalisers(
+        positives=assignment.positive.sum().float(),
+        quality=_centerness_targets(assignment).sum(),
+    )
+
+
+def fcos_loss(
+    prediction: Prediction,
+    assignment: Assignment,
+    points: Points,
+    normalisers: Normalisers | None = None,
+    *,
+    box_loss: BoxLoss = "giou",
+    box_epsilon: Literal["official", "plain"] = "official",
+    box_units: Literal["strides", "pixels"] = "strides",
+    quality: Literal["centerness", "iou"] = "centerness",
+    focal_alpha: float = 0.25,
+    focal_gamma: float = 2.0,
+) -> Losses:
+    """Return the three losses of a batch, scalars.
+
+    Classification: focal loss over all points and classes, divided by the number of positives
+    (paper, eq. 2). Box: 1 - IoU of one kind or another over the positives, weighted by their
+    centerness and divided by its sum (official code). Quality: binary cross-entropy of the
+    centerness over the positives, divided by their number.
+
+    Args:
+        prediction: what the head says at each point.
+        assignment: what it should say.
+        points: the points, for their strides.
+        normalisers: what to divide by, averaged over ranks; None: those of this batch.
+        box_loss: ``iou`` is ``-log(IoU)`` (the paper's first version), ``linear_iou`` is
+            ``1 - IoU``, then GIoU, DIoU, CIoU.
+        box_epsilon: ``official`` adds 1 to intersection and union in whatever unit the distances
+            have, which is a large bias for small boxes; ``plain`` adds only 1e-7 to the union.
+        box_units: of the distances when the IoU is taken; matters only beside ``official``. The
+            official plain recipe uses pixels, all later ones strides.
+        quality: ``centerness``, or ``iou``: the IoU of the predicted box (AdelaiDet's
+            ``BOX_QUALITY``; the box loss is then not weighted).
+        focal_alpha: weight of positives in the focal loss.
+        focal_gamma: how strongly easy examples are faded out.
+
+    Raises:
+        ValueError: if ``box_loss`` is none of the five.
+    """
+    with torch.autocast(prediction.cls_logits.device.type, enabled=False):
+        normalisers = normalisers or normalisers_of(assignment)
+        # Without positives every term below is zero; dividing by 1 keeps it so, and the graph.
+        positives = normalisers.positives.clamp(min=1.0)
+        positive = assignment.positive
+
+        classes = torch.arange(prediction.cls_logits.shape[-1], device=positive.device)
+        one_hot = (assignment.labels[..., None] == classes).float()
+        classification = sigmoid_focal_loss(
+            prediction.cls_logits.float(), one_hot, focal_alpha, focal_gamma, reduction="sum"
+        )
+
+        # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
+        unit = points.stride[:, None] if box_units == "strides" else 1.0
+        predicted = torch.where(positive[..., None], prediction.ltrb_px.float() / unit, 1.0)
+        target = torch.where(positive[..., None], assignment.ltrb_px / unit, 1.0)
+        box_per_point = _box_loss(predicted, target, box_loss, 1.0 * (box_epsilon == "official"))
+
+        if quality == "centerness":
+            quality_target = _centerness_targets(assignment)
+            box_weight, box_normaliser = quality_target, normalisers.quality.clamp(min=1e-6)
+        else:
+            quality_target = torch.where(positive, iou_of_ltrb(predicted, target), 0.0).detach()
+            box_weight, box_normaliser = positive.float(), positives
+        box = (box_per_point * box_weight).sum() / box_normaliser
+
+        quality_sum = F.binary_cross_entropy_with_logits(
+            prediction.quality_logits.float(),
+            quality_target,
+            weight=positive.float(),
+            reduction="sum",
+        )
+        entropy = _binary_entropy(quality_target).mul(positive).sum()
+        return Losses(
+            classification=classification / positives,
+            box=box,
+            quality=quality_sum / positives,
+            quality_excess=(quality_sum.detach() - entropy) / positives,
+        )
+
+
+def _centerness_targets(assignment: Assignment) -> Tensor:
+    """Centerness of the positives, 0 elsewhere, ``[B, P]``."""
+    positive = assignment.positive
+    return torch.where(
+        positive, centerness(torch.where(positive[..., None], assignment.ltrb_px, 1.0)), 0.0
+    )
+
+
+def _box_loss(predicted: Tensor, target: Tensor, kind: BoxLoss, area_offset: float) -> Tensor:
+    """One number per point, ``[B, P]``, from distances ``[B, P, 4]``."""
+    kinds: dict[BoxLoss, IoUKind] = {
+        "iou": "iou",
+        "linear_iou": "iou",
+        "giou": "giou",
+        "diou": "diou",
+        "ciou": "ciou",
+    }
+    if kind not in kinds:
+        raise ValueError(f"box_loss must be one of {', '.join(kinds)}, not {kind!r}")
+    overlap = iou_of_ltrb(predicted, target, kinds[kind], area_offset)
+    return -overlap.clamp(min=1e-6).log() if kind == "iou" else 1 - overlap
+
+
+def _binary_entropy(probability: Tensor) -> Tensor:
+    """Cross-entropy of soft targets with themselves: what their loss cannot fall below."""
+    return torch.special.entr(probability) + torch.special.entr(1 - probability)
