@@ -1,0 +1,1 @@
+"""Detections in the frame of the original images -> COCO AP, VOC mAP, tables and files."""
