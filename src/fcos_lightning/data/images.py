@@ -1,0 +1,131 @@
+"""Image files to RGB pixels, under one policy wherever an image is read.
+
+The policy is *the stored pixels*. An EXIF orientation is ignored, because COCO's annotations refer
+to the pixels as stored. Alpha is dropped, not blended: the stored colour counts, whatever it was
+meant to be shown on. Deep greyscale keeps its high byte, which is what Pillow and libpng do with
+48-bit colour. Of an animation the first frame is read.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+
+from fcos_lightning.errors import UserError
+
+_UNDO_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+def read_image(path: Path, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
+    """Read an image of any common format and mode.
+
+    Args:
+        path: the file.
+        max_pixels: larger images are refused from their header, before anything is decoded.
+            Pillow's own limit of 178 million pixels holds whatever is given here.
+
+    Returns:
+        ``[H, W, 3]`` uint8 RGB, contiguous and writable.
+
+    Raises:
+        UserError: if the file is missing, truncated, no image or too large; it names the file.
+    """
+    with _opened(path) as image:
+        height, width = _stored_size(image)
+        if height * width > max_pixels:
+            raise UserError(
+                f"image {path} has {width} x {height} pixels, more than the limit of "
+                f"{max_pixels}: make it smaller or raise the limit"
+            )
+        return _to_rgb(image)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Read height and width of the stored pixels from the header alone.
+
+    Raises:
+        UserError: if the file is missing or no image; it names the file.
+    """
+    with _opened(path) as image:
+        return _stored_size(image)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image lazily; whatever goes wrong until it is closed becomes a ``UserError``."""
+    try:
+        # Pillow warns of large images, odd palettes and broken metadata; our cap decides instead.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                yield image
+    except (UserError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise UserError(f"image {path} does not exist") from None
+    except Image.DecompressionBombError as error:
+        raise UserError(f"image {path} is too large: {error}") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is not an image that can be read, or is damaged") from None
+    except Exception as error:
+        # Pillow's plugins raise OSError, SyntaxError, struct.error, IndexError and more.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"image {path} cannot be read: {reason}") from None
+
+
+def _stored_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Pillow reports the size of a TIFF as turned by its orientation.
+        width = int(image.tag_v2[TiffImagePlugin.IMAGEWIDTH])
+        height = int(image.tag_v2[TiffImagePlugin.IMAGELENGTH])
+    return height, width
+
+
+def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    stored = image
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        # Pillow turns a TIFF while loading, and no other format: turn it back.
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        image.load()
+        if orientation in _UNDO_ORIENTATION:
+            stored = image.transpose(_UNDO_ORIENTATION[orientation])
+    if stored.mode.startswith("I;16"):
+        return _grey_to_rgb(np.asarray(stored).astype(np.int64) >> 8)
+    if stored.mode in ("I", "F"):
+        return _grey_to_rgb(_deep_grey_to_8_bit(np.asarray(stored)))
+    return np.array(stored if stored.mode == "RGB" else stored.convert("RGB"))
+
+
+def _deep_grey_to_8_bit(grey: NDArray[np.int32] | NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scale 32-bit greys, whose format states no range, by the range the values fit.
+
+    Integers within 16 bit are 16-bit (Pillow widens those of some formats) and floats within 0 to
+    1 are fractions; anything else is stretched from its own minimum to its own maximum.
+    """
+    values = np.nan_to_num(grey.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if grey.dtype.kind == "i" and low >= 0 and high <= 65535:
+        return np.floor(values / 256)
+    if grey.dtype.kind == "f" and low >= 0 and high <= 1:
+        return np.round(values * 255)
+    span = high - low if high > low else 1.0
+    return np.round((values - low) * (255 / span))
+
+
+def _grey_to_rgb(grey: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
