@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from fcos_lightning.errors import UserError
@@ -61,9 +62,8 @@ def print_table(summary: Mapping[str, Any], console: Console | None = None) -> N
     for column in columns:
         by_class.add_column(column, justify="right")
     for name, row in rows.items():
-        # A class name may hold square brackets, which rich would take for markup.
         cells = (_shown(row[column]) for column in columns)
-        by_class.add_row(name.replace("[", r"\["), *cells)
+        by_class.add_row(escape(name), *cells)
     console.print(by_class)
 
 
@@ -141,4 +141,5 @@ def _replacing(path: Path) -> Iterator[TextIO]:
             f"cannot write {path}: {error.strerror}; free the place or choose another folder"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or its folder cannot be a folder
+            temporary.unlink()
