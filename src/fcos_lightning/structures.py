@@ -7,6 +7,7 @@ Boxes are ``xyxy`` in pixels, the right and bottom ends exclusive, so ``width = 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, TypeVar
@@ -100,6 +101,19 @@ class Images(_OnDevice):
     pixels: Tensor
     sizes_hw: Tensor
 
+    @classmethod
+    def pad(cls, images: Sequence[Tensor], multiple: int) -> Images:
+        """Lay uint8 images ``[3, H, W]`` into one tensor, its sides rounded up to ``multiple``."""
+        if not images:
+            raise ValueError("expected at least one image")
+        sizes = torch.tensor([image.shape[-2:] for image in images])
+        height, width = (math.ceil(int(side) / multiple) * multiple for side in sizes.amax(dim=0))
+        pixels = torch.zeros(len(images), 3, height, width, dtype=torch.uint8)
+        pixels = pixels.to(images[0].device)
+        for row, image in zip(pixels, images, strict=True):
+            row[:, : image.shape[-2], : image.shape[-1]] = image
+        return cls(pixels=pixels, sizes_hw=sizes)
+
     @property
     def padded_size(self) -> tuple[int, int]:
         """Height and width of the padded tensor."""
@@ -115,12 +129,16 @@ class Batch(_OnDevice):
         targets: boxes in pixels of the resized, padded images.
         image_ids: ``[B]`` int64, the ids of the data set's own files.
         original_sizes_hw: ``[B, 2]`` int64, sizes of the files before any resizing.
+        dropped_boxes: boxes that the augmentation left without a pixel.
+        unreadable: files that could not be read and were passed over.
     """
 
     images: Images
     targets: Targets
     image_ids: Tensor
     original_sizes_hw: Tensor
+    dropped_boxes: int = 0
+    unreadable: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)

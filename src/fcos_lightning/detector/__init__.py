@@ -4,7 +4,7 @@ from fcos_lightning.detector.assign import assign
 from fcos_lightning.detector.backbone import Backbone, build_backbone
 from fcos_lightning.detector.build import build_fcos
 from fcos_lightning.detector.decode import decode
-from fcos_lightning.detector.fcos import FCOS, pad_images
+from fcos_lightning.detector.fcos import FCOS
 from fcos_lightning.detector.fpn import FPN
 from fcos_lightning.detector.head import Head
 from fcos_lightning.detector.loss import fcos_loss, normalisers_of
@@ -22,5 +22,4 @@ __all__ = [
     "fcos_loss",
     "make_points",
     "normalisers_of",
-    "pad_images",
 ]

@@ -55,12 +55,12 @@ def assign(
     valid = targets.valid.gather(1, order)
 
     first, claims = [], []
-    grids = points.xy.split(points.per_level)
+    grids = torch.split(points.xy, points.per_level)
     for grid, size_hw, stride, size_range in zip(
         grids, points.feature_sizes, points.strides, size_ranges, strict=True
     ):
         radius_px = None if center_radius is None else center_radius * stride
-        claimed = _claimed(grid.unflatten(0, size_hw), boxes, valid, size_range, radius_px)
+        claimed = _claimed(grid.view(*size_hw, 2), boxes, valid, size_range, radius_px)
         first.append(claimed.to(torch.uint8).argmax(dim=1).flatten(1))
         claims.append(claimed.sum(dim=1).flatten(1))
     number_of_claims = torch.cat(claims, dim=1)

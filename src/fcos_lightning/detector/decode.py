@@ -49,10 +49,10 @@ def decode(
     for image, size_hw in enumerate(sizes_hw):
         boxes, scores, labels = [], [], []
         levels = zip(
-            prediction.cls_logits[image].split(points.per_level),
-            prediction.ltrb_px[image].split(points.per_level),
-            prediction.quality_logits[image].split(points.per_level),
-            points.xy.split(points.per_level),
+            torch.split(prediction.cls_logits[image], points.per_level),
+            torch.split(prediction.ltrb_px[image], points.per_level),
+            torch.split(prediction.quality_logits[image], points.per_level),
+            torch.split(points.xy, points.per_level),
             strict=True,
         )
         for cls_logits, ltrb_px, quality_logits, xy in levels:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcos_lightning.detector.loss import normalisers_of
@@ -141,7 +140,7 @@ class FCOS(nn.Module):
                 raise ValueError(
                     f"expected RGB uint8 images [3, H, W], got {list(image.shape)} {image.dtype}"
                 )
-        return pad_images(images, self.size_multiple).to(self.mean.device)
+        return Images.pad(images, self.size_multiple).to(self.mean.device)
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Tensor]) -> Prediction:
@@ -157,18 +156,3 @@ class FCOS(nn.Module):
         """
         batch = self.collate(images)
         return self.decode(self(batch), self.points(batch.padded_size), batch.sizes_hw)
-
-
-def pad_images(images: Sequence[Tensor], multiple: int) -> Images:
-    """Lay images ``[3, H, W]`` into one tensor, height and width rounded up to ``multiple``."""
-    if not images:
-        raise ValueError("expected at least one image")
-    sizes = torch.tensor([image.shape[-2:] for image in images])
-    height, width = (math.ceil(int(side) / multiple) * multiple for side in sizes.amax(dim=0))
-    pixels = torch.stack(
-        [
-            F.pad(image, (0, width - image.shape[-1], 0, height - image.shape[-2]))
-            for image in images
-        ]
-    )
-    return Images(pixels=pixels, sizes_hw=sizes)

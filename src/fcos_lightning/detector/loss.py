@@ -132,4 +132,5 @@ def _box_loss(predicted: Tensor, target: Tensor, kind: BoxLoss, area_offset: flo
 
 def _binary_entropy(probability: Tensor) -> Tensor:
     """Cross-entropy of soft targets with themselves: what their loss cannot fall below."""
-    return torch.special.entr(probability) + torch.special.entr(1 - probability)
+    entropy: Tensor = torch.special.entr(probability) + torch.special.entr(1 - probability)
+    return entropy

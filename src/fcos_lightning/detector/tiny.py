@@ -62,7 +62,8 @@ class _Residual(nn.Module):
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.relu(self.body(x) + self.shortcut(x))
+        added: Tensor = self.relu(self.body(x) + self.shortcut(x))
+        return added
 
 
 def _conv(

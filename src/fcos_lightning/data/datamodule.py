@@ -1,0 +1,337 @@
+"""The LightningDataModules: COCO layout, VOC layout, and our own shapes."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader
+
+from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
+from fcos_lightning.data.coco import read_coco
+from fcos_lightning.data.collate import Collate
+from fcos_lightning.data.dataset import DetectionDataset
+from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
+from fcos_lightning.data.shapes import default_cache, write_shapes
+from fcos_lightning.data.voc import read_voc
+from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Batch
+
+
+class DetectionDataModule(L.LightningDataModule):
+    """Streams batches of images and ground truth; subclasses say how a split is read.
+
+    Args:
+        train_split: name of the split to learn from; it defines the classes.
+        val_split: name of the split to measure on.
+        batch_size: of training, over all devices.
+        eval_batch_size: of evaluation, on each device. At 1 no image is padded to the size of
+            another, which is how reference AP is computed.
+        shorter_side: of evaluated images after resizing, in pixels.
+        longer_side: what the longer side may at most become, in pixels.
+        augmentation: of training images; None: only the resizing of evaluation.
+        num_workers: loader processes of each device; None: one less than its share of the
+            processors, 1 to 8.
+        group_by_aspect: keep wide and high images in separate batches.
+        on_bad_image: ``error`` or ``skip``, see ``DetectionDataset``.
+        strict: refuse boxes of no size or outside their image instead of dropping them.
+        seed: of the order of images and of the augmentation.
+        size_multiple: height and width of batches are rounded up to a multiple of this.
+    """
+
+    def __init__(
+        self,
+        *,
+        train_split: str,
+        val_split: str,
+        batch_size: int = 16,
+        eval_batch_size: int = 1,
+        shorter_side: int = 800,
+        longer_side: int = 1333,
+        augmentation: Augmentation | None = None,
+        num_workers: int | None = None,
+        group_by_aspect: bool = True,
+        on_bad_image: Literal["error", "skip"] = "error",
+        strict: bool = False,
+        seed: int = 0,
+        size_multiple: int = 32,
+    ) -> None:
+        super().__init__()
+        for key, value in (
+            ("batch_size", batch_size),
+            ("eval_batch_size", eval_batch_size),
+            ("shorter_side", shorter_side),
+            ("longer_side", longer_side),
+        ):
+            if value < 1:
+                raise UserError(f"data.{key}={value}: give at least 1")
+        if on_bad_image not in ("error", "skip"):
+            raise UserError(f"data.on_bad_image={on_bad_image}: give error or skip")
+        self.train_split = train_split
+        self.val_split = val_split
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.resize = Augmentation([ShorterSide(shorter_side, longer_side)])
+        self.augmentation = augmentation or self.resize
+        self.num_workers = num_workers
+        self.group_by_aspect = group_by_aspect
+        self.on_bad_image: Literal["error", "skip"] = on_bad_image
+        self.strict = strict
+        self.seed = seed
+        self.collate = Collate(size_multiple)
+        self._splits: dict[str, DataSplit] = {}
+
+    @abstractmethod
+    def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
+        """Read a split; the classes are those of another one, if given, else its own."""
+
+    #: Which figures a data set of this kind is judged by: ``voc`` adds VOC mAP to COCO's AP.
+    protocol: Literal["coco", "voc"] = "coco"
+
+    @property
+    def train(self) -> DataSplit:
+        """The split to learn from."""
+        if "train" not in self._splits:
+            self._splits["train"] = self.read(self.train_split, None)
+        return self._splits["train"]
+
+    @property
+    def val(self) -> DataSplit:
+        """The split to measure on, with the classes of the training split."""
+        if "val" not in self._splits:
+            self._splits["val"] = self.read(self.val_split, self.train)
+        return self._splits["val"]
+
+    def read_val(self, class_names: Sequence[str], category_ids: Sequence[int]) -> DataSplit:
+        """Read the split to measure on with a checkpoint's classes; no training split is needed."""
+        self._splits["val"] = self.read_with_classes(self.val_split, class_names, category_ids)
+        return self._splits["val"]
+
+    @abstractmethod
+    def read_with_classes(
+        self, split: str, class_names: Sequence[str], category_ids: Sequence[int]
+    ) -> DataSplit:
+        """Read a split with given classes."""
+
+    def share_of_batch(self, world_size: int) -> int:
+        """Return the images of each device.
+
+        Raises:
+            UserError: if the devices cannot share a batch evenly.
+        """
+        if self.batch_size % world_size:
+            divisors = [n for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
+            below = max(n for n in divisors if n < world_size)
+            above = min((n for n in divisors if n > world_size), default=None)
+            nearest = f"{below} or {above}" if above else str(below)
+            raise UserError(
+                f"data.batch_size={self.batch_size} cannot be shared by {world_size} devices; "
+                f"use {nearest} devices, or a batch_size that is a multiple of {world_size}"
+            )
+        return self.batch_size // world_size
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return this rank's batches to learn from."""
+        self.share_of_batch(self._world_size)
+        sizes = self.train.truth.sizes_hw
+        sampler = EpochBatchSampler(
+            sizes[:, 1] > sizes[:, 0],
+            self.batch_size,
+            seed=self.seed,
+            rank=self._rank,
+            world_size=self._world_size,
+            group=self.group_by_aspect,
+            epoch=self.trainer.current_epoch if self.trainer else 0,
+        )
+        dataset = DetectionDataset(self.train, self.augmentation, self.seed, self.on_bad_image)
+        return self._loader(dataset, sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return this rank's images to measure on, each exactly once over all ranks."""
+        sampler = EvaluationSampler(
+            len(self.val), self.eval_batch_size, self._rank, self._world_size
+        )
+        dataset = DetectionDataset(
+            self.val, self.resize, self.seed, self.on_bad_image, training=False
+        )
+        return self._loader(dataset, sampler)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the same as ``val_dataloader``."""
+        return self.val_dataloader()
+
+    @property
+    def _rank(self) -> int:
+        return self.trainer.global_rank if self.trainer else 0
+
+    @property
+    def _world_size(self) -> int:
+        return self.trainer.world_size if self.trainer else 1
+
+    def _loader(
+        self, dataset: DetectionDataset, sampler: EpochBatchSampler | EvaluationSampler
+    ) -> DataLoader[Batch]:
+        workers = self.num_workers
+        if workers is None:
+            on_this_machine = self.trainer.num_devices if self.trainer else 1
+            workers = min(max(_processors() // on_this_machine - 1, 1), 8)
+        return DataLoader(
+            dataset,  # type: ignore[arg-type]  # of samples; the collate function makes batches
+            batch_sampler=sampler,
+            num_workers=workers,
+            collate_fn=self.collate,
+            worker_init_fn=_start_worker if workers else None,
+            persistent_workers=workers > 0,
+        )
+
+
+class CocoDataModule(DetectionDataModule):
+    """Images and annotations in COCO's layout.
+
+    Args:
+        root: folder of the data set.
+        annotations: the JSON of a split, below ``root``; ``{split}`` stands for its name.
+        images: the image folder of a split, below ``root``.
+        **options: of ``DetectionDataModule``.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        annotations: str = "annotations/instances_{split}.json",
+        images: str = "{split}",
+        **options: object,
+    ) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]  # checked there
+        self.root = Path(root)
+        self.annotations = annotations
+        self.images = images
+
+    def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
+        """Read a split; a category of its own that the other one lacks is an error."""
+        if classes_of is None:
+            return self._read(split, None)
+        truth = classes_of.truth
+        return self.read_with_classes(split, truth.class_names, truth.category_ids)
+
+    def read_with_classes(
+        self, split: str, class_names: Sequence[str], category_ids: Sequence[int]
+    ) -> DataSplit:
+        """Read a split with given classes."""
+        return self._read(split, dict(zip(category_ids, class_names, strict=True)))
+
+    def _read(self, split: str, categories: dict[int, str] | None) -> DataSplit:
+        annotation_file = self.root / self.annotations.format(split=split)
+        image_dir = self.root / self.images.format(split=split)
+        for path, kind in ((annotation_file, "file"), (image_dir, "folder")):
+            if not path.exists():
+                raise UserError(
+                    f"no COCO data: the {kind} {path} is missing (data.root={self.root}, split "
+                    f"{split}); fetch COCO with `python scripts/download_coco.py {self.root}`, "
+                    "point data.root at yours, or try data=shapes, which needs no download"
+                )
+        return read_coco(annotation_file, image_dir, categories=categories, strict=self.strict)
+
+
+class VocDataModule(DetectionDataModule):
+    """Images and annotations in PASCAL VOC's layout.
+
+    Args:
+        root: folder with Annotations, ImageSets/Main and JPEGImages.
+        class_names: the classes in the order of their labels; None: those found in the training
+            split, sorted.
+        **options: of ``DetectionDataModule``.
+    """
+
+    protocol = "voc"
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        class_names: Sequence[str] | None = None,
+        **options: object,
+    ) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]  # checked there
+        self.root = Path(root)
+        self.class_names = None if class_names is None else tuple(class_names)
+
+    def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
+        """Read a split; a class that the other one lacks is an error."""
+        names = self.class_names if classes_of is None else classes_of.truth.class_names
+        return self._read(split, names)
+
+    def read_with_classes(
+        self, split: str, class_names: Sequence[str], category_ids: Sequence[int]
+    ) -> DataSplit:
+        """Read a split with given classes; VOC has no category ids of its own."""
+        return self._read(split, class_names)
+
+    def _read(self, split: str, class_names: Sequence[str] | None) -> DataSplit:
+        if not self.root.is_dir():
+            raise UserError(
+                f"no VOC data: the folder {self.root} is missing (data.root); fetch VOC with "
+                f"`python scripts/download_voc.py DIR` and give data.root=DIR/VOCdevkit/VOC2007, "
+                "point data.root at yours, or try data=shapes, which needs no download"
+            )
+        return read_voc(self.root, split, class_names=class_names, strict=self.strict)
+
+
+class ShapesDataModule(CocoDataModule):
+    """The embedded data set, drawn on first use and then read as any COCO data set.
+
+    Args:
+        root: folder to draw it into; None: the user's cache folder.
+        train_images: number of training images.
+        val_images: number of validation images.
+        image_px: side of the images.
+        drawing_seed: of the random scenes.
+        **options: of ``DetectionDataModule``.
+    """
+
+    def __init__(
+        self,
+        root: str | Path | None = None,
+        *,
+        train_images: int = 1600,
+        val_images: int = 200,
+        image_px: int = 128,
+        drawing_seed: int = 0,
+        **options: object,
+    ) -> None:
+        drawing = {
+            "train": train_images,
+            "val": val_images,
+            "size": image_px,
+            "seed": drawing_seed,
+        }
+        where = Path(root) if root else default_cache(**drawing)
+        super().__init__(where, **options)  # type: ignore[arg-type]  # checked there
+        self.draw = partial(write_shapes, self.root, **drawing)
+
+    def prepare_data(self) -> None:
+        """Draw the data set unless it is there; Lightning calls this on one process."""
+        self.draw()
+
+    def _read(self, split: str, categories: dict[int, str] | None) -> DataSplit:
+        self.draw()
+        return super()._read(split, categories)
+
+
+def _processors() -> int:
+    """Processors this process may use, which in a container are fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start_worker(worker: int) -> None:
+    single_threaded()
+    # Forked from a process that drew its own numbers; nothing here should depend on them.
+    np.random.seed(worker)

@@ -1,0 +1,42 @@
+"""Exponential moving average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor
+
+
+class EMA(WeightAveraging):
+    """Lightning's weight averaging with a decay that warms up.
+
+    After ``n`` steps the decay is ``min(decay, (1 + n) / (10 + n))``, so that a short run is not
+    dominated by its random beginning (the rule of TensorFlow's ExponentialMovingAverage).
+    Evaluation and checkpoints use the averaged weights.
+
+    Args:
+        decay: share of the old average that each step keeps.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        super().__init__(multi_avg_fn=_warming(decay))
+
+
+def _warming(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
+    @torch.no_grad()
+    def update(averages: list[Tensor], current: list[Tensor], number: Tensor | int) -> None:
+        keep = min(decay, (1 + int(number)) / (10 + int(number)))
+        floating = [a.is_floating_point() for a in averages]
+        pairs = list(zip(averages, current, floating, strict=True))
+        torch._foreach_lerp_(
+            [average for average, _, is_float in pairs if is_float],
+            [value.to(average) for average, value, is_float in pairs if is_float],
+            1 - keep,
+        )
+        for average, value, is_float in pairs:
+            if not is_float:  # BatchNorm's counter of batches
+                average.copy_(value)
+
+    return update
