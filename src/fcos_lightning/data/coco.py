@@ -52,7 +52,7 @@ def read_coco(
 def _parse(annotation_file: Path) -> object:
     """Read the JSON into plain Python values. A faster parser would replace this function."""
     try:
-        return json.loads(annotation_file.read_bytes())
+        return json.loads(annotation_file.read_bytes(), object_hook=_without_outline)
     except FileNotFoundError:
         raise UserError(f"annotation file {annotation_file} does not exist") from None
     except OSError as error:
@@ -61,6 +61,12 @@ def _parse(annotation_file: Path) -> object:
         ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{annotation_file} is not valid JSON: {error}") from None
+
+
+def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
+    """Forget an outline as soon as it is parsed: all of COCO's would fill gigabytes."""
+    entry.pop("segmentation", None)
+    return entry
 
 
 class _Builder:
@@ -114,7 +120,7 @@ class _Builder:
         if strict and len(rows) < len(annotations):
             row = int(np.flatnonzero(~listed)[0])
             raise UserError(
-                f"{self.file}: annotation id {annotations[row].get('id', row)} belongs to image "
+                f"{self.file}: annotation id {_short(annotations[row].get('id'))} belongs to image "
                 f"id {annotated[row]}, which is not listed under images"
             )
         in_image = order[position[rows]]
@@ -129,8 +135,10 @@ class _Builder:
         def where(row: int) -> str:
             annotation = annotations[rows[row]]
             file_name = file_names[in_image[row]]
-            identity = annotation.get("id", f"missing, entry {rows[row]}")
-            return f"{self.file}: image {file_name!r}, annotation id {identity}"
+            return (
+                f"{self.file}: image {file_name!r}, annotation id {_short(annotation.get('id'))} "
+                f"(annotations[{rows[row]}])"
+            )
 
         unlisted = len(annotations) - len(rows)
         return build_split(
@@ -189,7 +197,7 @@ class _Builder:
         if len(unknown):
             row = int(unknown[0])
             raise UserError(
-                f"{self.file}: annotation id {annotations[row].get('id', row)} has category id "
+                f"{self.file}: annotation id {_short(annotations[row].get('id'))} has category id "
                 f"{found[row]}, which is none of the {len(known)} known categories"
             )
         return labels.astype(np.int64)
@@ -205,12 +213,12 @@ class _Builder:
             boxes = np.empty(0, dtype=object)
         if boxes.dtype.kind not in "iuf" or boxes.shape != (len(values), 4):
             for row, value in enumerate(values):
-                if not (
-                    isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))
-                ):
+                four = isinstance(value, list) and len(value) == 4
+                if not (four and all(map(_is_number, value))):
+                    identity = _short(annotations[row].get("id"))
                     self.refuse(
-                        f"annotations[{row}] (id {annotations[row].get('id')}) has a bbox that is "
-                        f"not four numbers: {_short(value)}"
+                        f"annotations[{row}] (id {identity}) has a bbox that is not four numbers: "
+                        f"{_short(value)}"
                     )
             boxes = np.array([[_to_float(number) for number in value] for value in values])
         xyxy = boxes.astype(np.float64)

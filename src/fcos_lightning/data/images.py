@@ -8,6 +8,7 @@ meant to be shown on. Deep greyscale keeps its high byte, which is what Pillow a
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from fcos_lightning.errors import UserError
+
+# Pillow would also hand a file named .jpg to Ghostscript if it held PostScript: a program.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "MPO", "TGA")
 
 _UNDO_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -31,7 +35,7 @@ _UNDO_ORIENTATION = {
 
 
 def read_image(path: Path, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
-    """Read an image of any common format and mode.
+    """Read an image of any mode: JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG 2000, AVIF or TGA.
 
     Args:
         path: the file.
@@ -71,7 +75,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         # Pillow warns of large images, odd palettes and broken metadata; our cap decides instead.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(path, formats=_known_formats()) as image:
                 yield image
     except (UserError, MemoryError):
         raise
@@ -85,6 +89,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         # Pillow's plugins raise OSError, SyntaxError, struct.error, IndexError and more.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"image {path} cannot be read: {reason}") from None
+
+
+@functools.cache
+def _known_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
 
 
 def _stored_size(image: Image.Image) -> tuple[int, int]:

@@ -193,6 +193,8 @@ def _parse(xml_file: Path) -> Element:
         ) from None
     except (ParseError, ValueError, LookupError) as error:
         raise UserError(f"annotation {xml_file} is not valid XML: {error}") from None
+    if annotation.tag != "annotation":
+        raise UserError(f"{xml_file} is no VOC annotation: its root is {annotation.tag!r}")
     return annotation
 
 
