@@ -216,7 +216,7 @@ def test_other_parameters_or_files_are_refused_not_replaced(tmp_path: Path) -> N
 def test_lost_images_are_noticed(tmp_path: Path) -> None:
     root = write_shapes(tmp_path / "shapes", **SMALL)
     next((root / "val").iterdir()).unlink()
-    with pytest.raises(UserError, match="lost files of its val split.*delete"):
+    with pytest.raises(UserError, match=r"lost files of its val split.*delete"):
         write_shapes(root, **SMALL)
 
 

@@ -1,0 +1,57 @@
+"""Bytes for people: a bar on the terminal, and sizes in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One line of a progress display, told absolute figures."""
+
+    bars: Progress
+    task: TaskID
+
+    def show(self, done: int, total: int | None) -> None:
+        """Say how many bytes are done, and of how many where that is known."""
+        self.bars.update(self.task, completed=done, total=total)
+
+
+@contextmanager
+def progress_bar(name: str, shown: bool = True) -> Iterator[Bar]:
+    """Bar of bytes on stderr; silent where stderr is no terminal, so that logs stay readable."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bars:
+        yield Bar(bars, bars.add_task(name, total=None))
+
+
+def readable_size(count: int) -> str:
+    """Bytes in words: ``19.3 GB``, in powers of 1000 as the publishers count."""
+    if count < 1000:
+        return f"{count} bytes"
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1000
+        if value < 999.95 or unit == "TB":
+            break
+    return f"{value:.1f} {unit}"
