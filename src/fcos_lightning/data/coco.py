@@ -109,7 +109,7 @@ class _Builder:
         folder = Folder(image_dir)
         file_names = folder.find_all(self.strings(images, "images", "file_name"), self.file)
         sizes_hw = [
-            self.size_hw(row, image, folder.root / name)
+            self.size_hw(row, image, folder.root, name)
             for row, (image, name) in enumerate(zip(images, file_names, strict=True))
         ]
 
@@ -226,11 +226,11 @@ class _Builder:
             xyxy[:, 2:] += xyxy[:, :2]
         return xyxy
 
-    def size_hw(self, row: int, image: dict[str, Any], path: Path) -> tuple[int, int]:
+    def size_hw(self, row: int, image: dict[str, Any], folder: Path, name: str) -> tuple[int, int]:
         """Height and width as listed, or from the image's header where not listed."""
         height, width = image.get("height"), image.get("width")
         if not height or not width:
-            return image_size(path)
+            return image_size(folder / name)
         for number in (height, width):
             if not _is_number(number) or not 0 < number < 2**31 or number != int(number):
                 self.refuse(f"images[{row}] has width {_short(width)}, height {_short(height)}")
@@ -259,18 +259,21 @@ class _Builder:
             if default is None
             else [entry.get(key) or default for entry in entries]
         )
-        for row, value in enumerate(values):
-            if type(value) is int and -(2**63) <= value < 2**63:
-                continue
+        for row, value in enumerate(values) if set(map(type, values)) != {int} else ():
             # Tables exported by pandas turn whole numbers into 1.0.
-            if isinstance(value, bool | float) and value == value // 1 and abs(value) < 2**53:
-                continue
-            self.refuse(f"{part}[{row}] has {key} {_short(value)}, not a whole number")
-        return np.array([int(value) for value in values], dtype=np.int64)
+            if not isinstance(value, int | float) or value != value // 1:
+                self.refuse(f"{part}[{row}] has {key} {_short(value)}, not a whole number")
+        try:
+            return np.array(list(map(int, values)), dtype=np.int64)
+        except OverflowError:
+            row = next(row for row, value in enumerate(values) if abs(value) >= 2**63)
+            self.refuse(f"{part}[{row}] has {key} {_short(values[row])}, beyond 64 bit")
 
     def numbers(self, entries: Entries, part: str, key: str) -> NDArray[np.float64]:
         """``[M]`` float64; a missing or null value is NaN."""
         values = [entry.get(key) for entry in entries]
+        if set(map(type, values)) == {float}:
+            return np.array(values, dtype=np.float64)
         for row, value in enumerate(values):
             if not _is_number(value):
                 self.refuse(f"{part}[{row}] has {key} {_short(value)}, not a number")
