@@ -95,6 +95,17 @@ def test_bbox_category_and_image_are_enough(maker: Maker) -> None:
     assert labels.tolist() == [2] and labels.dtype == np.int64
 
 
+def test_boxes_keep_their_order_within_each_image(maker: Maker) -> None:
+    for image in range(3):
+        maker.image(image)
+    for number in range(600):
+        maker.box(number % 3, [number / 10, 1, 2, 3])
+    truth = maker.read().truth
+    for image in range(3):
+        expected = np.arange(image, 600, 3) / 10
+        np.testing.assert_array_equal(truth.boxes_xyxy[truth.rows(image), 0], expected)
+
+
 def test_category_ids_round_trip_annotated_or_not(maker: Maker) -> None:
     maker.image(1)
     for category in (90, 0, 90):
