@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from numpy.random import PCG64, Generator
 
+from fcos_lightning.data import shape_scenes
 from fcos_lightning.data.shape_scenes import (
     CLASS_NAMES,
+    LEAST_INSIDE_SHARE,
     LEAST_VISIBLE_SHARE,
     SMALLEST_PX,
     Shape,
@@ -179,6 +181,22 @@ def test_objects_overlap_but_none_is_mostly_hidden() -> None:
             assert seen > LEAST_VISIBLE_SHARE - 0.02  # counted on every second cell
             overlapping += seen < 1
     assert overlapping > 20
+
+
+def test_most_of_every_object_lies_in_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares: dict[int, float] = {}
+    crop = shape_scenes._crop
+
+    def watched(full: np.ndarray, *rest: int) -> Shape:
+        shape = crop(full, *rest)
+        shares[id(shape)] = shape.cells / np.count_nonzero(full)
+        kept.append(shape)  # alive, so that no other gets its id
+        return shape
+
+    kept: list[Shape] = []
+    monkeypatch.setattr(shape_scenes, "_crop", watched)
+    placed = [shares[id(shape)] for shapes in layouts(100) for shape in shapes]
+    assert min(shares.values()) < LEAST_INSIDE_SHARE <= min(placed) < 1
 
 
 def test_classes_do_not_differ_by_colour() -> None:

@@ -43,9 +43,9 @@ class Archive:
 
     def is_present(self, root: Path) -> bool:
         """Whether its content lies below ``root``, unpacked by us or by hand."""
-        if is_unpacked(self.file_name, root):
-            return True
         folder = root / self.brings
+        if is_unpacked(self.file_name, root) and folder.exists():
+            return True
         if self.images is None or not folder.is_dir():
             return False
         return sum(1 for _ in folder.iterdir()) >= self.images
@@ -142,6 +142,7 @@ def obtain(
         with progress_bar(f"unpacking {packed.name}") as bar:
             unpack(packed, root, report=bar.show)
         if not (root / archive.brings).exists():
+            packed.unlink()  # or the next run would not ask the other mirror
             raise UserError(
                 f"{packed} from {url} does not hold {archive.brings}: use another mirror"
             )
