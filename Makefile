@@ -1,0 +1,106 @@
+# Needs make and a Python of 3.10 to 3.13; everything else goes into .venv.
+#
+#   make train ARGS="trainer.max_epochs=2"      more overrides for the run
+#   make test ARGS="-k voc -x"                  more options for pytest
+#   make test PYTHON=/opt/python3.12/bin/python another interpreter for a new .venv
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
+
+# The first that runs and is of a supported version: a command that exists may be the shim of a
+# version manager, and then fails. Looked for only where .venv is made.
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.10 python3; do \
+	"$$python" -c '$(SUPPORTED)' >/dev/null 2>&1 && echo "$$python" && break; done)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+.PHONY: help
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo 'ARGS="..." adds overrides to train and options to test; PYTHON=... names the interpreter.'
+
+.PHONY: train
+train: $(VENV)/.stamp-run ## Install, and train the quickstart (no download of data)
+	$(BIN)/fcos-train experiment=quickstart $(ARGS)
+
+.PHONY: test
+test: $(VENV)/.stamp-dev ## Install what tests need, and run all but the slow ones
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: test-slow
+test-slow: $(VENV)/.stamp-dev ## Run the proofs that take minutes
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.stamp-dev ## Check style and types, change nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/.stamp-dev ## Mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: wheel
+wheel: $(VENV)/.stamp-dev ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
+.PHONY: clean
+clean: ## Remove builds and caches; runs, data and .venv stay
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- .venv ---------------------------------------------------------------------------------------
+# The stamps say what is installed; they are older than pyproject.toml once that changes, and than
+# the interpreter once that is another.
+
+$(VENV)/.stamp-run: pyproject.toml $(BIN)/python
+	$(call install,.)
+
+$(VENV)/.stamp-dev: pyproject.toml $(BIN)/python
+	$(call install,.[dev])
+	@touch $(VENV)/.stamp-run
+
+# No recipe: where the interpreter is missing or its link leads nowhere, the stamps are out of date.
+$(BIN)/python: ;
+
+# .made-by-make marks an environment that may be removed and made anew. .unfinished lies in such a
+# one while it is being changed: found at the start, somebody stopped us half way, and pip would
+# trust packages of which only a part was written.
+define install
+@set -e; \
+rmdir $(VENV) 2>/dev/null || true; \
+if [ -e $(VENV)/.unfinished ]; then \
+	echo "make: $(VENV) was left half made; making it anew"; rm -rf $(VENV); \
+elif [ -e $(VENV) ] && ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	if [ ! -e $(VENV)/.made-by-make ]; then \
+		echo "make: $(VENV) has no working pip and was not made here; remove it, or name another: make VENV=DIR" >&2; \
+		exit 1; \
+	fi; \
+	echo "make: the interpreter of $(VENV) is gone; making it anew"; rm -rf $(VENV); \
+fi; \
+if [ ! -e $(VENV) ]; then \
+	python="$(PYTHON)"; \
+	if [ -z "$$python" ]; then \
+		echo "make: no Python of 3.10 to 3.13 found; install one, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 1; \
+	elif ! "$$python" -c '$(SUPPORTED)' 2>/dev/null; then \
+		echo "make: PYTHON=$$python does not run or is not Python 3.10 to 3.13; name another" >&2; exit 1; \
+	elif ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		echo "make: Python $$version lacks venv or ensurepip; on Debian and Ubuntu: sudo apt install python$$version-venv" >&2; exit 1; \
+	fi; \
+	echo "make: creating $(VENV) with $$("$$python" --version)"; \
+	mkdir $(VENV); touch $(VENV)/.made-by-make $(VENV)/.unfinished; \
+	"$$python" -m venv $(VENV); \
+fi; \
+if [ -e $(VENV)/.made-by-make ]; then touch $(VENV)/.unfinished; fi; \
+echo "make: installing $(1) into $(VENV); torch alone is a few GB, the first time takes minutes"; \
+$(BIN)/python -m pip --disable-pip-version-check install -q -e '$(1)'; \
+rm -f $(VENV)/.unfinished; \
+touch $@
+endef
