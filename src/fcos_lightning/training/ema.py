@@ -27,16 +27,15 @@ class EMA(WeightAveraging):
 def _warming(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int], None]:
     @torch.no_grad()
     def update(averages: list[Tensor], current: list[Tensor], number: Tensor | int) -> None:
+        if not averages[0].is_floating_point():  # BatchNorm's counters of batches
+            for average, value in zip(averages, current, strict=True):
+                average.copy_(value)
+            return
         keep = min(decay, (1 + int(number)) / (10 + int(number)))
-        floating = [a.is_floating_point() for a in averages]
-        pairs = list(zip(averages, current, floating, strict=True))
         torch._foreach_lerp_(
-            [average for average, _, is_float in pairs if is_float],
-            [value.to(average) for average, value, is_float in pairs if is_float],
+            averages,
+            [value.to(average) for average, value in zip(averages, current, strict=True)],
             1 - keep,
         )
-        for average, value, is_float in pairs:
-            if not is_float:  # BatchNorm's counter of batches
-                average.copy_(value)
 
     return update

@@ -69,19 +69,13 @@ class FCOSModule(L.LightningModule):
         self.log("train/quality_excess", losses.quality_excess, batch_size=len(batch))
         return losses.total
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> list[Detections]:
-        """Return the detections of a batch in pixels of the original images."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Detections]]:
+        """Return the ``detections`` of a batch in pixels of the original images."""
         points = self.detector.points(batch.images.padded_size)
         prediction = self.detector(batch.images)
         found = self.detector.decode(prediction, points, batch.images.sizes_hw)
-        return [
-            in_original_frame(detections, resized, original)
-            for detections, resized, original in zip(
-                found, batch.images.sizes_hw, batch.original_sizes_hw, strict=True
-            )
-        ]
-
-    test_step = validation_step
+        sizes = zip(found, batch.images.sizes_hw, batch.original_sizes_hw, strict=True)
+        return {"detections": [in_original_frame(*one) for one in sizes]}
 
     def averaged_over_ranks(self, normalisers: Normalisers) -> Normalisers:
         """Average what the losses are divided by, so that AP does not depend on the devices.
@@ -91,7 +85,7 @@ class FCOSModule(L.LightningModule):
         if self.trainer.world_size == 1:
             return normalisers
         both = torch.stack([normalisers.positives, normalisers.quality])
-        positives, quality = self.trainer.strategy.reduce(both, reduce_op="mean").unbind()  # type: ignore[union-attr]  # a tensor in, a tensor out
+        positives, quality = self.trainer.strategy.reduce(both, reduce_op="mean").unbind()
         return Normalisers(positives, quality)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -111,7 +105,9 @@ class FCOSModule(L.LightningModule):
         checkpoint[KEY] = describe(self.detector, **self.description)
 
 
-def in_original_frame(detections: Detections, resized_hw: Tensor, original_hw: Tensor) -> Detections:
+def in_original_frame(
+    detections: Detections, resized_hw: Tensor, original_hw: Tensor
+) -> Detections:
     """Map boxes from pixels of the resized image to pixels of the original one."""
     factor = (original_hw / resized_hw).flip(0).repeat(2).to(detections.boxes_xyxy)
     return Detections(detections.boxes_xyxy * factor, detections.scores, detections.labels)

@@ -1,0 +1,94 @@
+"""What all commands share: Hydra in front, one clear line when the user can mend something.
+
+Nothing here imports torch: help and mistyped overrides answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from fcos_lightning.errors import UserError
+
+#: Exit status for everything the user can mend.
+USER_ERROR = 2
+
+
+def config_dir() -> Path:
+    """Return the folder ``conf/``: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def run(task: Callable[[DictConfig], None], config_name: str) -> None:
+    """Compose the configuration from the command line and run a task with it.
+
+    A ``UserError`` is printed as one line and ends the process with status 2, as does a
+    configuration that Hydra cannot compose; Hydra's own hint is kept.
+    """
+    started = False
+
+    def guarded(config: DictConfig) -> None:
+        nonlocal started
+        started = True
+        try:
+            task(config)
+        except UserError as error:
+            fail(error)
+        except OmegaConfBaseException as error:
+            fail(UserError(f"configuration: {first_line(error)}"))
+
+    command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
+    try:
+        command(guarded)()
+    except SystemExit as stop:
+        if stop.code == 1 and not started:
+            raise SystemExit(USER_ERROR) from None
+        raise
+
+
+def fail(error: BaseException) -> NoReturn:
+    """Print an error as one line and end the process."""
+    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+    raise SystemExit(USER_ERROR)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error's message without the traceback that a loader process wraps it in."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    if lines and lines[0].startswith("Caught "):
+        marker = "UserError: "
+        lines = [line.split(marker, 1)[1] for line in lines if marker in line] or lines[-1:]
+    return " ".join(line.strip() for line in lines)
+
+
+def required(config: DictConfig, key: str, hint: str) -> str:
+    """Return a value the user has to give.
+
+    Raises:
+        UserError: saying how, if it is missing.
+    """
+    value = config.get(key)
+    if value in (None, ""):
+        raise UserError(f"{key}= is missing; {hint}")
+    return str(value)
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the one that may write: rank 0 of a run."""
+    return (
+        int(os.environ.get("LOCAL_RANK", "0")) == 0 and int(os.environ.get("NODE_RANK", "0")) == 0
+    )

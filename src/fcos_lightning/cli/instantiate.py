@@ -1,0 +1,71 @@
+"""From configuration to objects, and only to objects of packages that are trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from fcos_lightning.cli.app import first_line
+from fcos_lightning.errors import UserError
+
+#: ``_target_`` may name things of these packages, and of those in ``trusted_packages``.
+TRUSTED = ("torch", "torchvision", "lightning", "albumentations", "fcos_lightning")
+
+
+def make(config: DictConfig, key: str, /, **more: object) -> Any:  # noqa: ANN401  # whatever the user chose
+    """Make what ``config[key]`` describes, with further arguments.
+
+    Raises:
+        UserError: if a ``_target_`` is not of a trusted package, or its arguments do not fit.
+    """
+    node = config[key]
+    check_targets(
+        OmegaConf.to_container(node, resolve=True), key, config.get("trusted_packages") or ()
+    )
+    try:
+        return instantiate(node, **more, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        raise UserError(f"{key}: {_explain(error)}") from error
+
+
+def check_targets(tree: object, key: str, trusted: Iterable[str]) -> None:
+    """Refuse a ``_target_`` outside the trusted packages, before anything is imported.
+
+    Raises:
+        UserError: naming the key and how to allow it.
+    """
+    packages = (*TRUSTED, *trusted)
+    for place, target in _targets(tree, key):
+        if target.split(".")[0] not in packages:
+            raise UserError(
+                f"{place}._target_={target}: {target.split('.')[0]} is not trusted to be called from "
+                f"a configuration; if it is yours, add trusted_packages=[{target.split('.')[0]}]"
+            )
+
+
+def _targets(tree: object, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(tree, dict):
+        if "_target_" in tree:
+            yield key, str(tree["_target_"])
+        for name, value in tree.items():
+            yield from _targets(value, f"{key}.{name}")
+    elif isinstance(tree, Sequence) and not isinstance(tree, str):
+        for index, value in enumerate(tree):
+            yield from _targets(value, f"{key}[{index}]")
+
+
+def _explain(error: InstantiationException) -> str:
+    """Keep the cause of Hydra's error; its first line only names the target."""
+    cause = error.__cause__
+    if isinstance(cause, ModuleNotFoundError) or (
+        cause is None and "No module named" in str(error)
+    ):
+        return " ".join(str(error).split())
+    return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"

@@ -1,0 +1,194 @@
+"""A training run: made of a configuration, fitted, reported."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from fcos_lightning.checkpoints import initialise, load_detector
+from fcos_lightning.cli.instantiate import make
+from fcos_lightning.cli.plain import describe_run
+from fcos_lightning.cli.summary import print_summary
+from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.data.collate import Collate
+from fcos_lightning.detector import FCOS
+from fcos_lightning.errors import UserError
+from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
+from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
+from fcos_lightning.training.evaluate import evaluate
+from fcos_lightning.training.evaluation import Evaluation
+from fcos_lightning.training.module import FCOSModule
+from fcos_lightning.training.schedule import Schedule
+
+
+@dataclass
+class Session:
+    """Everything a run needs that can be wrong, made before a folder exists for it.
+
+    Attributes:
+        config: of the run.
+        datamodule: its splits are read.
+        detector: with fresh or given weights.
+        schedule: how long and how fast.
+    """
+
+    config: DictConfig
+    datamodule: DetectionDataModule
+    detector: FCOS
+    schedule: Schedule
+
+    @classmethod
+    def prepare(cls, config: DictConfig) -> Session:
+        """Read the data and build the detector.
+
+        Raises:
+            UserError: if anything of the configuration, the data or the weights does not fit.
+        """
+        quiet()
+        L.seed_everything(int(config.seed), workers=True, verbose=False)
+        datamodule = make_datamodule(config)
+        truth = datamodule.train.truth
+        _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
+        schedule = make(config, "schedule")
+        detector = make(
+            config, "model", class_names=truth.class_names, category_ids=truth.category_ids
+        )
+        if not isinstance(detector, FCOS):
+            raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
+        datamodule.collate = Collate(detector.size_multiple)
+        if config.channels_last:
+            # Convolutions of narrow nets run up to twice as fast this way on a processor.
+            detector = detector.to(memory_format=torch.channels_last)
+        return cls(config, datamodule, detector, schedule)
+
+    def fit(self, folder: Path, resumed: bool) -> None:
+        """Train until the end of the schedule."""
+        config, data = self.config, self.datamodule
+        skipped: list[str] = []
+        if config.init_from is not None and not resumed:
+            skipped = initialise(self.detector, str(config.init_from))
+        module = FCOSModule(
+            self.detector, self.schedule, data.batch_size, describe_run(config, self.detector)
+        )
+        trainer = self.trainer()
+        data.share_of_batch(trainer.world_size)
+        if trainer.is_global_zero:
+            print_summary(config, data, self.detector, self.schedule, trainer, folder, skipped)
+        last = folder / "checkpoints" / "last.ckpt" if resumed else None
+        began = time.monotonic()
+        trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+        if trainer.interrupted:
+            raise SystemExit(130)
+        if trainer.is_global_zero:
+            minutes = (time.monotonic() - began) / 60
+            print(f"trained {trainer.global_step} steps in {minutes:.1f} minutes")
+
+    def trainer(self) -> L.Trainer:
+        """Make the Trainer with its callbacks and loggers."""
+        callbacks = _chosen(make(self.config, "callbacks"))
+        data = self.datamodule
+        evaluation = Evaluation(data.val.truth, data.protocol)
+        # AP must be known before the checkpoint callback asks for it.
+        trainer = make(
+            self.config,
+            "trainer",
+            max_epochs=self.config.trainer.max_epochs or self.schedule.max_epochs,
+            max_steps=self.config.trainer.max_steps or self.schedule.max_steps or -1,
+            callbacks=[evaluation, *callbacks],
+            logger=_chosen(make(self.config, "logger")) or False,
+            plugins=[AtomicCheckpointIO()],
+            use_distributed_sampler=False,
+        )
+        assert isinstance(trainer, L.Trainer)
+        return trainer
+
+    def report(self, folder: Path) -> None:
+        """Evaluate the best checkpoint; print and write what was reached and what to do next."""
+        best = folder / "checkpoints" / "best.ckpt"
+        if not best.is_file():
+            print(f"no checkpoint was written; run folder {folder}")
+            return
+        detector = load_detector(best) if not _custom(self.detector) else self.detector
+        settings: Any = OmegaConf.to_container(self.config.trainer, resolve=True)
+        summary, table, evaluation = evaluate(detector, self.datamodule, settings, progress=False)
+        if int(os.environ.get("LOCAL_RANK", "0")) != 0:
+            return
+        write_metrics(summary, folder / "metrics.json")
+        write_predictions(table, self.datamodule.val.truth, folder / "predictions.json")
+        console = Console()
+        print_table(summary, console)
+        _say_unreadable(evaluation)
+        shown = _shown(folder)
+        images = _shown(self.datamodule.val.image_dir)
+        console.print(
+            f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
+            "predictions.json, previews, tensorboard\n\nnext:\n"
+            f"  fcos-test ckpt={shown}/checkpoints/best.ckpt\n"
+            f"  fcos-predict ckpt={shown}/checkpoints/best.ckpt source={images} out=predictions\n"
+            "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+
+
+def make_datamodule(config: DictConfig) -> DetectionDataModule:
+    """Make the data module that ``data`` and ``augment`` describe."""
+    augmentation = make(config, "augment") if config.get("augment") else None
+    datamodule = make(config, "data", augmentation=augmentation, seed=int(config.seed))
+    if not isinstance(datamodule, DetectionDataModule):
+        raise UserError(f"data._target_ gives a {type(datamodule).__name__}, not a data module")
+    return datamodule
+
+
+def quiet() -> None:
+    """Silence remarks of libraries about choices that were made on purpose."""
+    # Which devices there are stands in the summary.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",  # the run folder: ours
+        ".*You are trying to `self.log.*",
+        ".*Trying to infer the `batch_size`.*",
+        ".*number of training batches .* is smaller than the logging interval.*",
+        ".*sampler has shuffling enabled.*",
+        ".*compute. method of metric .* was called before.*",
+        ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
+    ):
+        warnings.filterwarnings("ignore", pattern)
+
+
+def _chosen(options: dict[str, Any] | None) -> list[Any]:
+    """Return the objects of a group; a null entry switches one off."""
+    return [value for value in (options or {}).values() if value is not None]
+
+
+def _custom(detector: FCOS) -> bool:
+    return bool(set(detector.spec.get("custom", {})) & {"backbone", "fpn", "head"})
+
+
+def _say_unreadable(evaluation: Evaluation) -> None:
+    if evaluation.unreadable:
+        print(
+            f"{len(evaluation.unreadable)} images could not be read and count as without "
+            f"detections: {min(evaluation.unreadable)}, ..."
+        )
+
+
+def _shown(path: Path) -> str:
+    """Show a path relative to the current folder where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

@@ -1,0 +1,88 @@
+"""``fcos-test``: AP of a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from fcos_lightning.cli.app import fail, run
+from fcos_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def main() -> None:
+    """Entry point of the command."""
+    # The data of a checkpoint has to be among the choices before Hydra composes them, so that
+    # overrides as data.root= apply to it.
+    given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    if "ckpt" in given and "data" not in given:
+        from fcos_lightning.checkpoints import read_checkpoint
+        from fcos_lightning.cli.plain import FROM_CHECKPOINT, offer_data_of
+
+        try:
+            offered = offer_data_of(read_checkpoint(given["ckpt"])["fcos"])
+        except UserError as error:
+            fail(error)
+        if not offered:
+            fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
+        sys.argv.append(f"data={FROM_CHECKPOINT}")
+    run(test, "test")
+
+
+def test(config: DictConfig) -> None:
+    """Evaluate a checkpoint, print the table, and write metrics and predictions."""
+    # Imported here, because this costs seconds that help and mistakes should not.
+    import os
+    from pathlib import Path
+    from typing import Any
+
+    from omegaconf import OmegaConf
+    from rich.console import Console
+
+    from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
+    from fcos_lightning.cli.app import required
+    from fcos_lightning.cli.instantiate import make
+    from fcos_lightning.cli.run_folder import new_run_folder
+    from fcos_lightning.cli.session import make_datamodule, quiet
+    from fcos_lightning.data.collate import Collate
+    from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
+    from fcos_lightning.training.evaluate import evaluate
+
+    path = required(
+        config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
+    )
+    quiet()
+    decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
+    if config.get("model") is not None:
+        content = read_checkpoint(path)
+        spec = content["fcos"]["spec"]
+        detector = make(
+            config, "model", class_names=spec["class_names"], category_ids=spec["category_ids"]
+        )
+        load_weights(detector, content, path)
+    else:
+        detector = load_detector(path, decoder=decoder)
+    if detector.class_names is None or detector.category_ids is None:
+        raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
+    datamodule = make_datamodule(config)
+    datamodule.collate = Collate(detector.size_multiple)
+    datamodule.read_val(detector.class_names, detector.category_ids)
+    folder = new_run_folder(config.run_dir, config.name)
+    settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
+    summary, table, evaluation = evaluate(detector, datamodule, settings)
+    if int(os.environ.get("LOCAL_RANK", "0")) != 0:
+        return
+    write_metrics(summary, folder / "metrics.json")
+    write_predictions(table, datamodule.val.truth, folder / "predictions.json")
+    print_table(summary, Console())
+    for file in sorted(evaluation.unreadable):
+        print(f"could not be read and counts as without detections: {file}", file=sys.stderr)
+    print(
+        f"{Path(path).name} on {datamodule.val.name}; metrics.json and predictions.json in {folder}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Stops a run whose loss is no longer a number, before it can spoil anything."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from fcos_lightning.errors import UserError
+from fcos_lightning.training.module import FCOSModule
+
+
+class NonFiniteLoss(UserError):
+    """The loss became NaN or infinite."""
+
+
+class StopOnNonFinite(L.Callback):
+    """Looks at the loss of each step before the weights learn from it.
+
+    All ranks stop at the same step, so none is left waiting for another. Neither the weights nor
+    the checkpoints have seen the bad step.
+    """
+
+    def on_before_backward(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
+    ) -> None:
+        """Stop if the loss of any rank is not finite; called by Lightning.
+
+        Raises:
+            NonFiniteLoss: naming the step, the term and the images.
+        """
+        bad = (~torch.isfinite(loss.detach())).float()
+        if trainer.world_size > 1:
+            bad = trainer.strategy.reduce(bad, reduce_op="sum")
+        if not bad.item():
+            return
+        assert isinstance(pl_module, FCOSModule) and pl_module.last_step is not None
+        losses, batch = pl_module.last_step.losses, pl_module.last_step.batch
+        terms = [
+            f"{field.name}={getattr(losses, field.name).item()}"
+            for field in fields(losses)
+            if not torch.isfinite(getattr(losses, field.name))
+        ]
+        raise NonFiniteLoss(
+            f"loss is not finite at step {trainer.global_step}: {', '.join(terms) or 'on another rank'}; "
+            f"images {batch.image_ids.tolist()}; the weights and checkpoints before it are intact; "
+            "try a lower schedule.lr or trainer.gradient_clip_val=10, and look at these images"
+        )
