@@ -261,5 +261,5 @@ def test_train_and_test_with_the_recipes(written: Path, yolo_folder: Path) -> No
     command(written, "train", *own, *data, *small, *steps)
     best = run / "checkpoints" / "best.ckpt"
     tested = yolo_folder / "tested"
-    command(written, "test", f"ckpt={best}", *own, *data, *small[1:], f"run_dir={tested}")
+    command(written, "test", *own, f"ckpt={best}", *data, *small[1:], f"run_dir={tested}")
     assert (tested / "metrics.json").read_text() == (run / "metrics.json").read_text()

@@ -34,7 +34,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.is_dir():
-        raise UserError(f"checkpoint {path}: is a folder; give a file, as {path}/checkpoints/best.ckpt")
+        raise UserError(f"checkpoint {path}: is a folder; give a file, as checkpoints/best.ckpt")
     if not path.is_file():
         raise UserError(f"checkpoint {path}: no such file")
     try:

@@ -16,7 +16,7 @@ from fcos_lightning.errors import UserError
 TRUSTED = ("torch", "torchvision", "lightning", "albumentations", "fcos_lightning")
 
 
-def make(config: DictConfig, key: str, /, **more: object) -> Any:  # noqa: ANN401  # whatever the user chose
+def make(config: DictConfig, key: str, /, **more: object) -> Any:  # noqa: ANN401
     """Make what ``config[key]`` describes, with further arguments.
 
     Raises:

@@ -83,8 +83,9 @@ class Augmentation:
         labels: NDArray[np.int64],
         seed: int,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], int]:
-        """Return image ``[H, W, 3]``, boxes ``[G, 4]``, labels ``[G]``, and how many boxes were
-        dropped for having less than ``min_side_px``.
+        """Return image ``[H, W, 3]``, boxes ``[G, 4]``, labels ``[G]``, and a number.
+
+        That is how many boxes were dropped for having a side below ``min_side_px``.
 
         The result depends on the arguments alone: ``seed`` takes the place of all random state.
         """

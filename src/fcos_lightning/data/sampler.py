@@ -104,7 +104,9 @@ class EvaluationSampler(Sampler[list[tuple[int, int]]]):
         world_size: number of processes.
     """
 
-    def __init__(self, number: int, batch_size: int = 1, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, number: int, batch_size: int = 1, rank: int = 0, world_size: int = 1
+    ) -> None:
         self.mine = range(rank, number, world_size)
         self.batch_size = batch_size
 

@@ -1,4 +1,4 @@
-"""Backbones: an image -> feature maps, with ``.channels`` and ``.strides`` to derive the rest from."""
+"""Backbones: an image -> feature maps, with ``.channels`` and ``.strides`` to derive the rest."""
 
 from __future__ import annotations
 
@@ -106,13 +106,21 @@ def build_backbone(
     Raises:
         UserError: if there is no such backbone or its weights do not fit.
     """
+    if norm not in ("frozen", "trained"):
+        raise UserError(f"model.backbone.norm={norm}: give one of frozen, trained")
     norm_layer: Callable[[int], nn.Module] = (
         FrozenBatchNorm2d if norm == "frozen" else nn.BatchNorm2d
     )
-    if options and name != "tiny":
-        raise UserError(f"model.backbone: {name} takes no option {', '.join(options)}")
+    unknown = sorted(set(options) - ({"widths", "depths"} if name == "tiny" else set()))
+    if unknown:
+        raise UserError(f"model.backbone: {name} takes no option {', '.join(unknown)}")
     if name == "tiny":
-        net = TinyNet(norm_layer=norm_layer, **options)  # type: ignore[arg-type]  # checked there
+        if weights is not None:
+            raise UserError(
+                f"model.backbone.weights={weights}: there are none for tiny, give null; "
+                "init_from=CHECKPOINT starts from a trained detector"
+            )
+        net = TinyNet(norm_layer=norm_layer, **options)  # type: ignore[arg-type]  # names checked
         stages: list[nn.Module] = list(net.stages)
         channels, strides = net.channels, net.strides
     elif name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
@@ -139,8 +147,8 @@ def build_backbone(
         channels, strides = [16, 24, 32, 96, 320], [2, 4, 8, 16, 32]
     else:
         raise UserError(
-            f"model.backbone.name={name}: no such backbone; there are resnet18, resnet34, resnet50, "
-            "resnet101, resnet152, mobilenet_v2 and tiny, or a _target_ of your own"
+            f"model.backbone.name={name}: no such backbone; there are resnet18, resnet34, "
+            "resnet50, resnet101, resnet152, mobilenet_v2 and tiny, or a _target_ of your own"
         )
     out = [index for index, stride in enumerate(strides) if stride >= 8]
     return StagedBackbone(
@@ -166,7 +174,7 @@ def _load(net: nn.Module, name: str, weights: str | None) -> None:
             state = torchvision.models.get_model_weights(name)[_IMAGENET].get_state_dict(
                 progress=True, check_hash=True
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # torch.hub: RuntimeError for a wrong hash
             raise UserError(
                 f"model.backbone.weights=imagenet: the weights of {name} could not be downloaded "
                 f"({error}); give the path of a file, or null to start fresh"
@@ -218,7 +226,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"({type(error).__name__})"
         ) from error
     if not isinstance(state, dict) or not all(
-        isinstance(value, Tensor) for value in state.values()
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
     ):
         raise UserError(
             f"weights {path}: expected a state dict, names and tensors, at the top level"

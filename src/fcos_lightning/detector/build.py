@@ -6,7 +6,8 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from torch import nn
 
@@ -72,6 +73,8 @@ def build_fcos(
         num_classes = len(class_names)
     if class_names is not None and len(class_names) != num_classes:
         raise UserError(f"{len(class_names)} class names but num_classes={num_classes}")
+    if category_ids is not None and len(category_ids) != num_classes:
+        raise UserError(f"{len(category_ids)} category ids but num_classes={num_classes}")
     parts = {
         "backbone": backbone,
         "fpn": fpn,
@@ -140,7 +143,10 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # a tree of plain values, whatev
 
 
 def _part(
-    key: str, choice: Choice | nn.Module | None, factory: Callable[..., Any], *derived: Any
+    key: str,
+    choice: Choice | nn.Module | None,
+    factory: Callable[..., Any],
+    *derived: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
     """Make a part of its options, or take it as it is."""
     if isinstance(choice, nn.Module):
@@ -159,6 +165,12 @@ def _function(
     if callable(choice):
         return choice
     _check_options(key, choice, function, 0)
+    # A misspelt word would otherwise be the last branch of some ``if``, hours into a training.
+    hints = get_type_hints(function)
+    for option, value in (choice or {}).items():
+        words = get_args(hints[option]) if get_origin(hints[option]) is Literal else (value,)
+        if value not in words:
+            raise UserError(f"model.{key}.{option}={value}: give one of {', '.join(words)}")
     return partial(function, **{**(choice or {}), **derived})
 
 
@@ -179,7 +191,7 @@ def _size_ranges(
 ) -> tuple[tuple[float, float], ...]:
     if given is None:
         bounds = [-1.0, *(8.0 * stride for stride in strides[:-1]), math.inf]
-        return tuple(zip(bounds[:-1], bounds[1:], strict=True))
+        return tuple(pairwise(bounds))
     if len(given) != len(strides):
         raise UserError(
             f"model.assigner.size_ranges: {len(given)} ranges for {len(strides)} levels"
@@ -193,4 +205,12 @@ def _input(choice: Choice | None) -> dict[str, Any]:
         raise UserError(
             f"model.input.{min(unknown)}: no such option; there are {', '.join(IMAGENET_INPUT)}"
         )
-    return {**IMAGENET_INPUT, **(choice or {})}
+    chosen: dict[str, Any] = {**IMAGENET_INPUT, **(choice or {})}
+    if chosen["channel_order"] not in ("rgb", "bgr"):
+        raise UserError(
+            f"model.input.channel_order={chosen['channel_order']}: give one of rgb, bgr"
+        )
+    for key in ("mean", "std"):
+        if len(chosen[key]) != 3:
+            raise UserError(f"model.input.{key}={list(chosen[key])}: give one number per channel")
+    return chosen

@@ -10,6 +10,7 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from fcos_lightning.boxes import clip_boxes, ltrb_to_xyxy
+from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Detections, Points, Prediction
 
 
@@ -40,11 +41,16 @@ def decode(
         score: ``sqrt(cls * centerness)`` (official), or ``cls * centerness`` (mmdetection).
         rank_by: what the top-k looks at: the score, or the class probability alone (mmdetection).
         clip_to: the image's edge, or its last pixel (official).
+
+    Raises:
+        UserError: if the threshold is no probability.
     """
+    if not 0 <= score_threshold <= 1:
+        raise UserError(f"model.decoder.score_threshold={score_threshold}: give a number in [0, 1]")
     # Comparing logits spares the sigmoid of all points and classes but the few that pass.
-    logit_threshold = (
-        math.log(score_threshold / (1 - score_threshold)) if score_threshold else -math.inf
-    )
+    logit_threshold = {0: -math.inf, 1: math.inf}.get(score_threshold)
+    if logit_threshold is None:
+        logit_threshold = math.log(score_threshold / (1 - score_threshold))
     detections = []
     for image, size_hw in enumerate(sizes_hw):
         boxes, scores, labels = [], [], []

@@ -134,9 +134,10 @@ class FCOS(nn.Module):
         return self.decoder(prediction, points, sizes_hw)
 
     def collate(self, images: Sequence[Tensor]) -> Images:
-        """Pad RGB uint8 images ``[3, H, W]`` of any sizes to one batch, on the detector's device."""
+        """Pad RGB uint8 images ``[3, H, W]`` of any sizes to a batch on the detector's device."""
         for image in images:
-            if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8:
+            fits = image.ndim == 3 and image.shape[0] == 3 and image.numel() > 0
+            if not fits or image.dtype != torch.uint8:
                 raise ValueError(
                     f"expected RGB uint8 images [3, H, W], got {list(image.shape)} {image.dtype}"
                 )

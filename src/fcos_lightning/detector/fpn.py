@@ -27,7 +27,8 @@ class FPN(nn.Module):
         p6_from: ``p5`` or ``c5``, whatever level the backbone's coarsest map has.
 
     Raises:
-        UserError: if the levels are not in a row, or the backbone has none of the finest's stride.
+        UserError: if the levels are not in a row, the backbone lacks the stride of one of them
+            that is not coarser than all it has, or ``p6_from`` is unknown.
     """
 
     def __init__(
@@ -42,17 +43,18 @@ class FPN(nn.Module):
         levels = tuple(levels)
         if not levels or levels != tuple(range(levels[0], levels[0] + len(levels))):
             raise UserError(f"model.fpn.levels={list(levels)}: give levels in a row, as [3, 4, 5]")
-        at_level = {int(math.log2(stride)): index for index, stride in enumerate(in_strides)}
-        if levels[0] not in at_level:
-            raise UserError(
-                f"model.fpn.levels={list(levels)}: the backbone's strides are {list(in_strides)}, "
-                f"none is {2 ** levels[0]}"
-            )
-        coarsest = max(at_level)
+        if p6_from not in ("p5", "c5"):
+            raise UserError(f"model.fpn.p6_from={p6_from}: give one of p5, c5")
+        at_level = {math.log2(stride): index for index, stride in enumerate(in_strides)}
+        coarsest = int(max(at_level))
         # Coarser backbone maps than asked for would only cost time.
-        lateral_levels = [
-            level for level in at_level if levels[0] <= level <= max(levels[-1], levels[0])
-        ]
+        lateral_levels = [level for level in levels if level <= max(coarsest, levels[0])]
+        for level in lateral_levels:
+            if level not in at_level:
+                raise UserError(
+                    f"model.fpn.levels={list(levels)}: the backbone's strides are "
+                    f"{list(in_strides)}, none is {2**level}"
+                )
         self.in_indices = tuple(at_level[level] for level in lateral_levels)
         self.levels = levels
         self.strides = tuple(2**level for level in levels)
@@ -65,7 +67,7 @@ class FPN(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1) for _ in self.in_indices
         )
         number_of_extra = max(levels[-1] - coarsest, 0)
-        first_in = channels if p6_from == "p5" else in_channels[at_level[coarsest]]
+        first_in = channels if p6_from == "p5" else in_channels[-1]
         self.extra = nn.ModuleList(
             nn.Conv2d(channels if index else first_in, channels, 3, stride=2, padding=1)
             for index in range(number_of_extra)
@@ -76,7 +78,7 @@ class FPN(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # these all have a bias
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
-        """Return one map ``[B, channels, H / stride, W / stride]`` for each level, fine to coarse."""
+        """Return a map ``[B, channels, H / stride, W / stride]`` for each level, fine to coarse."""
         laterals = [
             lateral(features[index])
             for lateral, index in zip(self.lateral, self.in_indices, strict=True)

@@ -32,7 +32,7 @@ class Head(nn.Module):
         prior: probability that each class starts with (arXiv 1708.02002, section 3.3).
 
     Raises:
-        UserError: if there are no classes or an option is unknown.
+        UserError: if there are no classes, an option is unknown or ``prior`` no probability.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class Head(nn.Module):
         ):
             if value not in known:
                 raise UserError(f"model.head.{key}={value}: give one of {', '.join(known)}")
+        if not 0 < prior < 1:
+            raise UserError(f"model.head.prior={prior}: give a number between 0 and 1")
         width = channels or in_channels
         self.num_classes = num_classes
         self.strides = tuple(strides)

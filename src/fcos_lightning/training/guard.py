@@ -44,7 +44,8 @@ class StopOnNonFinite(L.Callback):
             if not torch.isfinite(getattr(losses, field.name))
         ]
         raise NonFiniteLoss(
-            f"loss is not finite at step {trainer.global_step}: {', '.join(terms) or 'on another rank'}; "
+            f"loss is not finite at step {trainer.global_step}: "
+            f"{', '.join(terms) or 'on another rank'}; "
             f"images {batch.image_ids.tolist()}; the weights and checkpoints before it are intact; "
             "try a lower schedule.lr or trainer.gradient_clip_val=10, and look at these images"
         )

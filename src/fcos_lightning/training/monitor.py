@@ -40,7 +40,7 @@ class Monitor(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
-        """Count the time since the last batch ended as waiting, but for the first batch's start-up."""
+        """Count the time since the last batch as waiting, but for the start of the loaders."""
         if batch_idx:
             self._waited += time.perf_counter() - self._batch_ended
         else:
@@ -59,7 +59,8 @@ class Monitor(L.Callback):
         self._images += len(batch) * trainer.world_size
         self.dropped_boxes += batch.dropped_boxes
         self.unreadable.update(batch.unreadable)
-        if (batch_idx + 1) % trainer.log_every_n_steps and not trainer.is_last_batch:
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        if (batch_idx + 1) % every and not trainer.is_last_batch:
             return
         assert isinstance(pl_module, FCOSModule) and pl_module.last_step is not None
         step = pl_module.last_step
