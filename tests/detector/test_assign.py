@@ -157,7 +157,7 @@ def test_realistic_scene_with_the_defaults(radius: float | None) -> None:
     torch.testing.assert_close(assignment.ltrb_px, exact, rtol=0, atol=1e-4)
     # The scene is worth comparing: many positives, many ambiguous.
     assert assignment.positive.sum() > 150
-    assert (assignment.claims > 1).sum() > 20
+    assert (assignment.claims > 1).sum() > 5
 
 
 def test_the_official_labels_and_distances(shared: Path) -> None:

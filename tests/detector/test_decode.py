@@ -1,0 +1,217 @@
+"""Decoding against the official detections and against plain loops."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from fcos_lightning.detector import decode, make_points
+from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Points, Prediction
+
+Row = tuple[list[float], float, int]
+
+
+def random_prediction(seed: int, classes: int = 3) -> tuple[Prediction, Points, torch.Tensor]:
+    points = make_points([(6, 8), (3, 4), (2, 2)], [8, 16, 32])
+    generator = torch.Generator().manual_seed(seed)
+    number = len(points.xy)
+    prediction = Prediction(
+        torch.randn(2, number, classes, generator=generator) * 2 - 1,
+        torch.rand(2, number, 4, generator=generator) * 20 + 1,
+        torch.randn(2, number, generator=generator) * 2,
+    )
+    return prediction, points, torch.tensor([[48, 64], [41, 50]])
+
+
+def overlap(a: list[float], b: list[float]) -> float:
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+    union = sum(areas) - width * height
+    return width * height / union if union else 0.0
+
+
+def oracle(
+    prediction: Prediction,
+    points: Points,
+    sizes_hw: torch.Tensor,
+    score_threshold: float = 0.05,
+    topk_per_level: int = 1000,
+    nms_iou: float = 0.6,
+    max_detections: int = 100,
+    score: str = "sqrt",
+    rank_by: str = "score",
+    clip_to: str = "edge",
+) -> list[list[Row]]:
+    """Threshold, top-k of each level, clip, NMS of each class, the best: one number at a time."""
+    images = []
+    for image, (height, width) in enumerate(sizes_hw.tolist()):
+        far = [width, height] if clip_to == "edge" else [width - 1, height - 1]
+        candidates: list[Row] = []
+        first = 0
+        for number in points.per_level:
+            level: list[tuple[float, Row]] = []
+            for point in range(first, first + number):
+                x, y = points.xy[point].tolist()
+                left, top, right, bottom = prediction.ltrb_px[image, point].tolist()
+                corners = [x - left, y - top, x + right, y + bottom]
+                box = [min(max(side, 0.0), far[i % 2]) for i, side in enumerate(corners)]
+                quality = 1 / (1 + math.exp(-prediction.quality_logits[image, point].item()))
+                for label, logit in enumerate(prediction.cls_logits[image, point].tolist()):
+                    cls = 1 / (1 + math.exp(-logit))
+                    if cls > score_threshold:
+                        product = cls * quality
+                        final = math.sqrt(product) if score == "sqrt" else product
+                        rank = product if rank_by == "score" else cls
+                        level.append((rank, (box, final, label)))
+            level.sort(key=lambda entry: -entry[0])
+            candidates += [row for _, row in level[:topk_per_level]]
+            first += number
+        kept: list[Row] = []
+        for row in sorted(candidates, key=lambda row: -row[1]):
+            if all(row[2] != k[2] or overlap(row[0], k[0]) <= nms_iou for k in kept):
+                kept.append(row)
+        images.append(kept[:max_detections])
+    return images
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"score": "product"},
+        {"rank_by": "class", "topk_per_level": 7},
+        {"rank_by": "score", "topk_per_level": 7},
+        {"score_threshold": 0.5},
+        {"score_threshold": 0.0, "nms_iou": 0.3},
+        {"max_detections": 5},
+        {"nms_iou": 0.0, "clip_to": "last_pixel"},
+        {"nms_iou": 1.0, "topk_per_level": 1},
+        {"score": "product", "rank_by": "class", "topk_per_level": 3, "max_detections": 4},
+    ],
+)
+def test_against_plain_loops(options: dict[str, object]) -> None:
+    for seed in range(3):
+        prediction, points, sizes = random_prediction(seed)
+        got = decode(prediction, points, sizes, **options)  # type: ignore[arg-type]
+        expected = oracle(prediction, points, sizes, **options)  # type: ignore[arg-type]
+        assert len(got) == len(expected) == 2
+        for detections, rows in zip(got, expected, strict=True):
+            assert detections.labels.tolist() == [row[2] for row in rows]
+            boxes = torch.tensor([row[0] for row in rows]).reshape(-1, 4)
+            torch.testing.assert_close(detections.boxes_xyxy, boxes, rtol=0, atol=1e-4)
+            scores = torch.tensor([row[1] for row in rows])
+            torch.testing.assert_close(detections.scores, scores, rtol=0, atol=1e-5)
+            assert len(rows) > 0
+
+
+def test_the_options_make_a_difference() -> None:
+    # Otherwise the test above would let an ignored option through.
+    prediction, points, sizes = random_prediction(0)
+    base = decode(prediction, points, sizes)[0]
+    for options in (
+        {"score": "product"},
+        {"topk_per_level": 7},
+        {"nms_iou": 0.3},
+        {"max_detections": 5},
+        {"score_threshold": 0.5},
+        {"clip_to": "last_pixel"},
+    ):
+        other = decode(prediction, points, sizes, **options)[0]  # type: ignore[arg-type]
+        same = len(other) == len(base) and torch.equal(other.scores, base.scores)
+        assert not (same and torch.equal(other.boxes_xyxy, base.boxes_xyxy)), options
+    by_class = decode(prediction, points, sizes, topk_per_level=7, rank_by="class")[0]
+    by_score = decode(prediction, points, sizes, topk_per_level=7)[0]
+    assert by_class.scores.tolist() != by_score.scores.tolist()
+
+
+def test_the_official_detections(shared: Path) -> None:
+    golden = torch.load(
+        shared / "golden" / "official_fcos_imprv_R_50_FPN_1x.pt", weights_only=True
+    )
+    cls, ltrb, ctr = (
+        torch.cat([level.flatten(2).transpose(1, 2) for level in golden[part]], dim=1)
+        for part in ("cls", "reg", "ctr")
+    )
+    sizes = [tuple(level.shape[-2:]) for level in golden["cls"]]
+    points = make_points(sizes, [8, 16, 32, 64, 128])
+    images = torch.tensor([image.shape[-2:] for image in golden["images"]])
+    got = decode(Prediction(cls, ltrb, ctr[..., 0]), points, images, clip_to="last_pixel")
+    for detections, official in zip(got, golden["det"], strict=True):
+        order = official["scores"].argsort(descending=True, stable=True)
+        assert len(detections) == len(order) == 100
+        torch.testing.assert_close(
+            detections.scores, official["scores"][order], rtol=0, atol=1e-4
+        )
+        torch.testing.assert_close(
+            detections.boxes_xyxy, official["boxes"][order], rtol=0, atol=0.02
+        )
+        # The official labels count from 1.
+        assert torch.equal(detections.labels, official["labels"][order] - 1)
+
+
+@pytest.mark.parametrize("threshold", [0.999999, 1, 1.0])
+def test_nothing_above_the_threshold(threshold: float) -> None:
+    prediction, points, sizes = random_prediction(0)
+    for detections in decode(prediction, points, sizes, score_threshold=threshold):
+        assert detections.boxes_xyxy.shape == (0, 4)
+        assert detections.scores.shape == detections.labels.shape == (0,)
+        assert detections.boxes_xyxy.dtype == detections.scores.dtype == torch.float32
+        assert detections.labels.dtype == torch.int64
+
+
+def test_a_probability_equal_to_the_threshold_is_not_above_it() -> None:
+    points = make_points([(1, 2)], [8])
+    prediction = Prediction(
+        torch.tensor([[[0.0], [1e-3]]]), torch.full((1, 2, 4), 3.0), torch.zeros(1, 2)
+    )
+    (detections,) = decode(prediction, points, torch.tensor([[8, 16]]), score_threshold=0.5)
+    assert detections.boxes_xyxy.tolist() == [[9, 1, 15, 7]]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.5, math.nan])
+def test_a_threshold_that_is_no_probability(threshold: float) -> None:
+    prediction, points, sizes = random_prediction(0)
+    with pytest.raises(UserError, match=r"model\.decoder\.score_threshold"):
+        decode(prediction, points, sizes, score_threshold=threshold)
+
+
+def test_nms_keeps_equal_boxes_of_different_classes() -> None:
+    points = make_points([(1, 2)], [8])
+    # Both points describe the same box.
+    ltrb = torch.tensor([[[4.0, 4, 12, 4], [12, 4, 4, 4]]])
+    prediction = Prediction(torch.tensor([[[2.0, 1], [3, -9]]]), ltrb, torch.zeros(1, 2))
+    (detections,) = decode(prediction, points, torch.tensor([[8, 16]]))
+    assert detections.labels.tolist() == [0, 1]
+    assert detections.boxes_xyxy.tolist() == [[0, 0, 16, 8]] * 2
+
+
+def test_class_aware_far_beyond_the_size_of_the_image() -> None:
+    # torchvision's NMS shifts classes apart by the largest coordinate: with 80 classes and large
+    # images nothing may leak from one to another.
+    points = make_points([(1, 1)], [8])
+    classes = 80
+    prediction = Prediction(
+        torch.linspace(1, 3, classes).view(1, 1, classes),
+        torch.full((1, 1, 4), 1300.0),
+        torch.zeros(1, 1),
+    )
+    (detections,) = decode(prediction, points, torch.tensor([[1333, 1333]]))
+    assert detections.labels.tolist() == list(reversed(range(classes)))
+
+
+def test_low_precision_predictions_give_float32_detections() -> None:
+    prediction, points, sizes = random_prediction(0)
+    low = Prediction(
+        prediction.cls_logits.bfloat16(), prediction.ltrb_px, prediction.quality_logits.bfloat16()
+    )
+    for detections in decode(low, points, sizes):
+        assert detections.scores.dtype == detections.boxes_xyxy.dtype == torch.float32
+
+
+def test_no_graph_is_kept() -> None:
+    prediction, points, sizes = random_prediction(0)
+    prediction.ltrb_px.requires_grad_()
+    assert not decode(prediction, points, sizes)[0].boxes_xyxy.requires_grad
