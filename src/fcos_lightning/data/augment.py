@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ class ShorterSide(A.SmallestMaxSize):  # type: ignore[misc]  # albumentations is
     Args:
         shorter: length of the shorter side in pixels; of several one is drawn for each image.
         longer: what the longer side may at most become, in pixels.
+        scale: both lengths are multiplied by a factor drawn from this range, evenly on a
+            logarithmic scale, so that halving is as likely as doubling.
         p: probability of resizing at all.
     """
 
@@ -34,18 +37,29 @@ class ShorterSide(A.SmallestMaxSize):  # type: ignore[misc]  # albumentations is
 
         shorter: int | list[int]
         longer: int
+        scale: tuple[float, float]
 
-    def __init__(self, shorter: int | list[int], longer: int, p: float = 1.0) -> None:
+    def __init__(
+        self,
+        shorter: int | list[int],
+        longer: int,
+        scale: tuple[float, float] = (1.0, 1.0),
+        p: float = 1.0,
+    ) -> None:
         super().__init__(max_size=shorter, area_for_downscale="image", p=p)
         self.shorter = shorter
         self.longer = longer
+        self.scale = (float(scale[0]), float(scale[1]))
 
     def get_params_dependent_on_data(
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the factor for an image; called by albumentations."""
         wanted = super().get_params_dependent_on_data(params, data)["scale"]
-        return {"scale": min(wanted, self.longer / max(params["shape"][:2]))}
+        fitting = min(wanted, self.longer / max(params["shape"][:2]))
+        low, high = self.scale
+        factor = math.exp(self.py_random.uniform(math.log(low), math.log(high)))
+        return {"scale": fitting * factor}
 
 
 class Augmentation:
