@@ -1,0 +1,97 @@
+"""What README.md shows: its commands compose, its program runs, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from fcos_lightning import build_fcos
+from fcos_lightning.checkpoints import describe
+from fcos_lightning.cli.app import config_dir
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Only from blocks of commands: the running text has commands cut short by dots.
+BLOCKS = "\n".join(re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
+COMMANDS = re.findall(r"^fcos-(train|test|predict) (.+)$", BLOCKS, re.MULTILINE)
+
+
+def test_each_command_is_shown() -> None:
+    assert {name for name, _ in COMMANDS} == {"train", "test", "predict"}
+
+
+@pytest.mark.parametrize(("name", "line"), COMMANDS)
+def test_commands_compose(name: str, line: str) -> None:
+    overrides = [word for word in shlex.split(line, comments=True) if word != "-m"]
+    swept = [word.split(",")[0] for word in overrides]  # of a sweep, the first
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = compose(name, swept)
+    for word in swept:
+        key, value = word.split("=", 1)
+        if not (config_dir() / key).is_dir():
+            found = config
+            for part in key.split("."):
+                found = found[part]
+            assert str(found) == value
+
+
+@pytest.mark.parametrize(
+    "choice",
+    re.findall(r"`((?:schedule|augment|callbacks|logger|trainer\.precision)=\S+?)`", README),
+)
+def test_choices_in_the_text_compose(choice: str) -> None:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        compose("train", [choice])
+
+
+def test_the_program_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (program,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    torch.manual_seed(0)
+    detector = build_fcos(
+        class_names=["cat", "dog"],
+        backbone={"name": "tiny", "norm": "trained", "frozen_stages": 0},
+        fpn={"channels": 32, "levels": [3, 4]},
+        head={"num_convs": 1},
+        decoder={"score_threshold": 0.0, "max_detections": 5},
+    )
+    weights = {f"detector.{key}": value for key, value in detector.state_dict().items()}
+    torch.save({"fcos": describe(detector), "state_dict": weights}, tmp_path / "best.ckpt")
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.jpg")
+
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "README.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines
+    assert all(re.match(r"(cat|dog) [\d.]+ \[.+\]$", line) for line in lines), lines
+
+
+@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_what_documents_point_to_exists(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    linked = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    named = re.findall(r"^\| `((?:conf|src|scripts|tests)/[^`]*)`", text, re.MULTILINE)
+    run = re.findall(r"^python (\S+\.py)", text, re.MULTILINE)
+    for name in [*linked, *named, *run]:
+        assert (ROOT / name).exists(), name
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout")
+def test_nothing_large_is_committed() -> None:
+    """What .pre-commit-config.yaml asks of each commit, for those made without it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
+    large = [path.name for path in paths if path.is_file() and path.stat().st_size > 500 * 1024]
+    assert not large
