@@ -23,7 +23,7 @@ class Head(nn.Module):
         strides: of the levels in pixels.
         num_convs: convolutions of each tower.
         channels: of the towers; None: as the feature maps.
-        norm: of the towers: ``group`` (32 groups), ``batch``, or ``none``.
+        norm: of the towers: ``group`` (32 groups, fewer in narrow towers), ``batch``, ``none``.
         quality_on: the tower the centerness branch sits on: ``box`` (the improved recipe) or
             ``classification`` (the paper's first version).
         distances: ``relu`` gives strides, made pixels here (improved); ``exp`` gives pixels
@@ -102,12 +102,22 @@ def _by_point(level_map: Tensor) -> Tensor:
     return level_map.flatten(2).transpose(1, 2)
 
 
+def _groups(width: int) -> int:
+    """Number of groups: 32 where that divides the width, and no group of a single channel.
+
+    Such a group has one number on a 1x1 map, as P7 of a small image is: it would be normalised to
+    zero, and torch refuses it.
+    """
+    groups = math.gcd(32, width)
+    return max(groups // 2, 1) if groups == width else groups
+
+
 def _tower(in_channels: int, width: int, num_convs: int, norm: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for index in range(num_convs):
         layers.append(nn.Conv2d(width if index else in_channels, width, 3, padding=1))
         if norm == "group":
-            layers.append(nn.GroupNorm(math.gcd(32, width), width))
+            layers.append(nn.GroupNorm(_groups(width), width))
         elif norm == "batch":
             layers.append(nn.BatchNorm2d(width))
         layers.append(nn.ReLU(inplace=True))
