@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -110,7 +111,7 @@ def scenes(draw: st.DrawFn) -> Scene:
     kind = draw(st.sampled_from(["paper", "overlapping", "all"]))
     if kind == "paper":
         bounds = [-1.0, *(float(stride) for stride in strides[:-1]), INF]
-        ranges = tuple(zip(bounds[:-1], bounds[1:], strict=True))
+        ranges = tuple(pairwise(bounds))
     elif kind == "overlapping":
         ranges = tuple((stride / 2, 2.5 * stride) for stride in strides)
     else:

@@ -128,9 +128,7 @@ def test_the_options_make_a_difference() -> None:
 
 
 def test_the_official_detections(shared: Path) -> None:
-    golden = torch.load(
-        shared / "golden" / "official_fcos_imprv_R_50_FPN_1x.pt", weights_only=True
-    )
+    golden = torch.load(shared / "golden" / "official_fcos_imprv_R_50_FPN_1x.pt", weights_only=True)
     cls, ltrb, ctr = (
         torch.cat([level.flatten(2).transpose(1, 2) for level in golden[part]], dim=1)
         for part in ("cls", "reg", "ctr")
@@ -142,9 +140,7 @@ def test_the_official_detections(shared: Path) -> None:
     for detections, official in zip(got, golden["det"], strict=True):
         order = official["scores"].argsort(descending=True, stable=True)
         assert len(detections) == len(order) == 100
-        torch.testing.assert_close(
-            detections.scores, official["scores"][order], rtol=0, atol=1e-4
-        )
+        torch.testing.assert_close(detections.scores, official["scores"][order], rtol=0, atol=1e-4)
         torch.testing.assert_close(
             detections.boxes_xyxy, official["boxes"][order], rtol=0, atol=0.02
         )

@@ -108,10 +108,15 @@ def test_towers(norm: str, layer: type[nn.Module] | None, num_convs: int) -> Non
     assert head(maps(16)).cls_logits.shape == (2, 21, 2)
 
 
-@pytest.mark.parametrize(("width", "groups"), [(256, 32), (128, 32), (64, 32), (48, 16), (8, 8)])
+@pytest.mark.parametrize(
+    ("width", "groups"),
+    [(256, 32), (128, 32), (96, 32), (64, 32), (48, 16), (32, 16), (8, 4), (2, 1), (100, 4)],
+)
 def test_number_of_groups_divides_the_width(width: int, groups: int) -> None:
     head = Head(4, 1, STRIDES, num_convs=1, channels=width)
     assert [m.num_groups for m in head.cls_tower if isinstance(m, nn.GroupNorm)] == [groups]
+    # One image, one cell: P7 of a small image.
+    assert head([torch.ones(1, 4, 1, 1)] * 2).ltrb_px.shape == (1, 2, 4)
 
 
 def test_weights_are_shared_over_levels() -> None:
