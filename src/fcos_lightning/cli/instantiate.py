@@ -30,8 +30,10 @@ def make(config: DictConfig, key: str, /, **more: object) -> Any:  # noqa: ANN40
         return instantiate(node, **more, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
+        while cause is not None:
+            if isinstance(cause, UserError):
+                raise cause from None
+            cause = cause.__cause__
         raise UserError(f"{key}: {_explain(error)}") from error
 
 
@@ -62,10 +64,12 @@ def _targets(tree: object, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _explain(error: InstantiationException) -> str:
-    """Keep the cause of Hydra's error; its first line only names the target."""
-    cause = error.__cause__
-    if isinstance(cause, ModuleNotFoundError) or (
-        cause is None and "No module named" in str(error)
-    ):
+    """Keep the cause of Hydra's error; its own first line only names the target."""
+    cause: BaseException | None = error.__cause__
+    while isinstance(cause, InstantiationException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    if isinstance(cause, ModuleNotFoundError):
+        return f"{first_line(cause)}; install what it needs first"
+    if cause is None:
         return " ".join(str(error).split())
-    return first_line(error) if cause is None else f"{type(cause).__name__}: {first_line(cause)}"
+    return f"{type(cause).__name__}: {first_line(cause)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 import warnings
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from fcos_lightning.checkpoints import initialise, load_detector
+from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
 from fcos_lightning.cli.instantiate import make
 from fcos_lightning.cli.plain import describe_run
 from fcos_lightning.cli.summary import print_summary
@@ -24,6 +25,7 @@ from fcos_lightning.data.collate import Collate
 from fcos_lightning.detector import FCOS
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
+from fcos_lightning.evaluation.table import DetectionTable
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.evaluate import evaluate
 from fcos_lightning.training.evaluation import Evaluation
@@ -59,6 +61,8 @@ class Session:
         datamodule = make_datamodule(config)
         truth = datamodule.train.truth
         _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
+        if "class_names" in config.data and config.data.class_names is None:
+            config.data.class_names = list(truth.class_names)  # written down in config.yaml
         schedule = make(config, "schedule")
         detector = make(
             config, "model", class_names=truth.class_names, category_ids=truth.category_ids
@@ -89,9 +93,31 @@ class Session:
         trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         if trainer.interrupted:
             raise SystemExit(130)
+        self._keep_the_end(trainer, folder)
         if trainer.is_global_zero:
             minutes = (time.monotonic() - began) / 60
             print(f"trained {trainer.global_step} steps in {minutes:.1f} minutes")
+
+    def _keep_the_end(self, trainer: L.Trainer, folder: Path) -> None:
+        """Measure and keep the final weights where the run ended in the middle of an epoch.
+
+        Lightning validates and saves at the end of epochs only, but a schedule in steps seldom
+        ends with one: the official 90,000 steps are 12.3 epochs.
+        """
+        evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))  # type: ignore[attr-defined]
+        if evaluation.step == trainer.global_step:
+            return
+        last, best = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+        trainer.save_checkpoint(last)
+        summary, _, _ = self._evaluate(load_weights_into(self.detector, last))
+        checkpoint = trainer.checkpoint_callback
+        before = getattr(checkpoint, "best_model_score", None)
+        if trainer.is_global_zero and (before is None or summary["AP"] >= float(before)):
+            copy_atomically(last, best)
+
+    def _evaluate(self, detector: FCOS) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
+        settings: Any = OmegaConf.to_container(self.config.trainer, resolve=True)
+        return evaluate(detector, self.datamodule, settings, progress=False)
 
     def trainer(self) -> L.Trainer:
         """Make the Trainer with its callbacks and loggers."""
@@ -118,9 +144,7 @@ class Session:
         if not best.is_file():
             print(f"no checkpoint was written; run folder {folder}")
             return
-        detector = load_detector(best) if not _custom(self.detector) else self.detector
-        settings: Any = OmegaConf.to_container(self.config.trainer, resolve=True)
-        summary, table, evaluation = evaluate(detector, self.datamodule, settings, progress=False)
+        summary, table, evaluation = self._evaluate(load_weights_into(self.detector, best))
         if int(os.environ.get("LOCAL_RANK", "0")) != 0:
             return
         write_metrics(summary, folder / "metrics.json")
@@ -174,8 +198,17 @@ def _chosen(options: dict[str, Any] | None) -> list[Any]:
     return [value for value in (options or {}).values() if value is not None]
 
 
-def _custom(detector: FCOS) -> bool:
-    return bool(set(detector.spec.get("custom", {})) & {"backbone", "fpn", "head"})
+def load_weights_into(detector: FCOS, checkpoint: Path) -> FCOS:
+    """Fill a detector, which may be of the user's own making, with a checkpoint's weights."""
+    load_weights(detector, read_checkpoint(checkpoint), checkpoint)
+    return detector
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copy a file; the target is replaced whole or not at all."""
+    draft = target.with_name(f".{target.name}.copy")
+    shutil.copyfile(source, draft)
+    draft.replace(target)
 
 
 def _say_unreadable(evaluation: Evaluation) -> None:

@@ -32,6 +32,7 @@ class Evaluation(L.Callback):
         self.metric = DetectionMetric(truth, protocol=protocol, backend=backend)
         self.summary: dict[str, Any] = {}
         self.unreadable: set[str] = set()
+        self.step = -1  # of the weights that were measured last
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the detections of the last time."""
@@ -55,6 +56,7 @@ class Evaluation(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Evaluate the detections of all ranks; every rank has the same result."""
         self.summary = self.metric.compute()
+        self.step = trainer.global_step
         for name in _LOGGED:
             if self.summary.get(name) is not None:
                 pl_module.log(f"val/{name}", self.summary[name], prog_bar=name == "AP")
