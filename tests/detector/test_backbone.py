@@ -163,7 +163,7 @@ class Payload:
 def test_code_hidden_in_a_weights_file_does_not_run(tmp_path: Path, how: str) -> None:
     path, touched = tmp_path / "evil.pth", tmp_path / "touched"
     if how == "pickle":
-        path.write_bytes(pickle.dumps(Payload(touched)))
+        path.write_bytes(pickle.dumps(Payload(touched), protocol=2))
     elif how == "in a dict":
         torch.save({"conv1.weight": torch.zeros(1), "x": Payload(touched)}, path)
     else:

@@ -48,9 +48,10 @@ def decode(
     if not 0 <= score_threshold <= 1:
         raise UserError(f"model.decoder.score_threshold={score_threshold}: give a number in [0, 1]")
     # Comparing logits spares the sigmoid of all points and classes but the few that pass.
-    logit_threshold = {0: -math.inf, 1: math.inf}.get(score_threshold)
-    if logit_threshold is None:
+    if 0 < score_threshold < 1:
         logit_threshold = math.log(score_threshold / (1 - score_threshold))
+    else:
+        logit_threshold = math.inf if score_threshold else -math.inf
     detections = []
     for image, size_hw in enumerate(sizes_hw):
         boxes, scores, labels = [], [], []
