@@ -85,8 +85,8 @@ class Head(nn.Module):
         for level, (feature, stride) in enumerate(zip(maps, self.strides, strict=True)):
             cls_feature, box_feature = self.cls_tower(feature), self.box_tower(feature)
             cls_logits.append(_by_point(self.cls_logits(cls_feature)))
-            # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must not
-            # round it once more.
+            # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must
+            # not round it once more.
             raw = _by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
             ltrb_px.append(F.relu(raw) * stride if self.distances == "relu" else raw.exp())
             quality_feature = box_feature if self.quality_on == "box" else cls_feature
