@@ -201,7 +201,7 @@ def test_init_from_lists_what_it_leaves_fresh(command: Command, tmp_path: Path) 
         *words,
         "data=coco",
         f"data.root={source}",
-        f"data.annotations={tmp_path}/other/{{split}}.json",
+        f"data.annotations={tmp_path}/other/SPLIT.json",
         "data.train_split=train",
         "data.val_split=val",
         "trainer.max_steps=1",

@@ -10,9 +10,11 @@ from fcos_lightning.cli.app import run
 from fcos_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from omegaconf import DictConfig
 
     from fcos_lightning.data.augment import Augmentation
@@ -51,7 +53,6 @@ def predict(config: DictConfig) -> None:
     import time
     from contextlib import ExitStack, closing
 
-    import torch
     from rich.console import Console
     from rich.progress import Progress
 
@@ -64,7 +65,6 @@ def predict(config: DictConfig) -> None:
         drawings_of,
     )
     from fcos_lightning.data.sources import ImageFiles, find_source
-    from fcos_lightning.training.previews import draw
 
     path = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
@@ -100,11 +100,7 @@ def predict(config: DictConfig) -> None:
                 kept = _above(detections, threshold)
                 results.write(picture, kept)
                 if drawings is not None:
-                    image = torch.from_numpy(picture.pixels).permute(2, 0, 1)
-                    drawn = draw(
-                        image, kept.boxes_xyxy, kept.labels, detector.class_names, kept.scores
-                    )
-                    drawings.write(picture, drawn.permute(1, 2, 0).contiguous().numpy())
+                    drawings.write(picture, drawn(picture.pixels, kept, detector.class_names))
             images_done += len(batch)
             bar.advance(task, len(batch))
         if images_done == 0:
@@ -145,7 +141,7 @@ def chosen_device(name: str) -> torch.device:
 
 
 def detect(
-    detector: FCOS, resize: Augmentation, images: list[Any], batch_size: int
+    detector: FCOS, resize: Augmentation, images: Sequence[NDArray[np.uint8]], batch_size: int
 ) -> list[Detections]:
     """Detect on images ``[H, W, 3]`` of any sizes, resized as evaluation does.
 
@@ -178,6 +174,21 @@ def detect(
         in_original_frame(detections, torch.tensor(small.shape[1:]), torch.tensor(image.shape[:2]))
         for detections, small, image in zip(found, resized, images, strict=True)
     ]
+
+
+def drawn(
+    pixels: NDArray[np.uint8], detections: Detections, class_names: Sequence[str] | None
+) -> NDArray[np.uint8]:
+    """Return a copy of an image ``[H, W, 3]`` with what was found on it, the best on top."""
+    import torch
+
+    from fcos_lightning.training.previews import draw
+
+    parts = (detections.boxes_xyxy, detections.labels, detections.scores)
+    boxes_xyxy, labels, scores = (part.flip(0) for part in parts)
+    image = torch.from_numpy(pixels).permute(2, 0, 1)
+    picture = draw(image, boxes_xyxy, labels, class_names, scores)
+    return picture.permute(1, 2, 0).contiguous().numpy()
 
 
 def _loaded(config: DictConfig, path: str, device: torch.device) -> tuple[FCOS, Augmentation]:

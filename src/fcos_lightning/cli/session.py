@@ -110,9 +110,9 @@ class Session:
         last, best = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
         trainer.save_checkpoint(last)
         summary, _, _ = self._evaluate(load_weights_into(self.detector, last))
-        checkpoint = trainer.checkpoint_callback
-        before = getattr(checkpoint, "best_model_score", None)
-        if trainer.is_global_zero and (before is None or summary["AP"] >= float(before)):
+        scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
+        before = max((float(score) for score in scores if score is not None), default=None)
+        if trainer.is_global_zero and (before is None or summary["AP"] >= before):
             copy_atomically(last, best)
 
     def _evaluate(self, detector: FCOS) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
@@ -189,6 +189,7 @@ def quiet() -> None:
         ".*sampler has shuffling enabled.*",
         ".*compute. method of metric .* was called before.*",
         ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
+        ".*could not find the monitored key.*",  # before the first validation
     ):
         warnings.filterwarnings("ignore", pattern)
 

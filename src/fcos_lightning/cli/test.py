@@ -27,7 +27,8 @@ def main() -> None:
             fail(error)
         if not offered:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
-        sys.argv.append(f"data={FROM_CHECKPOINT}")
+        # Beside the other override: words after an option would be taken for its values.
+        sys.argv.insert(sys.argv.index(f"ckpt={given['ckpt']}"), f"data={FROM_CHECKPOINT}")
     run(test, "test")
 
 
@@ -59,7 +60,11 @@ def test(config: DictConfig) -> None:
         content = read_checkpoint(path)
         spec = content["fcos"]["spec"]
         detector = make(
-            config, "model", class_names=spec["class_names"], category_ids=spec["category_ids"]
+            config,
+            "model",
+            class_names=spec["class_names"],
+            category_ids=spec["category_ids"],
+            **({"decoder": {**(config.model.get("decoder") or {}), **decoder}} if decoder else {}),
         )
         load_weights(detector, content, path)
     else:

@@ -197,7 +197,7 @@ class CocoDataModule(DetectionDataModule):
 
     Args:
         root: folder of the data set.
-        annotations: the JSON of a split, below ``root``; ``{split}`` stands for its name.
+        annotations: the JSON of a split, below ``root``; ``SPLIT`` stands for its name.
         images: the image folder of a split, below ``root``.
         **options: of ``DetectionDataModule``.
     """
@@ -206,8 +206,8 @@ class CocoDataModule(DetectionDataModule):
         self,
         root: str | Path,
         *,
-        annotations: str = "annotations/instances_{split}.json",
-        images: str = "{split}",
+        annotations: str = "annotations/instances_SPLIT.json",
+        images: str = "SPLIT",
         **options: object,
     ) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # checked there
@@ -229,13 +229,13 @@ class CocoDataModule(DetectionDataModule):
         return self._read(split, dict(zip(category_ids, class_names, strict=True)))
 
     def _read(self, split: str, categories: dict[int, str] | None) -> DataSplit:
-        annotation_file = self.root / self.annotations.format(split=split)
-        image_dir = self.root / self.images.format(split=split)
+        annotation_file = self.root / self.annotations.replace("SPLIT", split)
+        image_dir = self.root / self.images.replace("SPLIT", split)
         for path, kind in ((annotation_file, "file"), (image_dir, "folder")):
             if not path.exists():
                 raise UserError(
                     f"no COCO data: the {kind} {path} is missing (data.root={self.root}, split "
-                    f"{split}); fetch COCO with `python scripts/download_coco.py {self.root}`, "
+                    f"SPLIT); fetch COCO with `python scripts/download_coco.py {self.root}`, "
                     "point data.root at yours, or try data=shapes, which needs no download"
                 )
         return read_coco(annotation_file, image_dir, categories=categories, strict=self.strict)

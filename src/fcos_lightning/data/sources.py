@@ -136,7 +136,7 @@ class VideoFile:
                 try:
                     packet = next(packets, None)
                     if packet is None:
-                        return
+                        break
                     decoded = packet.decode()
                 except av.FFmpegError as error:
                     message = f"video {self.path} is damaged after frame {frame}: {error.strerror}"
@@ -148,6 +148,11 @@ class VideoFile:
                     pixels = image.to_ndarray(format="rgb24")
                     yield Picture(frame + 1, self.path.name, pixels, frame)
                     frame += 1
+        # Decoders pass over much of what is damaged without a word.
+        if self.frames and frame < self.frames:
+            self.unreadable.append(
+                f"video {self.path}: {self.frames - frame} of its {self.frames} frames"
+            )
 
 
 def find_source(source: str) -> ImageFiles | VideoFile:
