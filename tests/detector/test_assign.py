@@ -78,15 +78,18 @@ def assert_equal(assignment: Assignment, expected: list[list[tuple[int, int, lis
 # also where a point lies on a border or a distance at the end of a range.
 quarters = st.integers(-16, 176).map(lambda number: number / 4)
 integers = st.integers(-4, 44).map(float)
+# Sides on the lattice of the points: distances at the very ends of the size ranges.
+fours = st.integers(-2, 11).map(lambda number: number * 4.0)
+NUMBERS = {"quarters": quarters, "integers": integers, "fours": fours}
 
 
 @st.composite
 def boxes_of_an_image(draw: st.DrawFn) -> list[list[float]]:
     boxes: list[list[float]] = []
     for _ in range(draw(st.integers(0, 4))):
-        kind = draw(st.sampled_from(["quarters", "integers", "integers", "inside", "same", "turn"]))
-        if kind in ("quarters", "integers") or not boxes:
-            number = quarters if kind == "quarters" else integers
+        kind = draw(st.sampled_from([*NUMBERS, "fours", "inside", "same", "turn"]))
+        if kind in NUMBERS or not boxes:
+            number = NUMBERS.get(kind, fours)
             x1, y1, x2, y2 = (draw(number) for _ in range(4))
             # A box of no width or height is drawn too: no point is inside it.
             boxes.append([min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)])
