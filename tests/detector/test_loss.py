@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torchvision.ops import (
     sigmoid_focal_loss,
 )
 
-from fcos_lightning.boxes import ltrb_to_xyxy
+from fcos_lightning.boxes import iou_of_ltrb, ltrb_to_xyxy
 from fcos_lightning.detector import assign, fcos_loss, make_points, normalisers_of
 from fcos_lightning.detector.loss import BoxLoss
 from fcos_lightning.structures import (
@@ -372,6 +373,21 @@ def test_autocast_changes_nothing(quality: str) -> None:
     assert {getattr(under, term).dtype for term in TERMS} == {torch.float32}
     (under_gradient,) = torch.autograd.grad(under.total, prediction.ltrb_px)
     assert torch.equal(gradient, under_gradient)
+
+
+def test_autocast_is_off_inside_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Which operations autocast touches differs by device, so look at the switch itself.
+    seen: list[bool] = []
+
+    def watched(*arguments: Any) -> Tensor:
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return iou_of_ltrb(*arguments)
+
+    monkeypatch.setattr("fcos_lightning.detector.loss.iou_of_ltrb", watched)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.is_autocast_enabled("cpu")
+        fcos_loss(*scene(), quality="iou")
+    assert seen == [False, False]
 
 
 def test_logits_in_bfloat16_are_summed_in_float32() -> None:
