@@ -50,20 +50,7 @@ def quoted_path(word: str) -> str:
 def predict(config: DictConfig) -> None:
     """Detect on every image or frame of a source, draw, and write predictions.json."""
     # Imported here, because this costs seconds that help and mistakes should not.
-    import time
-    from contextlib import ExitStack, closing
-
-    from rich.console import Console
-    from rich.progress import Progress
-
     from fcos_lightning.cli.app import required
-    from fcos_lightning.cli.prediction_folder import (
-        PREDICTIONS,
-        ResultsFile,
-        check_free,
-        complete_or_absent,
-        drawings_of,
-    )
     from fcos_lightning.data.sources import ImageFiles, find_source
 
     path = required(
@@ -72,13 +59,29 @@ def predict(config: DictConfig) -> None:
     wanted = required(
         config, "source", "give an image, a folder, a glob or a video, as source=photos"
     )
-    out = check_free(required(config, "out", "give a folder for the results, as out=predictions"))
+    results_in = required(config, "out", "give a folder for the results, as out=predictions")
     threshold = _number(config, "score_threshold", 0.0, 1.0)
     batch_size = int(_number(config, "batch_size", 1))
     if config.on_bad_image not in ("error", "skip"):
         raise UserError(f"on_bad_image={config.on_bad_image}: give error or skip")
-    device = chosen_device(str(config.device))
     source = find_source(wanted)
+
+    import time
+    from contextlib import ExitStack, closing
+
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from fcos_lightning.cli.prediction_folder import (
+        PREDICTIONS,
+        ResultsFile,
+        check_free,
+        complete_or_absent,
+        drawings_of,
+    )
+
+    out = check_free(results_in)
+    device = chosen_device(str(config.device))
     detector, resize = _loaded(config, path, device)
 
     images_done, began = 0, time.monotonic()
