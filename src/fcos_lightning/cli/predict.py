@@ -185,7 +185,7 @@ def drawn(
     """Return a copy of an image ``[H, W, 3]`` with what was found on it, the best on top."""
     import torch
 
-    from fcos_lightning.training.previews import draw
+    from fcos_lightning.drawing import draw
 
     parts = (detections.boxes_xyxy, detections.labels, detections.scores)
     boxes_xyxy, labels, scores = (part.flip(0) for part in parts)

@@ -11,6 +11,7 @@ from typing import Literal
 
 import lightning as L
 import numpy as np
+from lightning.pytorch.accelerators import CPUAccelerator
 from torch.utils.data import DataLoader
 
 from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
@@ -37,8 +38,10 @@ class DetectionDataModule(L.LightningDataModule):
         shorter_side: of evaluated images after resizing, in pixels.
         longer_side: what the longer side may at most become, in pixels.
         augmentation: of training images; None: only the resizing of evaluation.
-        num_workers: loader processes of each device; None: one less than its share of the
-            processors, 1 to 8.
+        num_workers: loader processes of each device; None: none where the processor itself
+            trains, since a busy third process makes two computing threads wait for each other
+            (three times slower on two cores), else one less than its share of the processors, at
+            most 8.
         group_by_aspect: keep wide and high images in separate batches.
         on_bad_image: ``error`` or ``skip``, see ``DetectionDataset``.
         strict: refuse boxes of no size or outside their image instead of dropping them.
@@ -175,13 +178,17 @@ class DetectionDataModule(L.LightningDataModule):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
+    def _chosen_workers(self) -> int:
+        if self.trainer is None or isinstance(self.trainer.accelerator, CPUAccelerator):
+            return 0
+        return min(max(_processors() // self.trainer.num_devices - 1, 1), 8)
+
     def _loader(
         self, dataset: DetectionDataset, sampler: EpochBatchSampler | EvaluationSampler
     ) -> DataLoader[Batch]:
         workers = self.num_workers
         if workers is None:
-            on_this_machine = self.trainer.num_devices if self.trainer else 1
-            workers = min(max(_processors() // on_this_machine - 1, 1), 8)
+            workers = self._chosen_workers()
         return DataLoader(
             dataset,  # type: ignore[arg-type]  # of samples; the collate function makes batches
             batch_sampler=sampler,
@@ -301,7 +308,7 @@ class ShapesDataModule(CocoDataModule):
         self,
         root: str | Path | None = None,
         *,
-        train_images: int = 1600,
+        train_images: int = 2000,
         val_images: int = 200,
         image_px: int = 128,
         drawing_seed: int = 0,

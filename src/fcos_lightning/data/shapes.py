@@ -28,7 +28,7 @@ _PARAMETERS_FILE = "shapes.json"
 _ABANDONED_AFTER_S = 3600.0
 
 
-def default_cache(*, train: int = 1600, val: int = 200, size: int = 128, seed: int = 0) -> Path:
+def default_cache(*, train: int = 2000, val: int = 200, size: int = 128, seed: int = 0) -> Path:
     """Folder that holds the data set of these parameters: below ``XDG_CACHE_HOME`` or ~/.cache."""
     caches = os.environ.get("XDG_CACHE_HOME", "")
     # The XDG specification: a path that is not absolute is to be ignored.
@@ -72,7 +72,7 @@ def draw_image(
 
 
 def write_shapes(
-    root: Path, *, train: int = 1600, val: int = 200, size: int = 128, seed: int = 0
+    root: Path, *, train: int = 2000, val: int = 200, size: int = 128, seed: int = 0
 ) -> Path:
     """Draw the data set, unless it is already there, in COCO layout.
 

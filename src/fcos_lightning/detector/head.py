@@ -29,6 +29,9 @@ class Head(nn.Module):
         distances: ``relu`` gives strides, made pixels here (improved); ``exp`` gives pixels
             (first version).
         level_scales: a learnable factor for each level's distances (paper, section 3.2).
+        fast_start: He initialisation of the towers, and distances that begin at one stride instead
+            of around 0, where half of ReLU's outputs learn nothing. For short runs from scratch;
+            the official code starts all from a normal distribution of 0.01.
         prior: probability that each class starts with (arXiv 1708.02002, section 3.3).
 
     Raises:
@@ -47,6 +50,7 @@ class Head(nn.Module):
         distances: Literal["relu", "exp"] = "relu",
         level_scales: bool = True,
         prior: float = 0.01,
+        fast_start: bool = False,
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -78,6 +82,11 @@ class Head(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
+        if fast_start:
+            for module in (*self.cls_tower, *self.box_tower):
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight)
+            nn.init.constant_(self.box_ltrb.bias, 1.0 if distances == "relu" else 0.0)  # type: ignore[arg-type]
 
     def forward(self, maps: Sequence[Tensor]) -> Prediction:
         """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""

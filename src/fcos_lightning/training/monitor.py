@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.utilities import rank_zero_only
 
 from fcos_lightning.structures import Batch
@@ -111,7 +112,9 @@ class Monitor(L.Callback):
         parts.append(f"{self.images_per_s:.1f} images/s")
         parts.append(f"waiting for data {self.wait_share:.0%}")
         print(", ".join(parts), flush=True)
-        if self.wait_share > self.warn_wait_share:
+        # A processor that also trains reads its data in between; nobody waits for anybody.
+        waits = not isinstance(trainer.accelerator, CPUAccelerator)
+        if waits and self.wait_share > self.warn_wait_share:
             print(
                 f"the device waited {self.wait_share:.0%} of the epoch for data: raise "
                 "data.num_workers, or lower data.shorter_side",

@@ -10,13 +10,11 @@ import lightning as L
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.utils import draw_bounding_boxes, make_grid
+from torchvision.utils import make_grid
 
+from fcos_lightning.drawing import draw
 from fcos_lightning.structures import Batch, Detections
 from fcos_lightning.training.module import FCOSModule
-
-# Eight colours that stay apart on photographs, also for most of the colour-blind (Okabe and Ito).
-_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")
 
 
 class Previews(L.Callback):
@@ -100,23 +98,3 @@ class Previews(L.Callback):
             detections.scores.cpu()[strong],
         )
         return torch.cat([truth, found], dim=2)
-
-
-def draw(
-    image: Tensor,
-    boxes_xyxy: Tensor,
-    labels: Tensor,
-    class_names: Sequence[str] | None,
-    scores: Tensor | None = None,
-) -> Tensor:
-    """Return a copy of a uint8 image ``[3, H, W]`` with boxes ``[K, 4]`` drawn and named."""
-    if len(boxes_xyxy) == 0:
-        return image.clone()
-    names = [class_names[label] if class_names else str(label) for label in labels.tolist()]
-    if scores is not None:
-        names = [f"{name} {score:.2f}" for name, score in zip(names, scores.tolist(), strict=True)]
-    colours = [_COLOURS[label % len(_COLOURS)] for label in labels.tolist()]
-    ordered = torch.cat([boxes_xyxy[:, :2], torch.maximum(boxes_xyxy[:, 2:], boxes_xyxy[:, :2])], 1)
-    width = max(1, round(min(image.shape[1:]) / 300))
-    drawn: Tensor = draw_bounding_boxes(image, ordered, names, colors=colours, width=width)
-    return drawn

@@ -1,0 +1,131 @@
+import subprocess
+import sys
+
+import albumentations as A
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fcos_lightning.data.augment import Augmentation, ShorterSide
+
+NONE = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    return np.zeros((height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("size", "resized"),
+    [
+        ((480, 640), (800, 1067)),  # the shorter side becomes 800
+        ((640, 480), (1067, 800)),
+        ((300, 1000), (400, 1333)),  # the longer one would pass 1333
+        ((2000, 2000), (800, 800)),
+        ((800, 1333), (800, 1333)),
+        ((1, 500), (3, 1333)),
+    ],
+)
+def test_shorter_and_longer_side_as_detection_people_mean_it(
+    size: tuple[int, int], resized: tuple[int, int]
+) -> None:
+    augment = Augmentation([ShorterSide(800, 1333)])
+    image, *_ = augment(picture(*size), *NONE, seed=0)
+    assert image.shape[:2] == resized
+
+
+def test_sizes_are_drawn_from_the_list_and_scales_from_the_range() -> None:
+    several = Augmentation([ShorterSide([64, 96], 1000)])
+    assert {several(picture(50, 50), *NONE, seed=s)[0].shape[0] for s in range(20)} == {64, 96}
+    scaled = Augmentation([ShorterSide(100, 200, scale=(0.5, 2.0))])
+    sides = [scaled(picture(50, 50), *NONE, seed=s)[0].shape[0] for s in range(300)]
+    assert min(sides) >= 50 and max(sides) <= 200
+    assert 0.4 < np.mean(np.array(sides) < 100) < 0.6  # halving is as likely as doubling
+
+
+def test_shrinking_averages_and_keeps_thin_lines_visible() -> None:
+    image = picture(400, 400)
+    image[:, ::4] = 255
+    small, *_ = Augmentation([ShorterSide(100, 200)])(image, *NONE, seed=0)
+    assert abs(float(small.mean()) - 255 / 4) < 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), boxes=st.integers(0, 6))
+def test_boxes_stay_on_their_objects_and_labels_with_them(seed: int, boxes: int) -> None:
+    """Each object has a colour of its own; after flips, turns and scaling it still fills its box."""
+    random = np.random.default_rng(seed)
+    image = picture(120, 160)
+    given_boxes, labels = [], []
+    for index in range(boxes):
+        x, y = 5 + 25 * index, int(random.integers(5, 60))
+        w, h = int(random.integers(8, 20)), int(random.integers(8, 40))
+        image[y : y + h, x : x + w] = 40 * (index + 1)
+        given_boxes.append((x, y, x + w, y + h))
+        labels.append(index)
+    augment = Augmentation(
+        [
+            ShorterSide(120, 400, scale=(0.8, 1.5)),
+            A.HorizontalFlip(p=0.5),
+            A.VerticalFlip(p=0.5),
+            A.RandomRotate90(p=0.5),
+        ]
+    )
+    out, found, kept, dropped = augment(
+        image,
+        np.array(given_boxes, dtype=np.float64).reshape(-1, 4),
+        np.array(labels, dtype=np.int64),
+        seed,
+    )
+    assert dropped == 0 and sorted(kept) == labels
+    assert found.dtype == np.float32
+    for (x1, y1, x2, y2), label in zip(found, kept, strict=True):
+        middle = out[int((y1 + y2) / 2), int((x1 + x2) / 2)]
+        assert np.all(middle == 40 * (label + 1))
+        inside = out[int(np.ceil(y1)) + 1 : int(y2) - 1, int(np.ceil(x1)) + 1 : int(x2) - 1]
+        assert np.all(inside == 40 * (label + 1))
+
+
+def test_the_seed_alone_decides() -> None:
+    augment = Augmentation([ShorterSide([50, 60, 70], 100), A.HorizontalFlip(), A.GaussNoise(p=1)])
+    image = np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8)
+    first = [augment(image, *NONE, seed=s)[0] for s in range(6)]
+    again = [augment(image, *NONE, seed=s)[0] for s in reversed(range(6))][::-1]
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len({a.tobytes() for a in first}) == 6
+
+
+def test_degenerate_boxes_go_and_are_counted() -> None:
+    augment = Augmentation([ShorterSide(50, 100)])
+    boxes = np.array(
+        [
+            [10.0, 10.0, 40.0, 40.0],
+            [10.0, 10.0, 10.5, 40.0],  # a quarter of a pixel after halving
+            [90.0, 90.0, 150.0, 150.0],  # sticks out: clipped
+            [-30.0, -30.0, 0.0, 0.0],  # outside: not there, so not counted
+        ]
+    )
+    _, found, labels, dropped = augment(picture(100, 100), boxes, np.arange(4), seed=0)
+    assert labels.tolist() == [0, 2] and dropped == 1
+    assert found.tolist() == [[5.0, 5.0, 20.0, 20.0], [45.0, 45.0, 50.0, 50.0]]
+
+
+def test_a_crop_drops_what_is_hardly_visible() -> None:
+    crop = A.Crop(x_min=0, y_min=0, x_max=50, y_max=50)
+    boxes = np.array([[45.0, 10.0, 95.0, 20.0], [30.0, 10.0, 60.0, 20.0]])
+    augment = Augmentation([crop], min_visibility=0.2)
+    _, found, labels, _ = augment(picture(100, 100), boxes, np.arange(2), seed=0)
+    assert labels.tolist() == [1] and found.tolist() == [[30.0, 10.0, 50.0, 20.0]]
+
+
+def test_importing_asks_no_network_for_a_newer_version() -> None:
+    code = (
+        "import socket, urllib.request\n"
+        "def refuse(*a, **k): raise AssertionError('network')\n"
+        "socket.create_connection = urllib.request.urlopen = refuse\n"
+        "socket.socket.connect = refuse\n"
+        "import fcos_lightning.data.augment, os\n"
+        "assert os.environ['NO_ALBUMENTATIONS_UPDATE'] == '1'\n"
+    )
+    subprocess.run([sys.executable, "-W", "error::UserWarning", "-c", code], check=True)

@@ -1,0 +1,122 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fcos_lightning.data import CocoDataModule, ShapesDataModule, VocDataModule
+from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Batch
+
+OPTIONS = {
+    "train_split": "train",
+    "val_split": "val",
+    "batch_size": 4,
+    "shorter_side": 64,
+    "longer_side": 64,
+    "num_workers": 0,
+}
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> ShapesDataModule:
+    return ShapesDataModule(
+        tmp_path / "shapes", train_images=10, val_images=5, image_px=64, **OPTIONS
+    )
+
+
+def test_batches_are_padded_uint8_with_boxes_in_place(shapes: ShapesDataModule) -> None:
+    batches = list(shapes.train_dataloader())
+    assert len(batches) == 3 and all(isinstance(batch, Batch) for batch in batches)
+    for batch in batches:
+        assert batch.images.pixels.dtype == torch.uint8
+        assert batch.images.pixels.shape == (4, 3, 64, 64)
+        boxes, valid = batch.targets.boxes_xyxy, batch.targets.valid
+        assert boxes.dtype == torch.float32 and (boxes[~valid] == 0).all()
+        assert (boxes[valid][:, 2:] > boxes[valid][:, :2]).all()
+        assert 0 <= boxes.min() and boxes.max() <= 64
+    seen = torch.cat([batch.image_ids for batch in batches])
+    assert len(seen) == 12 and len(set(seen.tolist())) == 10
+
+
+def test_workers_change_nothing(shapes: ShapesDataModule) -> None:
+    alone = list(shapes.train_dataloader())
+    shapes.num_workers = 2
+    together = list(shapes.train_dataloader())
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one.images.pixels, other.images.pixels)
+        assert torch.equal(one.targets.boxes_xyxy, other.targets.boxes_xyxy)
+        assert torch.equal(one.image_ids, other.image_ids)
+
+
+def test_evaluation_hands_out_each_image_once_and_unaugmented(shapes: ShapesDataModule) -> None:
+    first, second = list(shapes.val_dataloader()), list(shapes.val_dataloader())
+    assert [int(batch.image_ids) for batch in first] == shapes.val.truth.image_ids.tolist()
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one.images.pixels, other.images.pixels)
+
+
+def test_the_training_split_defines_the_classes(tmp_path: Path) -> None:
+    for split, categories, used in (("train", [0, 7, 90], 90), ("val", [90], 90), ("odd", [3], 3)):
+        folder = tmp_path / split
+        folder.mkdir()
+        Image.fromarray(np.zeros((20, 30, 3), dtype=np.uint8)).save(folder / "a.png")
+        (folder / "_annotations.coco.json").write_text(
+            json.dumps(
+                {
+                    "images": [{"id": 5, "file_name": "a.png"}],
+                    "annotations": [{"image_id": 5, "category_id": used, "bbox": [1, 2, 9, 9]}],
+                    "categories": [{"id": i, "name": f"c{i}"} for i in categories],
+                }
+            )
+        )
+    # The layout of a Roboflow export, by two settings.
+    data = CocoDataModule(tmp_path, annotations="SPLIT/_annotations.coco.json", **OPTIONS)
+    assert data.train.truth.category_ids == data.val.truth.category_ids == (0, 7, 90)
+    assert data.train.truth.labels.tolist() == data.val.truth.labels.tolist() == [2]
+    data.val_split = "odd"
+    data._splits.clear()
+    with pytest.raises(UserError, match="3"):
+        _ = data.val
+    # A checkpoint's classes do as well, without any training split.
+    data.val_split = "val"
+    assert data.read_val(("x", "y"), (1, 90)).truth.labels.tolist() == [1]
+
+
+def test_a_missing_folder_says_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"download_coco\.py .*data=shapes"):
+        _ = CocoDataModule("nowhere", **OPTIONS).train
+    with pytest.raises(UserError, match=r"download_voc\.py .*data=shapes"):
+        _ = VocDataModule("nowhere", **OPTIONS).train
+
+
+@pytest.mark.parametrize(
+    ("devices", "said"),
+    [(3, "use 2 or 4 devices"), (5, "use 4 or 8 devices"), (9, "use 8 devices")],
+)
+def test_a_batch_is_shared_evenly_or_refused(
+    shapes: ShapesDataModule, devices: int, said: str
+) -> None:
+    shapes.batch_size = 8
+    assert shapes.share_of_batch(2) == 4
+    with pytest.raises(UserError, match=said):
+        shapes.share_of_batch(devices)
+
+
+def test_an_unreadable_image_is_skipped_in_training_and_black_in_evaluation(
+    shapes: ShapesDataModule,
+) -> None:
+    broken = shapes.train.path(3), shapes.val.path(2)
+    for file in broken:
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=broken[1].name):
+        list(shapes.val_dataloader())
+    shapes.on_bad_image = "skip"
+    seen = list(shapes.train_dataloader())
+    assert int(shapes.train.truth.image_ids[3]) not in torch.cat([b.image_ids for b in seen])
+    assert {name for batch in seen for name in batch.unreadable} == {str(broken[0])}
+    black = list(shapes.val_dataloader())[2]
+    assert black.images.pixels.sum() == 0 and black.unreadable == (str(broken[1]),)
+    assert int(black.image_ids) == shapes.val.truth.image_ids[2]

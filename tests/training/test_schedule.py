@@ -1,0 +1,114 @@
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from fcos_lightning.detector import build_fcos
+from fcos_lightning.errors import UserError
+from fcos_lightning.training.schedule import Schedule
+
+
+def official(**changes: object) -> Schedule:
+    options: dict[str, object] = {
+        "max_steps": 90_000,
+        "bias_lr_factor": 2.0,
+        "warmup": "constant",
+        "warmup_steps": 500,
+        "warmup_factor": 1 / 3,
+        "milestones": [60_000, 80_000],
+    }
+    options |= changes
+    return Schedule(partial(torch.optim.SGD, momentum=0.9), 0.01, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("step", "factor"),
+    [
+        (0, 1 / 3),
+        (499, 1 / 3),
+        (500, 1.0),
+        (59_999, 1.0),
+        (60_000, 0.1),
+        (79_999, 0.1),
+        (80_000, 0.01),
+        (89_999, 0.01),
+    ],
+)
+def test_the_official_rate(step: int, factor: float) -> None:
+    assert official().factor(step, 90_000) == pytest.approx(factor)
+
+
+def test_linear_warmup_rises_to_the_full_rate() -> None:
+    schedule = official(warmup="linear", warmup_steps=10, warmup_factor=0.0)
+    rates = [schedule.factor(step, 90_000) for step in range(11)]
+    assert rates == pytest.approx([step / 10 for step in range(11)])
+
+
+def test_cosine_falls_from_full_to_final() -> None:
+    schedule = official(decay="cosine", warmup_steps=100, final_factor=0.1)
+    assert schedule.factor(100, 1100) == pytest.approx(1.0)
+    assert schedule.factor(600, 1100) == pytest.approx((1 + 0.1) / 2)
+    assert schedule.factor(1100, 1100) == pytest.approx(0.1)
+    half_way = 0.1 + 0.9 * (1 + math.cos(math.pi / 4)) / 2
+    assert schedule.factor(350, 1100) == pytest.approx(half_way)
+
+
+def test_shares_of_the_run_stand_for_steps() -> None:
+    schedule = official(milestones=[2 / 3, 8 / 9], warmup_steps=0.1)
+    assert [schedule.factor(step, 90) for step in (8, 9, 59, 60, 80)] == pytest.approx(
+        [1 / 3, 1.0, 1.0, 0.1, 0.01]
+    )
+
+
+def test_the_rate_follows_the_batch() -> None:
+    assert official().scaled_lr(16) == 0.01
+    assert official().scaled_lr(4) == 0.0025
+
+
+def test_biases_learn_twice_as_fast_without_decay_and_frozen_ones_not_at_all() -> None:
+    detector = build_fcos(
+        num_classes=2, backbone={"name": "resnet18", "norm": "trained", "frozen_stages": 2}
+    )
+    schedule = official(norm_weight_decay=0.0, backbone_lr_factor=0.5)
+    groups = {group["name"]: group for group in schedule.parameter_groups(detector, 0.01)}
+    names = {id(parameter): name for name, parameter in detector.named_parameters()}
+    assert sum(len(group["params"]) for group in groups.values()) == sum(
+        parameter.requires_grad for parameter in detector.parameters()
+    )
+    for key, group in groups.items():
+        part, kind = key.split("/")
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            assert name.startswith("backbone.") == (part == "backbone")
+            assert name.endswith(".bias") == (kind == "bias")
+            assert not name.startswith(("backbone.stages.0", "backbone.stages.1"))
+    assert groups["rest/weight"]["lr"] == 0.01 and groups["rest/weight"]["weight_decay"] == 1e-4
+    assert groups["rest/bias"]["lr"] == 0.02 and groups["rest/bias"]["weight_decay"] == 0.0
+    assert groups["backbone/weight"]["lr"] == 0.005
+    assert groups["rest/norm"]["weight_decay"] == 0.0
+
+
+def test_the_optimiser_steps_at_the_scheduled_rate() -> None:
+    detector = build_fcos(num_classes=1, backbone={"name": "tiny", "frozen_stages": 0})
+    optimizer, rates = official(warmup_steps=2, milestones=[3]).configure(detector, 8, 5)
+    seen = []
+    for _ in range(4):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        rates.step()
+    assert seen == pytest.approx([0.005 / 3, 0.005 / 3, 0.005, 0.0005])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"max_steps": None}, "one of max_steps and max_epochs"),
+        ({"max_epochs": 3}, "one of max_steps and max_epochs"),
+        ({"decay": "poly"}, "schedule.decay=poly"),
+        ({"warmup": "slow"}, "schedule.warmup=slow"),
+    ],
+)
+def test_mistakes_are_named(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        official(**changes)
