@@ -14,7 +14,8 @@ from omegaconf import OmegaConf
 
 
 def test_a_run_leaves_everything_in_its_folder(command: Command, tmp_path: Path) -> None:
-    result = command("train", *SMALL, "schedule.max_epochs=2", "trainer.log_every_n_steps=1")
+    words = ("schedule.max_epochs=2", "trainer.log_every_n_steps=1", "schedule.reference_batch=16")
+    result = command("train", *SMALL, *words)
     assert result.code == 0, result.err
     run = only_run(tmp_path)
     names = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -59,6 +61,26 @@ def _free(wanted: Path) -> Path:
             raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from error
         return folder
     raise UserError(f"cannot find a free name for the run folder {wanted}")
+
+
+@contextmanager
+def removed_if_refused(folder: Path, levels: int) -> Iterator[None]:
+    """Take back a folder, and what was made for it above, if a run is refused after all.
+
+    Args:
+        folder: of the run.
+        levels: how many of the folder and its parents were made for this run; only empty ones go.
+    """
+    try:
+        yield
+    except UserError:
+        if is_first_process():
+            for empty in (folder, *folder.parents)[:levels]:
+                try:
+                    empty.rmdir()  # fails on a folder that holds anything
+                except OSError:
+                    break
+        raise
 
 
 def save_config(config: DictConfig, folder: Path) -> None:

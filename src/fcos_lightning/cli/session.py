@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,15 +43,17 @@ class Session:
         datamodule: its splits are read.
         detector: with fresh or given weights.
         schedule: how long and how fast.
+        fresh: keys of the detector that ``init_from`` did not fill.
     """
 
     config: DictConfig
     datamodule: DetectionDataModule
     detector: FCOS
     schedule: Schedule
+    fresh: Sequence[str] = ()
 
     @classmethod
-    def prepare(cls, config: DictConfig) -> Session:
+    def prepare(cls, config: DictConfig, resumed: bool) -> Session:
         """Read the data and build the detector.
 
         Raises:
@@ -73,21 +76,19 @@ class Session:
         if config.channels_last:
             # Convolutions of narrow nets run up to twice as fast this way on a processor.
             detector = detector.to(memory_format=torch.channels_last)
-        return cls(config, datamodule, detector, schedule)
+        fresh: Sequence[str] = ()
+        if config.init_from is not None and not resumed:
+            fresh = initialise(detector, str(config.init_from))
+        return cls(config, datamodule, detector, schedule, fresh)
 
-    def fit(self, folder: Path, resumed: bool) -> None:
+    def fit(self, trainer: L.Trainer, folder: Path, resumed: bool) -> None:
         """Train until the end of the schedule."""
         config, data = self.config, self.datamodule
-        skipped: list[str] = []
-        if config.init_from is not None and not resumed:
-            skipped = initialise(self.detector, str(config.init_from))
         module = FCOSModule(
             self.detector, self.schedule, data.batch_size, describe_run(config, self.detector)
         )
-        trainer = self.trainer()
-        data.share_of_batch(trainer.world_size)
         if trainer.is_global_zero:
-            print_summary(config, data, self.detector, self.schedule, trainer, folder, skipped)
+            print_summary(config, data, self.detector, self.schedule, trainer, folder, self.fresh)
         last = folder / "checkpoints" / "last.ckpt" if resumed else None
         began = time.monotonic()
         trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
@@ -119,8 +120,12 @@ class Session:
         settings: Any = OmegaConf.to_container(self.config.trainer, resolve=True)
         return evaluate(detector, self.datamodule, settings, progress=False)
 
-    def trainer(self) -> L.Trainer:
-        """Make the Trainer with its callbacks and loggers."""
+    def make_trainer(self) -> L.Trainer:
+        """Make the Trainer with its callbacks and loggers; nothing is written yet.
+
+        Raises:
+            UserError: if a setting does not fit, or the devices cannot share a batch.
+        """
         callbacks = _chosen(make(self.config, "callbacks"))
         data = self.datamodule
         evaluation = Evaluation(data.val.truth, data.protocol)
@@ -136,6 +141,7 @@ class Session:
             use_distributed_sampler=False,
         )
         assert isinstance(trainer, L.Trainer)
+        data.share_of_batch(trainer.world_size)
         return trainer
 
     def report(self, folder: Path) -> None:

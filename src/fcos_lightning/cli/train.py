@@ -20,7 +20,12 @@ def train(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
 
-    from fcos_lightning.cli.run_folder import load_config, new_run_folder, save_config
+    from fcos_lightning.cli.run_folder import (
+        load_config,
+        new_run_folder,
+        removed_if_refused,
+        save_config,
+    )
     from fcos_lightning.cli.session import Session
 
     resumed = config.resume is not None
@@ -29,13 +34,19 @@ def train(config: DictConfig) -> None:
             _refuse_both()
         folder = Path(str(config.resume)).absolute()
         config = _continued(config, load_config(folder))
-    session = Session.prepare(config)
-    if not resumed:
+    session = Session.prepare(config, resumed)
+    if resumed:
+        config.run_dir = str(folder)
+        trainer = session.make_trainer()
+    else:
+        # Of runs/<name>/<time>, what is there already stays because it is not empty.
+        made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
         folder = new_run_folder(config.run_dir, config.name)
-    config.run_dir = str(folder)
-    if not resumed:
+        config.run_dir = str(folder)
+        with removed_if_refused(folder, made):
+            trainer = session.make_trainer()
         save_config(config, folder)
-    session.fit(folder, resumed)
+    session.fit(trainer, folder, resumed)
     session.report(folder)
 
 
