@@ -9,9 +9,7 @@ import pytest
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with golden outputs and real data sets, which is not part of the repository."""
-    folder = Path(
-        os.environ.get("FCOS_SHARED", Path(__file__).resolve().parents[2] / "shared")
-    )
+    folder = Path(os.environ.get("FCOS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
     if not (folder / "golden").is_dir():
         reason = f"no golden data at {folder} (set FCOS_SHARED to its place)"
         if os.environ.get("FCOS_SHARED_REQUIRED") == "1":

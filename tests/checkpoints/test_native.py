@@ -67,8 +67,13 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, place: str) -> None:
         "in fcos": {"state_dict": {}, "fcos": {"format": 1, "spec": bomb}},
     }[place]
     torch.save(content, file)
-    for open_it in (load_detector, lambda path: initialise(build_fcos(num_classes=1, **SMALL), path)):
-        with pytest.raises(UserError, match=r"evil\.ckpt: not a readable file of plain data") as caught:
+    for open_it in (
+        load_detector,
+        lambda path: initialise(build_fcos(num_classes=1, **SMALL), path),
+    ):
+        with pytest.raises(
+            UserError, match=r"evil\.ckpt: not a readable file of plain data"
+        ) as caught:
             open_it(file)
         assert "\n" not in str(caught.value)
     assert not mark.exists()

@@ -80,9 +80,18 @@ def test_no_coco_says_which_files_where_and_what_else_to_do(
     ("break_it", "said"),
     [
         (lambda s: shutil.rmtree(s / "val"), "set/val is missing"),
-        (lambda s: (s / "annotations/instances_val.json").unlink(), "instances_val.json is missing"),
-        (lambda s: (s / "annotations/instances_train.json").write_text("[]"), "instances_train.json"),
-        (lambda s: (s / "annotations/instances_train.json").write_text("{"), "instances_train.json"),
+        (
+            lambda s: (s / "annotations/instances_val.json").unlink(),
+            "instances_val.json is missing",
+        ),
+        (
+            lambda s: (s / "annotations/instances_train.json").write_text("[]"),
+            "instances_train.json",
+        ),
+        (
+            lambda s: (s / "annotations/instances_train.json").write_text("{"),
+            "instances_train.json",
+        ),
         (lambda s: (s / "train/2.jpg").unlink(), "2.jpg"),
     ],
 )
@@ -181,9 +190,7 @@ def test_wrong_settings_are_named(
 
 def test_weights_that_are_none_are_named(command: Command, tmp_path: Path) -> None:
     words = ("model=r18", "data=shapes", "data.train_images=24", "data.val_images=8")
-    said = refused(
-        command, tmp_path, *words, "data.image_px=64", "model.backbone.weights=none.pth"
-    )
+    said = refused(command, tmp_path, *words, "data.image_px=64", "model.backbone.weights=none.pth")
     assert "none.pth: no such file" in said
 
 

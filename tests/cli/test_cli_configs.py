@@ -73,9 +73,7 @@ def test_an_augmentation_is_made_and_works(name: str) -> None:
 def test_a_schedule_is_made(name: str) -> None:
     schedule = make(composed("train", f"schedule={name}"), "schedule")
     assert isinstance(schedule, Schedule)
-    detector = make(
-        composed("train", "model=tiny"), "model", class_names=("a",), category_ids=(1,)
-    )
+    detector = make(composed("train", "model=tiny"), "model", class_names=("a",), category_ids=(1,))
     schedule.configure(detector, 16, 100)
     if name in ("1x", "2x"):
         factor = int(name[0])

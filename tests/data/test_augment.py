@@ -54,7 +54,7 @@ def test_shrinking_averages_and_keeps_thin_lines_visible() -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=st.integers(0, 10_000), boxes=st.integers(0, 6))
 def test_boxes_stay_on_their_objects_and_labels_with_them(seed: int, boxes: int) -> None:
-    """Each object has a colour of its own; after flips, turns and scaling it still fills its box."""
+    """Each object has a colour of its own; after all changes it still fills its box."""
     random = np.random.default_rng(seed)
     image = picture(120, 160)
     given_boxes, labels = [], []

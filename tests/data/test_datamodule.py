@@ -36,7 +36,7 @@ def test_batches_are_padded_uint8_with_boxes_in_place(shapes: ShapesDataModule) 
         boxes, valid = batch.targets.boxes_xyxy, batch.targets.valid
         assert boxes.dtype == torch.float32 and (boxes[~valid] == 0).all()
         assert (boxes[valid][:, 2:] > boxes[valid][:, :2]).all()
-        assert 0 <= boxes.min() and boxes.max() <= 64
+        assert boxes.min() >= 0 and boxes.max() <= 64
     seen = torch.cat([batch.image_ids for batch in batches])
     assert len(seen) == 12 and len(set(seen.tolist())) == 10
 

@@ -1,3 +1,5 @@
+from itertools import chain
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,7 +38,7 @@ def test_ranks_share_the_same_batches(world_size: int) -> None:
         sampler.set_epoch(2)
         assert len(list(sampler)) == len(sampler)
         ranks.append(list(sampler))
-    together = [sum(parts, []) for parts in zip(*ranks, strict=True)]
+    together = [list(chain(*parts)) for parts in zip(*ranks, strict=True)]
     expected = epoch_batches(wide, 8, 3, 2)
     assert [[image for _, image in batch] for batch in together] == expected.tolist()
     assert all(epoch == 2 for batch in together for epoch, _ in batch)
@@ -56,7 +58,9 @@ def test_wide_and_high_images_meet_in_one_batch_at_most() -> None:
     assert len(mixed) <= 2  # where the rest of both meets, and what fills the last batch
 
 
-@pytest.mark.parametrize(("number", "batch_size", "world_size"), [(21, 1, 4), (21, 4, 2), (3, 2, 4)])
+@pytest.mark.parametrize(
+    ("number", "batch_size", "world_size"), [(21, 1, 4), (21, 4, 2), (3, 2, 4)]
+)
 def test_evaluation_sees_each_image_once(number: int, batch_size: int, world_size: int) -> None:
     seen = []
     for rank in range(world_size):

@@ -215,3 +215,13 @@ def test_results_carry_no_graph() -> None:
 def test_the_input_statistics_are_no_weights() -> None:
     # They belong to the plain spec; in the state dict they would clash with foreign checkpoints.
     assert not {"mean", "std"} & set(small().state_dict())
+
+
+def test_looking_at_images_leaves_training_alone() -> None:
+    detector = build_fcos(num_classes=1, backbone={"name": "tiny", "norm": "trained"}).train()
+    before = {key: value.clone() for key, value in detector.state_dict().items()}
+    images = [torch.randint(0, 255, (3, 64, 64), dtype=torch.uint8)]
+    detector.detect(images)
+    detector.predict(images)
+    assert detector.training and detector.head.training
+    assert all(torch.equal(value, before[key]) for key, value in detector.state_dict().items())

@@ -81,7 +81,8 @@ def test_a_kill_while_saving_leaves_a_checkpoint_that_loads(tmp_path: Path) -> N
         writer, step = AtomicCheckpointIO(), 0
         while True:
             step += 1
-            writer.save_checkpoint({{"step": step, "w": torch.zeros(500_000)}}, "{tmp_path}/last.ckpt")
+            content = {{"step": step, "w": torch.zeros(500_000)}}
+            writer.save_checkpoint(content, "{tmp_path}/last.ckpt")
             print(step, flush=True)
         """
     )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.detector import FCOS, build_fcos
+from fcos_lightning.detector.weights import read_plain
 from fcos_lightning.errors import UserError
 
 KEY = "fcos"
@@ -35,15 +36,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"checkpoint {path}: is a folder; give a file, as checkpoints/best.ckpt")
-    if not path.is_file():
-        raise UserError(f"checkpoint {path}: no such file")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, pickle's own among them
-        raise UserError(
-            f"checkpoint {path}: not a readable file of plain data; nothing in it was run "
-            f"({type(error).__name__})"
-        ) from error
+    content = read_plain(path, "checkpoint")
     if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
         raise UserError(
             f"checkpoint {path}: not written by fcos-train (it lacks the key {KEY!r}); "
@@ -86,8 +79,9 @@ def load_detector(
     custom = spec.pop("custom", {})
     needed = sorted(set(custom) & {"backbone", "fpn", "head"})
     if needed:
+        parts = ", ".join(f"{key} is {custom[key]}" for key in needed)
         raise UserError(
-            f"checkpoint {path}: its {', '.join(f'{key} is {custom[key]}' for key in needed)}, code "
+            f"checkpoint {path}: its {parts}, code "
             "that a checkpoint does not carry; build the detector and use load_weights"
         )
     if decoder:

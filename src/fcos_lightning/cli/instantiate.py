@@ -45,10 +45,11 @@ def check_targets(tree: object, key: str, trusted: Iterable[str]) -> None:
     """
     packages = (*TRUSTED, *trusted)
     for place, target in _targets(tree, key):
-        if target.split(".")[0] not in packages:
+        package = target.split(".")[0]
+        if package not in packages:
             raise UserError(
-                f"{place}._target_={target}: {target.split('.')[0]} is not trusted to be called from "
-                f"a configuration; if it is yours, add trusted_packages=[{target.split('.')[0]}]"
+                f"{place}._target_={target}: {package} is not trusted to be called from a "
+                f"configuration; if it is yours, add trusted_packages=[{package}]"
             )
 
 

@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fcos_lightning.data.augment import Augmentation, ShorterSide
-    from fcos_lightning.data.datamodule import (
-        CocoDataModule,
-        DetectionDataModule,
-        ShapesDataModule,
-        VocDataModule,
-    )
+    from fcos_lightning.data.datamodule import DetectionDataModule
+    from fcos_lightning.data.layouts import CocoDataModule, ShapesDataModule, VocDataModule
 
 __all__ = [
     "Augmentation",
@@ -27,10 +23,12 @@ __all__ = [
 ]
 
 _HOMES = {
-    name: "fcos_lightning.data.augment"
-    if name in ("Augmentation", "ShorterSide")
-    else "fcos_lightning.data.datamodule"
-    for name in __all__
+    "Augmentation": "augment",
+    "CocoDataModule": "layouts",
+    "DetectionDataModule": "datamodule",
+    "ShapesDataModule": "layouts",
+    "ShorterSide": "augment",
+    "VocDataModule": "layouts",
 }
 
 
@@ -39,4 +37,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Literal, Protocol, cast, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from fcos_lightning.detector.tiny import TinyNet
+from fcos_lightning.detector.weights import fill_classifier
 from fcos_lightning.errors import UserError
-
-#: What ``weights: imagenet`` means: the weights detection baselines start from.
-_IMAGENET = "IMAGENET1K_V1"
 
 
 @runtime_checkable
@@ -125,7 +120,7 @@ def build_backbone(
         channels, strides = net.channels, net.strides
     elif name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
         net = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
-        _load(net, name, weights)
+        fill_classifier(net, name, weights)
         stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
         stages = [stem, net.layer1, net.layer2, net.layer3, net.layer4]
         expansion = net.layer4[-1].expansion
@@ -134,10 +129,8 @@ def build_backbone(
             [4, 4, 8, 16, 32],
         )
     elif name == "mobilenet_v2":
-        net = torchvision.models.get_model(
-            name, weights=None, norm_layer=partial(_with_eps, norm_layer)
-        )
-        _load(net, name, weights)
+        net = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
+        fill_classifier(net, name, weights)
         # A stage ends where the next block halves the map; the last 1x1 convolution to 1280
         # channels serves only classification.
         stages = [
@@ -158,77 +151,3 @@ def build_backbone(
         [strides[index] for index in out],
         frozen_stages,
     )
-
-
-def _with_eps(norm_layer: Callable[[int], nn.Module], channels: int) -> nn.Module:
-    """Keep torchvision's call for MobileNet, which passes no epsilon, explicit for both kinds."""
-    return norm_layer(channels)
-
-
-def _load(net: nn.Module, name: str, weights: str | None) -> None:
-    """Fill a torchvision classifier; its last layer, which no detector uses, may be missing."""
-    if weights is None:
-        return
-    if weights == "imagenet":
-        try:
-            state = torchvision.models.get_model_weights(name)[_IMAGENET].get_state_dict(
-                progress=True, check_hash=True
-            )
-        except (OSError, RuntimeError) as error:  # torch.hub: RuntimeError for a wrong hash
-            raise UserError(
-                f"model.backbone.weights=imagenet: the weights of {name} could not be downloaded "
-                f"({error}); give the path of a file, or null to start fresh"
-            ) from error
-    else:
-        state = read_weights(Path(weights))
-    classifier = ("fc.", "classifier.", "features.18.")
-    own = net.state_dict()
-    own_keys = {key for key in own if not key.startswith(classifier)}
-    given = {
-        key: value
-        for key, value in state.items()
-        # BatchNorm's counter of batches means nothing to a frozen one.
-        if not key.startswith(classifier) and not key.endswith("num_batches_tracked")
-    }
-    needed = {key for key in own_keys if not key.endswith("num_batches_tracked")}
-    missing, unexpected = sorted(needed - set(given)), sorted(set(given) - needed)
-    wrong = sorted(k for k in needed & set(given) if given[k].shape != own[k].shape)
-    if missing or unexpected or wrong:
-        problems = [
-            f"{len(keys)} {what} (first: {keys[0]})"
-            for what, keys in (
-                ("missing", missing),
-                ("unknown", unexpected),
-                ("of other shape", wrong),
-            )
-            if keys
-        ]
-        raise UserError(
-            f"model.backbone.weights={weights}: not weights of torchvision's {name}; "
-            f"keys {', '.join(problems)}"
-        )
-    net.load_state_dict(given, strict=False)
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict without running anything that the file may hold.
-
-    Raises:
-        UserError: if there is no such file or it holds anything but named tensors.
-    """
-    if not path.is_file():
-        raise UserError(f"weights {path}: no such file")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, pickle's own among them
-        raise UserError(
-            f"weights {path}: not a file of plain tensors; nothing in it was run "
-            f"({type(error).__name__})"
-        ) from error
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
-        raise UserError(
-            f"weights {path}: expected a state dict, names and tensors, at the top level"
-        )
-    return cast("dict[str, Tensor]", state)

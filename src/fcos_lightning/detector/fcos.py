@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -146,7 +147,8 @@ class FCOS(nn.Module):
     @torch.inference_mode()
     def predict(self, images: Sequence[Tensor]) -> Prediction:
         """Return what the head says about RGB uint8 images ``[3, H, W]`` of any sizes."""
-        prediction: Prediction = self(self.collate(images))
+        with self._evaluating():
+            prediction: Prediction = self(self.collate(images))
         return prediction
 
     @torch.inference_mode()
@@ -156,4 +158,16 @@ class FCOS(nn.Module):
         Nothing is resized: a detector trained at a shorter side of 800 expects such images.
         """
         batch = self.collate(images)
-        return self.decode(self(batch), self.points(batch.padded_size), batch.sizes_hw)
+        with self._evaluating():
+            prediction = self(batch)
+        return self.decode(prediction, self.points(batch.padded_size), batch.sizes_hw)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Keep a look at images in the midst of training from moving BatchNorm's statistics."""
+        training = self.training
+        self.eval()
+        try:
+            yield
+        finally:
+            self.train(training)

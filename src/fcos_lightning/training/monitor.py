@@ -128,6 +128,5 @@ class Monitor(L.Callback):
                 f"{self.dropped_boxes} boxes were left with less than a pixel by the augmentation"
             )
         if self.unreadable:
-            print(
-                f"{len(self.unreadable)} unreadable images were skipped: {min(self.unreadable)}, ..."
-            )
+            first = min(self.unreadable)
+            print(f"{len(self.unreadable)} unreadable images were skipped: {first}, ...")
