@@ -168,7 +168,7 @@ def test_code_hidden_in_a_weights_file_does_not_run(tmp_path: Path, how: str) ->
         torch.save({"conv1.weight": torch.zeros(1), "x": Payload(touched)}, path)
     else:
         torch.save(Payload(touched), path, _use_new_zipfile_serialization=how == "torch.save")
-    with pytest.raises(UserError, match="not a file of plain tensors; nothing in it was run") as e:
+    with pytest.raises(UserError, match="not a readable file of plain data; nothing in it was run") as e:
         build_backbone("resnet18", weights=str(path))
     assert str(path) in one_line(e)
     assert not touched.exists()
@@ -200,7 +200,7 @@ def test_bytes_that_are_no_weights(tmp_path: Path) -> None:
     for name, content in (("empty", b""), ("text", b"hello, world"), ("half", b"PK\x03\x04")):
         path = tmp_path / name
         path.write_bytes(content)
-        with pytest.raises(UserError, match="not a file of plain tensors") as error:
+        with pytest.raises(UserError, match="not a readable file of plain data") as error:
             build_backbone("resnet18", weights=str(path))
         one_line(error)
 
