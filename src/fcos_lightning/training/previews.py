@@ -16,6 +16,9 @@ from fcos_lightning.drawing import draw
 from fcos_lightning.structures import Batch, Detections
 from fcos_lightning.training.module import FCOSModule
 
+#: Smaller pictures are enlarged, so that names can be read beside their objects.
+_LEGIBLE_PX = 320
+
 
 class Previews(L.Callback):
     """Draws the first images of the validation set after each epoch.
@@ -32,7 +35,7 @@ class Previews(L.Callback):
         self,
         folder: str | Path,
         images: int = 8,
-        score_threshold: float = 0.3,
+        score_threshold: float = 0.5,
     ) -> None:
         self.folder = Path(folder)
         self.images = images
@@ -81,10 +84,12 @@ class Previews(L.Callback):
     ) -> Tensor:
         height, width = batch.images.sizes_hw[index].tolist()
         image = batch.images.pixels[index, :, :height, :width].cpu()
+        larger = max(1, _LEGIBLE_PX // min(height, width))
+        image = image.repeat_interleave(larger, 1).repeat_interleave(larger, 2)
         valid = batch.targets.labels[index] >= 0
         truth = draw(
             image,
-            batch.targets.boxes_xyxy[index][valid].cpu(),
+            batch.targets.boxes_xyxy[index][valid].cpu() * larger,
             batch.targets.labels[index][valid].cpu(),
             names,
         )
@@ -92,7 +97,7 @@ class Previews(L.Callback):
         resized = batch.images.sizes_hw[index].cpu() / batch.original_sizes_hw[index].cpu()
         found = draw(
             image,
-            detections.boxes_xyxy.cpu()[strong] * resized.flip(0).repeat(2),
+            detections.boxes_xyxy.cpu()[strong] * resized.flip(0).repeat(2) * larger,
             detections.labels.cpu()[strong],
             names,
             detections.scores.cpu()[strong],
