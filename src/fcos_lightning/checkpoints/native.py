@@ -121,7 +121,6 @@ def initialise(detector: FCOS, path: str | Path) -> list[str]:
     """
     given, own = weights_of(read_checkpoint(path)), detector.state_dict()
     fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    # Biases of the same number of classes would fit classes of another meaning no better.
     if not fits:
         raise UserError(f"init_from={path}: not one of its weights fits this model")
     detector.load_state_dict(fits, strict=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 import warnings
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
+from fcos_lightning.cli.app import is_first_process
 from fcos_lightning.cli.instantiate import make
 from fcos_lightning.cli.plain import describe_run
 from fcos_lightning.cli.summary import print_summary
@@ -110,15 +110,17 @@ class Session:
             return
         last, best = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
         trainer.save_checkpoint(last)
-        summary, _, _ = self._evaluate(load_weights_into(self.detector, last))
+        summary, _, _ = self._evaluate(last)
         scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
         before = max((float(score) for score in scores if score is not None), default=None)
         if trainer.is_global_zero and (before is None or summary["AP"] >= before):
             copy_atomically(last, best)
 
-    def _evaluate(self, detector: FCOS) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
+    def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
+        """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
+        load_weights(self.detector, read_checkpoint(file), file)
         settings: Any = OmegaConf.to_container(self.config.trainer, resolve=True)
-        return evaluate(detector, self.datamodule, settings, progress=False)
+        return evaluate(self.detector, self.datamodule, settings, progress=False)
 
     def make_trainer(self) -> L.Trainer:
         """Make the Trainer with its callbacks and loggers; nothing is written yet.
@@ -150,8 +152,8 @@ class Session:
         if not best.is_file():
             print(f"no checkpoint was written; run folder {folder}")
             return
-        summary, table, evaluation = self._evaluate(load_weights_into(self.detector, best))
-        if int(os.environ.get("LOCAL_RANK", "0")) != 0:
+        summary, table, evaluation = self._evaluate(best)
+        if not is_first_process():
             return
         write_metrics(summary, folder / "metrics.json")
         write_predictions(table, self.datamodule.val.truth, folder / "predictions.json")
@@ -203,12 +205,6 @@ def quiet() -> None:
 def _chosen(options: dict[str, Any] | None) -> list[Any]:
     """Return the objects of a group; a null entry switches one off."""
     return [value for value in (options or {}).values() if value is not None]
-
-
-def load_weights_into(detector: FCOS, checkpoint: Path) -> FCOS:
-    """Fill a detector, which may be of the user's own making, with a checkpoint's weights."""
-    load_weights(detector, read_checkpoint(checkpoint), checkpoint)
-    return detector
 
 
 def copy_atomically(source: Path, target: Path) -> None:

@@ -35,7 +35,6 @@ def main() -> None:
 def test(config: DictConfig) -> None:
     """Evaluate a checkpoint, print the table, and write metrics and predictions."""
     # Imported here, because this costs seconds that help and mistakes should not.
-    import os
     from pathlib import Path
     from typing import Any
 
@@ -43,7 +42,7 @@ def test(config: DictConfig) -> None:
     from rich.console import Console
 
     from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
-    from fcos_lightning.cli.app import required
+    from fcos_lightning.cli.app import is_first_process, required
     from fcos_lightning.cli.instantiate import make
     from fcos_lightning.cli.run_folder import new_run_folder
     from fcos_lightning.cli.session import make_datamodule, quiet
@@ -77,7 +76,7 @@ def test(config: DictConfig) -> None:
     folder = new_run_folder(config.run_dir, config.name)
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
     summary, table, evaluation = evaluate(detector, datamodule, settings)
-    if int(os.environ.get("LOCAL_RANK", "0")) != 0:
+    if not is_first_process():
         return
     write_metrics(summary, folder / "metrics.json")
     write_predictions(table, datamodule.val.truth, folder / "predictions.json")
