@@ -29,10 +29,16 @@ class _OnDevice:
         """Return a copy whose tensors lie on ``device``."""
         moved = {}
         for field in fields(self):  # type: ignore[arg-type]  # subclasses are dataclasses
-            value = getattr(self, field.name)
-            movable = isinstance(value, Tensor | _OnDevice)
-            moved[field.name] = value.to(device, non_blocking=non_blocking) if movable else value
+            moved[field.name] = _moved(getattr(self, field.name), device, non_blocking)
         return type(self)(**moved)
+
+
+def _moved(value: object, device: torch.device | str, non_blocking: bool) -> object:
+    if isinstance(value, Tensor | _OnDevice):
+        return value.to(device, non_blocking=non_blocking)
+    if isinstance(value, tuple):
+        return tuple(_moved(item, device, non_blocking) for item in value)
+    return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +127,19 @@ class Images(_OnDevice):
 
 
 @dataclass(frozen=True, eq=False)
+class PaddedTargets(_OnDevice):
+    """Ground truth of a batch without its images.
+
+    Attributes:
+        targets: boxes in pixels of the padded images.
+        padded_size: height and width of those.
+    """
+
+    targets: Targets
+    padded_size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
 class Batch(_OnDevice):
     """What the data module streams.
 
@@ -131,6 +150,8 @@ class Batch(_OnDevice):
         original_sizes_hw: ``[B, 2]`` int64, sizes of the files before any resizing.
         dropped_boxes: boxes that the augmentation left without a pixel.
         unreadable: files that could not be read and were passed over.
+        rest_of_step: where gradients of several batches are accumulated, the ground truth of the
+            batches that follow in the same optimiser step, on the first of them; else empty.
     """
 
     images: Images
@@ -139,6 +160,7 @@ class Batch(_OnDevice):
     original_sizes_hw: Tensor
     dropped_boxes: int = 0
     unreadable: tuple[str, ...] = ()
+    rest_of_step: tuple[PaddedTargets, ...] = ()
 
     def __len__(self) -> int:
         return len(self.image_ids)

@@ -21,12 +21,15 @@ from pycocotools.coco import COCO
 from fcos_lightning import build_fcos, load_detector
 from fcos_lightning.checkpoints import describe
 from fcos_lightning.cli import prediction_folder
-from fcos_lightning.cli.predict import chosen_device, quoted_path
+from fcos_lightning.cli.predict import chosen_device
 from fcos_lightning.cli.prediction_folder import DrawnVideo, drawn_names
+from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.images import read_image
 from fcos_lightning.data.sources import IMAGE_ENDINGS, VideoFile, find_source
 from fcos_lightning.errors import UserError
+
+PATHS = ("ckpt", "source", "out")
 
 SIDES = {"shorter_side": 64, "longer_side": 96}
 
@@ -477,10 +480,10 @@ def test_image_endings_are_of_formats_that_are_read() -> None:
     ["photo (1).jpg", "007", "1e5", "a,b=c", "it's", "true", "[x]*.{y}", "a\\", "\\'", "ü #"],
 )
 def test_paths_reach_the_command_as_they_are(path: str) -> None:
-    (override,) = OverridesParser.create().parse_overrides([quoted_path(f"source={path}")])
+    (override,) = OverridesParser.create().parse_overrides([quoted_path(f"source={path}", PATHS)])
     assert override.value() == path
     for word in (f"score_threshold={path}", "out=null", "out='a b'", "out=${oc.env:HOME}/x", "-m"):
-        assert quoted_path(word) == word
+        assert quoted_path(word, PATHS) == word
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from fcos_lightning.cli.app import run
+from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,23 +29,8 @@ _PATHS = ("ckpt", "source", "out")
 def main() -> None:
     """Entry point of the command."""
     if not {"-m", "--multirun"} & set(sys.argv):  # where a comma separates values
-        sys.argv[1:] = [quoted_path(word) for word in sys.argv[1:]]
+        sys.argv[1:] = [quoted_path(word, _PATHS) for word in sys.argv[1:]]
     run(predict, "predict")
-
-
-def quoted_path(word: str) -> str:
-    """Quote an override that gives a path, so that Hydra takes ``photo (1).jpg`` or ``007`` as is.
-
-    Other words, and values that are quoted, null or refer to other values, stay as they are.
-    """
-    key, equals, value = word.partition("=")
-    if not equals or key not in _PATHS or value in ("", "null") or "${" in value:
-        return word
-    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        return word
-    # In Hydra's quoted strings a backslash means itself unless it stands before a quote.
-    escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
-    return f"{key}='{escaped}'"
 
 
 def predict(config: DictConfig) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.cli.app import is_first_process
+from fcos_lightning.cli.app import is_first_process, started_from_outside
 from fcos_lightning.errors import UserError
 
 CONFIG = "config.yaml"
@@ -28,13 +28,13 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
     Raises:
         UserError: if the folder holds anything already.
     """
+    if run_dir is None and started_from_outside():
+        raise UserError(
+            "run_dir= is missing; when torchrun or srun starts the processes, they need a folder "
+            "in common"
+        )
     if not is_first_process():
-        if _VARIABLE not in os.environ and run_dir is None:
-            raise UserError(
-                "run_dir= is missing; when something other than fcos-train starts the processes, "
-                "they need a folder in common"
-            )
-        return Path(os.environ.get(_VARIABLE) or str(run_dir))
+        return Path(os.environ.get(_VARIABLE) or str(run_dir)).absolute()
     if run_dir is not None:
         folder = Path(run_dir).absolute()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -9,10 +9,11 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -27,7 +28,10 @@ from fcos_lightning.detector import FCOS
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
 from fcos_lightning.evaluation.table import DetectionTable
+from fcos_lightning.signals import Stopped
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
+from fcos_lightning.training.cluster import cluster_plugins
+from fcos_lightning.training.csv_log import RunCSVLogger
 from fcos_lightning.training.evaluate import evaluate
 from fcos_lightning.training.evaluation import Evaluation
 from fcos_lightning.training.module import FCOSModule
@@ -85,13 +89,22 @@ class Session:
         """Train until the end of the schedule."""
         config, data = self.config, self.datamodule
         module = FCOSModule(
-            self.detector, self.schedule, data.batch_size, describe_run(config, self.detector)
+            self.detector,
+            self.schedule,
+            data.batch_size,
+            describe_run(config, self.detector),
+            int(config.seed),
         )
         if trainer.is_global_zero:
             print_summary(config, data, self.detector, self.schedule, trainer, folder, self.fresh)
         last = folder / "checkpoints" / "last.ckpt" if resumed else None
+        if last is not None:
+            _rewind_logs(trainer, read_checkpoint(last))
         began = time.monotonic()
-        trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+        except Stopped as stop:
+            _leave(stop, trainer, folder)
         if trainer.interrupted:
             raise SystemExit(130)
         self._keep_the_end(trainer, folder)
@@ -139,7 +152,7 @@ class Session:
             max_steps=self.config.trainer.max_steps or self.schedule.max_steps or -1,
             callbacks=[evaluation, *callbacks],
             logger=_chosen(make(self.config, "logger")) or False,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(), *cluster_plugins()],
             use_distributed_sampler=False,
         )
         assert isinstance(trainer, L.Trainer)
@@ -172,6 +185,27 @@ class Session:
             highlight=False,
             markup=False,
         )
+
+
+def _rewind_logs(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Drop from the logs what came after a checkpoint, since the run will log it again."""
+    logged = checkpoint.get("fcos_logged")
+    if not logged or not trainer.is_global_zero:
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, RunCSVLogger) and logged["csv_rows"] is not None:
+            logger.forget_after(logged["csv_rows"])
+        elif isinstance(logger, TensorBoardLogger):
+            logger._kwargs["purge_step"] = logged["steps"]  # of the writer it will make
+
+
+def _leave(stop: Stopped, trainer: L.Trainer, folder: Path) -> NoReturn:
+    """End the process as its signal would have; the first process speaks for all."""
+    if not trainer.is_global_zero:
+        raise SystemExit(0)  # else whoever started the processes takes it for a failure
+    again = f"fcos-train resume={_shown(folder)}"
+    print(f"{stop} after step {trainer.global_step}; go on with: {again}", flush=True)
+    raise SystemExit(128 + stop.signum)
 
 
 def make_datamodule(config: DictConfig) -> DetectionDataModule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,8 +30,9 @@ def print_summary(
     levels = [f"P{stride.bit_length() - 1}" for stride in detector.strides]
     total = sum(p.numel() for p in detector.parameters())
     learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)
-    steps_an_epoch = -(-len(data.train) // data.batch_size) // trainer.accumulate_grad_batches
-    steps_an_epoch = max(steps_an_epoch, 1)
+    accumulated = trainer.accumulate_grad_batches
+    images_per_step = data.batch_size * accumulated
+    steps_an_epoch = math.ceil(data.batches_per_epoch / accumulated)
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
     lengths = [
         trainer.max_steps if trainer.max_steps > 0 else None,
@@ -65,12 +67,14 @@ def print_summary(
         (
             "batch",
             f"{data.batch_size} images over {trainer.world_size} device(s), "
-            f"{data.share_of_batch(trainer.world_size)} each; {steps_an_epoch} steps an epoch",
+            f"{data.share_of_batch(trainer.world_size)} each"
+            + (f", {accumulated} batches a step" if accumulated > 1 else "")
+            + f"; {steps_an_epoch} steps an epoch",
         ),
         (
             "schedule",
             f"{choices.get('schedule', 'custom')}: {steps} steps = {steps / steps_an_epoch:.1f} "
-            f"epochs, lr {schedule.scaled_lr(data.batch_size):g} ({schedule.lr:g} for a batch of "
+            f"epochs, lr {schedule.scaled_lr(images_per_step):g} ({schedule.lr:g} for a batch of "
             f"{schedule.reference_batch})",
         ),
         ("device", f"{trainer.accelerator.__class__.__name__}, precision {trainer.precision}"),

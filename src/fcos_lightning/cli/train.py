@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from fcos_lightning.cli.app import run
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the command."""
+    from fcos_lightning.cli import sweep
+
+    if sweep.is_sweep(sys.argv[1:]):
+        sweep.main(sys.argv[1:])
     run(train, "train")
 
 

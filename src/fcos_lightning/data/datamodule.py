@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import signal
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import lightning as L
 import numpy as np
@@ -16,8 +18,10 @@ from fcos_lightning.data.augment import Augmentation, ShorterSide, single_thread
 from fcos_lightning.data.collate import Collate
 from fcos_lightning.data.dataset import DetectionDataset
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.loader import StepLoader
 from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.errors import UserError
+from fcos_lightning.signals import STOPPING
 from fcos_lightning.structures import Batch
 
 
@@ -135,10 +139,16 @@ class DetectionDataModule(L.LightningDataModule):
             )
         return self.batch_size // world_size
 
+    @property
+    def batches_per_epoch(self) -> int:
+        """How many batches hold every image of the training split."""
+        return math.ceil(len(self.train) / self.batch_size)
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's batches to learn from."""
         self.share_of_batch(self._world_size)
         sizes = self.train.truth.sizes_hw
+        epoch, start = _place_in_run(self.trainer)
         sampler = EpochBatchSampler(
             sizes[:, 1] > sizes[:, 0],
             self.batch_size,
@@ -146,10 +156,13 @@ class DetectionDataModule(L.LightningDataModule):
             rank=self._rank,
             world_size=self._world_size,
             group=self.group_by_aspect,
-            epoch=self.trainer.current_epoch if self.trainer else 0,
+            epoch=epoch,
+            start=start,
         )
         dataset = DetectionDataset(self.train, self.augmentation, self.seed, self.on_bad_image)
-        return self._loader(dataset, sampler)
+        return self._loader(
+            dataset, sampler, self.trainer.accumulate_grad_batches if self.trainer else 1
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's images to measure on, each exactly once over all ranks."""
@@ -179,19 +192,37 @@ class DetectionDataModule(L.LightningDataModule):
         return min(max(_processors() // self.trainer.num_devices - 1, 1), 8)
 
     def _loader(
-        self, dataset: DetectionDataset, sampler: EpochBatchSampler | EvaluationSampler
+        self,
+        dataset: DetectionDataset,
+        sampler: EpochBatchSampler | EvaluationSampler,
+        batches_per_step: int = 1,
     ) -> DataLoader[Batch]:
         workers = self.num_workers
         if workers is None:
             workers = self._chosen_workers()
-        return DataLoader(
-            dataset,  # type: ignore[arg-type]  # of samples; the collate function makes batches
+        return StepLoader(
+            dataset,
+            batches_per_step=batches_per_step,
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=self.collate,
             worker_init_fn=_start_worker if workers else None,
             persistent_workers=workers > 0,
         )
+
+
+def _place_in_run(trainer: L.Trainer | None) -> tuple[int, int]:
+    """Return the epoch that is learnt from, and how many of its batches a resumed run has behind.
+
+    Lightning asks for the loader when the state of its loops is restored, and starts the loader's
+    processes before it sets the sampler's epoch.
+    """
+    if trainer is None:
+        return 0, 0
+    epochs: Any = trainer.fit_loop.epoch_progress
+    within = epochs.total.processed < epochs.total.started
+    batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return epochs.current.processed, batches if within else 0
 
 
 def _processors() -> int:
@@ -201,5 +232,8 @@ def _processors() -> int:
 
 def _start_worker(worker: int) -> None:
     single_threaded()
+    # Ctrl-C and a scheduler's SIGTERM reach every process; the run decides when to stop reading.
+    for name in STOPPING:
+        signal.signal(name, signal.SIG_IGN)
     # Forked from a process that drew its own numbers; nothing here should depend on them.
     np.random.seed(worker)

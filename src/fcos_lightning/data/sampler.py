@@ -54,6 +54,7 @@ class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
         world_size: number of processes; divides ``batch_size``.
         group: see ``epoch_batches``.
         epoch: the first to hand out.
+        start: batches of that epoch to pass over, which a resumed run has learnt from already.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
         world_size: int = 1,
         group: bool = True,
         epoch: int = 0,
+        start: int = 0,
     ) -> None:
         self.wide = wide
         self.batch_size = batch_size
@@ -73,6 +75,7 @@ class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
         self.world_size = world_size
         self.group = group
         self.epoch = epoch
+        self._started = (epoch, start)
 
     @property
     def sampler(self) -> EpochBatchSampler:
@@ -84,13 +87,16 @@ class EpochBatchSampler(Sampler[list[tuple[int, int]]]):
         self.epoch = epoch
 
     def __len__(self) -> int:
+        """Return the batches of a whole epoch, also where the first ones are passed over."""
         return math.ceil(len(self.wide) / self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         share = self.batch_size // self.world_size
         mine = slice(self.rank * share, (self.rank + 1) * share)
         epoch = self.epoch
-        for batch in epoch_batches(self.wide, self.batch_size, self.seed, epoch, self.group):
+        batches = epoch_batches(self.wide, self.batch_size, self.seed, epoch, self.group)
+        start = self._started[1] if epoch == self._started[0] else 0
+        for batch in batches[start:]:
             yield [(epoch, int(image)) for image in batch[mine]]
 
 

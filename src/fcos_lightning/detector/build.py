@@ -101,6 +101,10 @@ def build_fcos(
     built_fpn = _part("fpn", fpn, FPN, built_backbone.channels, built_backbone.strides)
     strides = tuple(built_fpn.strides)
     built_head = _part("head", head, Head, built_fpn.channels, num_classes, strides)
+    if isinstance(built_head, Head) and built_head.quality_on == "none":
+        # Nothing has learnt what their other choices would use.
+        loss = loss if callable(loss) else {**(loss or {}), "quality": "none"}
+        decoder = decoder if callable(decoder) else {**(decoder or {}), "score": "class"}
     ranges = None if callable(assigner) else (assigner or {}).get("size_ranges")
     chosen_ranges = _size_ranges(ranges, strides)
     return FCOS(

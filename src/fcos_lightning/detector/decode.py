@@ -24,7 +24,7 @@ def decode(
     topk_per_level: int = 1000,
     nms_iou: float = 0.6,
     max_detections: int = 100,
-    score: Literal["sqrt", "product"] = "sqrt",
+    score: Literal["sqrt", "product", "class"] = "sqrt",
     rank_by: Literal["score", "class"] = "score",
     clip_to: Literal["edge", "last_pixel"] = "edge",
 ) -> list[Detections]:
@@ -38,7 +38,8 @@ def decode(
         topk_per_level: at most so many candidates of each level go on to NMS.
         nms_iou: of two boxes of a class that overlap more than this the weaker one goes.
         max_detections: at most so many boxes an image.
-        score: ``sqrt(cls * centerness)`` (official), or ``cls * centerness`` (mmdetection).
+        score: ``sqrt(cls * centerness)`` (official), ``cls * centerness`` (mmdetection), or
+            ``class``: that probability alone.
         rank_by: what the top-k looks at: the score, or the class probability alone (mmdetection).
         clip_to: the image's edge, or its last pixel (official).
 
@@ -65,7 +66,9 @@ def decode(
         for cls_logits, ltrb_px, quality_logits, xy in levels:
             point, label = (cls_logits > logit_threshold).nonzero(as_tuple=True)
             cls = cls_logits[point, label].float().sigmoid()
-            candidate_score = cls * quality_logits[point].float().sigmoid()
+            candidate_score = cls
+            if score != "class":
+                candidate_score = cls * quality_logits[point].float().sigmoid()
             ranking = candidate_score if rank_by == "score" else cls
             best = ranking.topk(min(topk_per_level, len(ranking))).indices
             boxes.append(ltrb_to_xyxy(xy[point[best]], ltrb_px[point[best]].float()))

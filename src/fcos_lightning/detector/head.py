@@ -24,8 +24,9 @@ class Head(nn.Module):
         num_convs: convolutions of each tower.
         channels: of the towers; None: as the feature maps.
         norm: of the towers: ``group`` (32 groups, fewer in narrow towers), ``batch``, ``none``.
-        quality_on: the tower the centerness branch sits on: ``box`` (the improved recipe) or
-            ``classification`` (the paper's first version).
+        quality_on: the tower the centerness branch sits on: ``box`` (the improved recipe),
+            ``classification`` (the paper's first version), or ``none``: there is no such branch
+            and its logits are 0. ``build_fcos`` then leaves quality out of loss and score.
         distances: ``relu`` gives strides, made pixels here (improved); ``exp`` gives pixels
             (first version).
         level_scales: a learnable factor for each level's distances (paper, section 3.2).
@@ -46,7 +47,7 @@ class Head(nn.Module):
         num_convs: int = 4,
         channels: int | None = None,
         norm: Literal["group", "batch", "none"] = "group",
-        quality_on: Literal["box", "classification"] = "box",
+        quality_on: Literal["box", "classification", "none"] = "box",
         distances: Literal["relu", "exp"] = "relu",
         level_scales: bool = True,
         prior: float = 0.01,
@@ -57,7 +58,7 @@ class Head(nn.Module):
             raise UserError(f"a detector needs at least one class, not {num_classes}")
         for key, value, known in (
             ("norm", norm, ("group", "batch", "none")),
-            ("quality_on", quality_on, ("box", "classification")),
+            ("quality_on", quality_on, ("box", "classification", "none")),
             ("distances", distances, ("relu", "exp")),
         ):
             if value not in known:
@@ -74,7 +75,8 @@ class Head(nn.Module):
         last = width if num_convs else in_channels
         self.cls_logits = nn.Conv2d(last, num_classes, 3, padding=1)
         self.box_ltrb = nn.Conv2d(last, 4, 3, padding=1)
-        self.quality_logits = nn.Conv2d(last, 1, 3, padding=1)
+        if quality_on != "none":
+            self.quality_logits = nn.Conv2d(last, 1, 3, padding=1)
         self.scales = nn.Parameter(torch.ones(len(self.strides)), requires_grad=level_scales)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -98,8 +100,11 @@ class Head(nn.Module):
             # not round it once more.
             raw = _by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
             ltrb_px.append(F.relu(raw) * stride if self.distances == "relu" else raw.exp())
-            quality_feature = box_feature if self.quality_on == "box" else cls_feature
-            quality_logits.append(_by_point(self.quality_logits(quality_feature)).squeeze(-1))
+            if self.quality_on == "none":
+                quality_logits.append(torch.zeros_like(ltrb_px[-1][..., 0]))
+            else:
+                quality_feature = box_feature if self.quality_on == "box" else cls_feature
+                quality_logits.append(_by_point(self.quality_logits(quality_feature)).squeeze(-1))
         return Prediction(
             cls_logits=torch.cat(cls_logits, dim=1),
             ltrb_px=torch.cat(ltrb_px, dim=1),

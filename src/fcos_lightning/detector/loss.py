@@ -36,7 +36,7 @@ def fcos_loss(
     box_loss: BoxLoss = "giou",
     box_epsilon: Literal["official", "plain"] = "official",
     box_units: Literal["strides", "pixels"] = "strides",
-    quality: Literal["centerness", "iou"] = "centerness",
+    quality: Literal["centerness", "iou", "none"] = "centerness",
     focal_alpha: float = 0.25,
     focal_gamma: float = 2.0,
 ) -> Losses:
@@ -59,7 +59,8 @@ def fcos_loss(
         box_units: of the distances when the IoU is taken; matters only beside ``official``. The
             official plain recipe uses pixels, all later ones strides.
         quality: ``centerness``, or ``iou``: the IoU of the predicted box (AdelaiDet's
-            ``BOX_QUALITY``; the box loss is then not weighted).
+            ``BOX_QUALITY``; the box loss is then not weighted), or ``none``: no such loss, and no
+            weights (the paper's first ablation).
         focal_alpha: weight of positives in the focal loss.
         focal_gamma: how strongly easy examples are faded out.
 
@@ -69,7 +70,8 @@ def fcos_loss(
     with torch.autocast(prediction.cls_logits.device.type, enabled=False):
         normalisers = normalisers or normalisers_of(assignment)
         # Without positives every term below is zero; dividing by 1 keeps it so, and the graph.
-        positives = normalisers.positives.clamp(min=1.0)
+        # A share of a total over ranks may well be below 1.
+        positives = torch.where(normalisers.positives > 0, normalisers.positives, 1.0)
         positive = assignment.positive
 
         classes = torch.arange(prediction.cls_logits.shape[-1], device=positive.device)
@@ -92,13 +94,14 @@ def fcos_loss(
             box_weight, box_normaliser = positive.float(), positives
         box = (box_per_point * box_weight).sum() / box_normaliser
 
+        learning = positive & (quality != "none")
         quality_sum = F.binary_cross_entropy_with_logits(
             prediction.quality_logits.float(),
             quality_target,
-            weight=positive.float(),
+            weight=learning.float(),
             reduction="sum",
         )
-        entropy = _binary_entropy(quality_target).mul(positive).sum()
+        entropy = _binary_entropy(quality_target).mul(learning).sum()
         return Losses(
             classification=classification / positives,
             box=box,

@@ -45,6 +45,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.close(folder)
 
 
+def remove_drafts(folder: Path) -> None:
+    """Remove what killed processes left half written in a folder that no other process uses."""
+    for draft in folder.glob(".*.ckpt.*"):
+        draft.unlink(missing_ok=True)
+
+
 def _umask() -> int:
     """The process's umask, which can be read only by setting it."""
     mask = os.umask(0)

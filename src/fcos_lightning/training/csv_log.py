@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
@@ -17,6 +21,24 @@ class _AppendingWriter(ExperimentWriter):
         if os.path.isfile(self.metrics_file_path):
             with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
                 self.metrics_keys = next(csv.reader(file), [])
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Lightning empties the file and fills it again; a kill in between would lose the log."""
+        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        with _replaced(Path(self.metrics_file_path)) as file:
+            writer = csv.DictWriter(file, fieldnames=fieldnames)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[TextIO]:
+    """Open a draft of a file, which takes the file's place when it is complete."""
+    draft = path.with_name(f".{path.name}.draft")
+    with draft.open("w", newline="", encoding="utf-8") as file:
+        yield file
+    draft.replace(path)
 
 
 class RunCSVLogger(CSVLogger):
@@ -40,3 +62,28 @@ class RunCSVLogger(CSVLogger):
             self._experiment = _AppendingWriter(log_dir=self.root_dir)
         assert isinstance(self._experiment, ExperimentWriter)
         return self._experiment
+
+    @property
+    def file(self) -> Path:
+        """``metrics.csv``."""
+        return Path(self.root_dir) / "metrics.csv"
+
+    def rows(self) -> int:
+        """Return the number of rows in the file, without its heading."""
+        if not self.file.is_file():
+            return 0
+        with self.file.open(newline="", encoding="utf-8") as file:
+            return max(sum(1 for _ in csv.reader(file)) - 1, 0)
+
+    def forget_after(self, rows: int) -> None:
+        """Drop what was logged after a checkpoint: a run that goes on from it logs it again.
+
+        Args:
+            rows: how many to keep.
+        """
+        if not self.file.is_file():
+            return
+        with self.file.open(newline="", encoding="utf-8") as file:
+            kept = [row for row, _ in zip(csv.reader(file), range(rows + 1), strict=False)]
+        with _replaced(self.file) as file:
+            csv.writer(file).writerows(kept)

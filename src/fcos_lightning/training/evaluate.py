@@ -10,6 +10,7 @@ import lightning as L
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.detector import FCOS
 from fcos_lightning.evaluation.table import DetectionTable
+from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.evaluation import Evaluation
 from fcos_lightning.training.module import FCOSModule
 
@@ -39,6 +40,7 @@ def evaluate(
     tester = L.Trainer(
         **{key: trainer[key] for key in _SHARED if key in trainer},
         callbacks=[evaluation],
+        plugins=cluster_plugins(),  # type: ignore[arg-type]  # a list of one of the kinds it takes
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import lightning as L
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.training.module import FCOSModule
+from fcos_lightning.training.replay import save_replay
 
 
 class NonFiniteLoss(UserError):
@@ -21,7 +23,14 @@ class StopOnNonFinite(L.Callback):
 
     All ranks stop at the same step, so none is left waiting for another. Neither the weights nor
     the checkpoints have seen the bad step.
+
+    Args:
+        folder: gets ``nonfinite.pt`` (``nonfinite_rank1.pt``, ...) with weights and batch of the
+            step, for ``fcos_lightning.training.replay.replay``; None: nothing is kept.
     """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
 
     def on_before_backward(
         self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
@@ -43,9 +52,16 @@ class StopOnNonFinite(L.Callback):
             for field in fields(losses)
             if not torch.isfinite(getattr(losses, field.name))
         ]
+        kept = ""
+        if self.folder is not None and not torch.isfinite(loss):
+            rank = f"_rank{trainer.global_rank}" if trainer.global_rank else ""
+            file = self.folder / f"nonfinite{rank}.pt"
+            save_replay(file, pl_module.detector, batch.images, batch.targets, batch.image_ids)
+            kept = f"; {file} holds the step for another look"
         raise NonFiniteLoss(
             f"loss is not finite at step {trainer.global_step}: "
             f"{', '.join(terms) or 'on another rank'}; "
             f"images {batch.image_ids.tolist()}; the weights and checkpoints before it are intact; "
             "try a lower schedule.lr or trainer.gradient_clip_val=10, and look at these images"
+            f"{kept}"
         )

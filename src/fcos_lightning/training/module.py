@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from fcos_lightning.checkpoints.native import KEY, describe
+from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Normalisers, Points
 from fcos_lightning.training.schedule import Schedule
@@ -34,6 +37,7 @@ class FCOSModule(L.LightningModule):
         schedule: how long and how fast; None where nothing is trained.
         batch_size: images of a batch over all devices.
         description: plain values that a checkpoint shall carry beside the detector's own.
+        seed: of anything random in the detector.
     """
 
     def __init__(
@@ -42,20 +46,34 @@ class FCOSModule(L.LightningModule):
         schedule: Schedule | None = None,
         batch_size: int = 16,
         description: dict[str, Any] | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
         self.detector = detector
         self.schedule = schedule
         self.batch_size = batch_size
         self.description = description or {}
+        self.seed = seed
         self.last_step: StepRecord | None = None
+        self._step_normalisers: Normalisers | None = None
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make what is random, as dropout in a backbone, depend on seed, batch and rank alone.
+
+        A resumed run then repeats it; checkpoints hold no state of generators.
+        """
+        place = [self.seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         points = self.detector.points(batch.images.padded_size)
         prediction = self.detector(batch.images)
         assignment = self.detector.assign(points, batch.targets)
-        normalisers = self.averaged_over_ranks(self.detector.normalisers(assignment))
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self._step_normalisers = self.normalisers_of_step(batch, assignment)
+        assert self._step_normalisers is not None
+        normalisers = self._step_normalisers
         losses = self.detector.loss(prediction, assignment, points, normalisers)
 
         self.last_step = StepRecord(losses, assignment, points, batch)
@@ -77,28 +95,59 @@ class FCOSModule(L.LightningModule):
         sizes = zip(found, batch.images.sizes_hw, batch.original_sizes_hw, strict=True)
         return {"detections": [in_original_frame(*one) for one in sizes]}
 
-    def averaged_over_ranks(self, normalisers: Normalisers) -> Normalisers:
-        """Average what the losses are divided by, so that AP does not depend on the devices.
+    def normalisers_of_step(self, batch: Batch, assignment: Assignment) -> Normalisers:
+        """Return this batch's share of what the losses of an optimiser step are divided by.
 
-        Every rank takes part, also one without a positive.
+        The totals over all ranks and all accumulated batches, divided by the number of those, so
+        that the gradients are those of one device with one large batch. Every rank takes part,
+        also one without a positive.
+
+        Args:
+            batch: the first of the step on this rank.
+            assignment: of that batch.
         """
-        if self.trainer.world_size == 1:
-            return normalisers
-        both = torch.stack([normalisers.positives, normalisers.quality])
-        positives, quality = self.trainer.strategy.reduce(both, reduce_op="mean").unbind()
-        return Normalisers(positives, quality)
+        own = self.detector.normalisers(assignment)
+        totals = torch.stack([own.positives, own.quality])
+        for other in batch.rest_of_step:
+            points = self.detector.points(other.padded_size)
+            following = self.detector.normalisers(self.detector.assign(points, other.targets))
+            totals = totals + torch.stack([following.positives, following.quality])
+        totals = self.trainer.strategy.reduce(totals, reduce_op="sum")
+        share = self.trainer.world_size * self.trainer.accumulate_grad_batches
+        positives, quality = totals.unbind()
+        return Normalisers(positives.clamp(min=1.0) / share, quality / share)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return optimiser and learning rate; called by Lightning."""
         if self.schedule is None:
             raise RuntimeError("this module was made for evaluation: it has no schedule")
+        images_per_step = self.batch_size * self.trainer.accumulate_grad_batches
         optimizer, scheduler = self.schedule.configure(
-            self.detector, self.batch_size, int(self.trainer.estimated_stepping_batches)
+            self.detector, images_per_step, self._total_steps()
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _total_steps(self) -> int:
+        """Return the optimiser steps of the whole run.
+
+        Lightning's own estimate starts the loader, and with it its processes, before a resumed run
+        knows at which batch it goes on; they would read the first epoch again.
+        """
+        trainer, data = self.trainer, self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, DetectionDataModule):
+            return int(trainer.estimated_stepping_batches)
+        batches, limit = data.batches_per_epoch, trainer.limit_train_batches
+        if isinstance(limit, int):
+            batches = min(batches, limit)
+        elif limit is not None:
+            batches = int(batches * limit)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches)
+        epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
+        lengths = [trainer.max_steps, steps * epochs]
+        return min(length for length in lengths if length >= 0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the description of the detector; called by Lightning."""

@@ -33,8 +33,15 @@ class Monitor(L.Callback):
         self._images = 0
         self.positives: dict[str, float] = {}
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clocks: a run resumed within an epoch does not begin one."""
+        self._start_clocks()
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clocks."""
+        self._start_clocks()
+
+    def _start_clocks(self) -> None:
         self._epoch_began = self._batch_ended = time.perf_counter()
         self._waited, self._images = 0.0, 0
 
@@ -42,7 +49,7 @@ class Monitor(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
     ) -> None:
         """Count the time since the last batch as waiting, but for the start of the loaders."""
-        if batch_idx:
+        if self._images:
             self._waited += time.perf_counter() - self._batch_ended
         else:
             self._epoch_began = time.perf_counter()
@@ -122,7 +129,11 @@ class Monitor(L.Callback):
             )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Say what was passed over, if anything was."""
+        """Say what was passed over, if anything was; called by Lightning."""
+        self._say_passed_over()
+
+    @rank_zero_only
+    def _say_passed_over(self) -> None:
         if self.dropped_boxes:
             print(
                 f"{self.dropped_boxes} boxes were left with less than a pixel by the augmentation"

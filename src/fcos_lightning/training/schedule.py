@@ -93,7 +93,7 @@ class Schedule:
         self.final_factor = final_factor
 
     def scaled_lr(self, batch_size: int) -> float:
-        """Return the full learning rate for a batch of so many images over all devices."""
+        """Return the full learning rate for so many images in an optimiser step."""
         return self.lr * batch_size / self.reference_batch
 
     def factor(self, step: int, total_steps: int) -> float:

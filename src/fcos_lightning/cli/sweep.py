@@ -1,0 +1,263 @@
+"""``fcos-train -m``: many runs, each a process of its own, finished whatever happens to one.
+
+Hydra's own multirun runs all jobs in one process, and Lightning's launcher would hand ``-m`` on to
+the processes of a job, each of which would run the whole sweep again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fcos_lightning.cli.app import config_dir, fail
+from fcos_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from fcos_lightning.sweeps.jobs import Launcher
+    from fcos_lightning.sweeps.manifest import Manifest
+    from fcos_lightning.sweeps.space import Space
+
+_FLAGS = ("-m", "--multirun")
+#: Settings that say how jobs run rather than which; they may change when a sweep goes on.
+_MOVABLE = ("parallel", "launcher", "slurm", "trials", "pruning", "pruning_warmup", "resume")
+#: The largest grid whose every configuration is composed before anything runs.
+_COMPOSED_FIRST = 64
+
+
+def is_sweep(words: Sequence[str]) -> bool:
+    """Tell whether a command line asks for many runs."""
+    return any(word in _FLAGS or word.startswith(("sweep=", "sweep.")) for word in words)
+
+
+def main(words: Sequence[str]) -> None:
+    """Run a sweep; the process ends with 0 if every job was done, 1 if one failed."""
+    try:
+        code = sweep([word for word in words if word not in _FLAGS])
+    except UserError as error:
+        fail(error)
+    raise SystemExit(code)
+
+
+def sweep(words: Sequence[str]) -> int:
+    """Run the jobs that a command line asks for and that are not finished yet.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        UserError: if the command line or an earlier sweep in its folder does not fit.
+    """
+    from rich.console import Console
+
+    from fcos_lightning.sweeps.manifest import Lock
+    from fcos_lightning.sweeps.report import write_report
+    from fcos_lightning.sweeps.runner import Interrupted, Runner
+
+    _refuse_hydra(words)
+    own = [word for word in words if word.startswith(("sweep=", "sweep."))]
+    rest = [word for word in words if word not in own]
+    settings = _settings(own)
+    folder = Path(settings["resume"]).absolute() if settings["resume"] else None
+    if folder is not None and (rest or not folder.is_dir()):
+        if not folder.is_dir():
+            raise UserError(f"sweep.resume={settings['resume']}: no such folder")
+        raise UserError(
+            f"{rest[0]}: sweep.resume= goes on with the jobs of that sweep; leave other words out"
+        )
+    space, manifest = _opened(folder, rest, settings, own)
+    lock = Lock(manifest.folder)
+    console = Console(soft_wrap=True)
+    try:
+        if not manifest.jobs and settings["search"] == "grid":
+            for job_words in space.grid():
+                manifest.add(job_words)
+        manifest.save()
+        search = _search(manifest, space, settings)
+        trials = int(settings["trials"]) if search else 0
+        if manifest.unfinished or len(manifest.jobs) < trials:
+            launcher = _launcher(settings, manifest.folder, lock.fd)
+            total = max(len(manifest.jobs), trials)
+            done = len(manifest.jobs) - len(manifest.unfinished)
+            _say(f"sweep folder {manifest.folder}: {total} jobs, {done} finished before")
+            runner = Runner(manifest, launcher, int(settings["parallel"]), search, trials, say=_say)
+            try:
+                runner.run()
+            except Interrupted as stop:
+                write_report(manifest, console)
+                _say(f"stopped by {stop}; the same command again runs what is unfinished")
+                return 128 + stop.signum
+        else:
+            _say(f"sweep folder {manifest.folder}: all jobs are finished; nothing to run")
+        write_report(manifest, console)
+    finally:
+        lock.release()
+    failed = [job for job in manifest.jobs if job.state == "failed"]
+    if failed:
+        _say(
+            f"{len(failed)} of {len(manifest.jobs)} jobs failed; the same command again runs them "
+            "once more"
+        )
+    return 1 if failed else 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _refuse_hydra(words: Sequence[str]) -> None:
+    for word in words:
+        if word.startswith("-"):
+            raise UserError(f"{word}: not known together with -m; try it on a single run")
+        if word.lstrip("+~").startswith(("hydra.", "hydra/")):
+            raise UserError(
+                f"{word}: fcos-train runs sweeps itself, see sweep.launcher and sweep.search"
+            )
+        if word.split("=")[0] in ("run_dir", "resume"):
+            raise UserError(
+                f"{word}: each job of a sweep has a folder of its own; say sweep.dir=DIR for all, "
+                "or sweep.resume=DIR to go on"
+            )
+
+
+def _settings(own: Sequence[str]) -> dict[str, Any]:
+    """Compose ``conf/sweep`` with the words that begin with ``sweep``."""
+    config = compose("sweep", own)
+    settings: dict[str, Any] = config["sweep"]
+    for key, known in (
+        ("search", ("grid", "optuna")),
+        ("launcher", ("local", "slurm", "submitit_local")),
+    ):
+        if settings[key] not in known:
+            raise UserError(f"sweep.{key}={settings[key]}: give one of {', '.join(known)}")
+    for key in ("parallel", "trials", "most"):
+        value = settings[key]
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f"sweep.{key}={value}: give a whole number above 0")
+    return settings
+
+
+def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
+    """Compose a configuration as a command would.
+
+    Raises:
+        UserError: with Hydra's own hint, if it cannot be composed.
+    """
+    import hydra
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            config = hydra.compose(config_name, list(words))
+            content = OmegaConf.to_container(config, resolve=config_name == "sweep")
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
+def _opened(
+    folder: Path | None, words: Sequence[str], settings: dict[str, Any], own: Sequence[str]
+) -> tuple[Space, Manifest]:
+    """Return what is swept, and the manifest: of an earlier start, or a new one."""
+    from fcos_lightning.sweeps.manifest import FILE, Manifest
+    from fcos_lightning.sweeps.space import parse_space
+
+    if folder is not None:
+        manifest = Manifest.load(folder)
+        given = {word.split("=")[0].removeprefix("sweep.") for word in own}
+        for key in given:
+            if key.split(".")[0] not in _MOVABLE:
+                raise UserError(
+                    f"sweep.{key}: a sweep goes on as it began; beside sweep.resume only "
+                    f"{', '.join(f'sweep.{name}' for name in _MOVABLE[:-1])} may be given"
+                )
+        for key, value in manifest.settings.items():
+            if key not in {name.split(".")[0] for name in given}:
+                settings[key] = value
+        return parse_space(manifest.words, settings["params"]), manifest
+
+    space = parse_space(words, settings["params"])
+    _check(space, settings)
+    manifest = Manifest(
+        _folder(words, settings, space), tuple(words), _lasting(settings), space.fixed
+    )
+    if not (manifest.folder / FILE).is_file():
+        _make(manifest.folder)
+        return space, manifest
+    earlier = Manifest.load(manifest.folder)
+    same = (tuple(words), _lasting(settings)["params"]) == (
+        earlier.words,
+        earlier.settings["params"],
+    )
+    if not same:
+        raise UserError(
+            f"{manifest.folder}: holds another sweep; choose a new folder by sweep.dir=DIR, or go "
+            f"on with that one by sweep.resume={manifest.folder}"
+        )
+    return space, earlier
+
+
+def _check(space: Space, settings: dict[str, Any]) -> None:
+    """Compose what will run, so that a mistyped word is reported before anything does."""
+    from fcos_lightning.sweeps.space import check_countable
+
+    if settings["search"] == "optuna":
+        space.distributions()
+        return
+    check_countable(space, int(settings["most"]))
+    jobs = space.grid()
+    for words in jobs if len(jobs) <= _COMPOSED_FIRST else jobs[:1]:
+        compose("train", [*space.fixed, *words])
+
+
+def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in ("resume", "dir")}
+
+
+def _folder(words: Sequence[str], settings: dict[str, Any], space: Space) -> Path:
+    """Return the sweep's folder, which the same command finds again."""
+    if settings["dir"]:
+        return Path(settings["dir"]).absolute()
+    which = [*sorted(words), settings["search"], settings["seed"], settings["params"]]
+    digest = hashlib.sha256(repr(which).encode()).hexdigest()[:8]
+    named = next((word for word in space.fixed if word.startswith("name=")), "")
+    name = named.removeprefix("name=") or str(compose("train", space.fixed)["name"])
+    return Path("runs", name, f"sweep_{digest}").absolute()
+
+
+def _make(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"sweep.dir={folder}: is not empty, and holds no sweep; choose a new one")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the sweep's folder {folder}: {error.strerror}") from error
+
+
+def _search(manifest: Manifest, space: Space, settings: dict[str, Any]) -> Any:  # noqa: ANN401
+    if settings["search"] != "optuna":
+        return None
+    from fcos_lightning.sweeps.search import Search
+
+    return Search(
+        manifest.folder,
+        space,
+        int(settings["seed"]),
+        bool(settings["pruning"]),
+        int(settings["pruning_warmup"]),
+    )
+
+
+def _launcher(settings: dict[str, Any], folder: Path, lock_fd: int) -> Launcher:
+    from fcos_lightning.sweeps.jobs import LocalLauncher, SubmititLauncher
+
+    if settings["launcher"] == "local":
+        return LocalLauncher(int(settings["parallel"]), lock_fd)
+    cluster = "slurm" if settings["launcher"] == "slurm" else "local"
+    return SubmititLauncher(folder / "submitit", cluster, settings["slurm"])

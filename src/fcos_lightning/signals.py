@@ -1,0 +1,60 @@
+"""Signals that ask a run to stop: noted when they come, answered at the next step."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+#: What a terminal, a scheduler and a time limit (``sbatch --signal=USR1@120``) send.
+STOPPING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
+)
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and has kept a checkpoint.
+
+    Attributes:
+        signum: the signal that asked.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}")
+        self.signum = signum
+
+
+class SignalWatch:
+    """Takes note of signals; a second Ctrl-C interrupts at once.
+
+    Attributes:
+        received: the first signal that came, or 0.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def start(self) -> None:
+        """Begin to take note; only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            for signum in STOPPING:
+                self._before[signum] = signal.signal(signum, self._note)
+
+    def stop(self) -> None:
+        """Leave signals to whoever had them before."""
+        for signum, handler in self._before.items():
+            # None: set by something other than Python, which alone can set it again.
+            signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+        self._before.clear()
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if self.received and signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        if not self.received:
+            self.received = signum
+            name = signal.Signals(signum).name
+            again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
+            print(f"{name}: stopping after this step{again}", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""Many runs of one command: grids, searches, what became of each."""

@@ -1,0 +1,191 @@
+"""Runs the jobs of a sweep until all are finished, or it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fcos_lightning.cli.words import quoted
+from fcos_lightning.sweeps.jobs import Handle, Launcher, train_command, wait_for
+from fcos_lightning.sweeps.manifest import Job, Manifest
+from fcos_lightning.sweeps.progress import ap_by_epoch, best_ap, can_go_on
+from fcos_lightning.sweeps.search import Search
+
+_PAUSE_S = 0.2
+_LOOK_S = 5.0  # how often a running job's AP is looked at
+
+
+class Interrupted(Exception):
+    """The sweep was told to stop; its jobs have ended.
+
+    Attributes:
+        signum: by which signal.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+@dataclass
+class _Running:
+    job: Job
+    handle: Handle
+    slot: int
+    began: float
+    looked: float
+    pruned: bool = False
+
+
+class Runner:
+    """Starts jobs, at most so many at a time, and writes down what became of them.
+
+    Args:
+        manifest: of the sweep.
+        launcher: where jobs run.
+        parallel: how many at a time.
+        search: proposes further jobs; None: those of the manifest are all.
+        trials: how many jobs a search makes.
+        say: prints a line.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        launcher: Launcher,
+        parallel: int,
+        search: Search | None = None,
+        trials: int = 0,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.manifest = manifest
+        self.launcher = launcher
+        self.parallel = parallel
+        self.search = search
+        self.trials = trials
+        self.say = say
+        self._running: list[_Running] = []
+        self._signum = 0
+
+    def run(self) -> None:
+        """Run every job that is not finished.
+
+        Raises:
+            Interrupted: on SIGINT or SIGTERM, when the running jobs have kept a checkpoint.
+        """
+        signals = (signal.SIGINT, signal.SIGTERM)
+        before = {signum: signal.signal(signum, self._note) for signum in signals}
+        waiting = self._waiting()
+        try:
+            exhausted = False
+            while not exhausted or self._running:
+                while not exhausted and len(self._running) < self.parallel and not self._signum:
+                    job = next(waiting, None)
+                    exhausted = job is None
+                    if job is not None:
+                        self._start(job)
+                self._look_after()
+                if self._signum:
+                    self._stop_all()
+                    raise Interrupted(self._signum)
+                time.sleep(_PAUSE_S if self._running else 0)
+        except BaseException:
+            for running in self._running:
+                running.handle.kill()
+            raise
+        finally:
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def _note(self, signum: int, frame: object) -> None:
+        if self._signum:  # twice: at once
+            raise KeyboardInterrupt
+        self._signum = signum
+
+    def _waiting(self) -> Iterator[Job]:
+        yield from self.manifest.unfinished
+        while self.search is not None and len(self.manifest.jobs) < self.trials:
+            number, words = self.search.ask()
+            yield self.manifest.add(words, number)
+
+    def _start(self, job: Job) -> None:
+        folder = self.manifest.run_folder(job)
+        if can_go_on(folder):
+            words, verb = [quoted("resume", str(folder))], "goes on"
+        else:
+            _set_aside(folder, job.attempts)
+            words = [*self.manifest.fixed, *job.swept, quoted("run_dir", str(folder))]
+            verb = "started"
+        slot = min(set(range(self.parallel)) - {running.slot for running in self._running})
+        job = self.manifest.update(
+            job, state="running", exit_code=None, ap=None, attempts=job.attempts + 1
+        )
+        log = self.manifest.log_file(job)
+        handle = self.launcher.start(train_command(words), log, slot)
+        now = time.monotonic()
+        self._running.append(_Running(job, handle, slot, now, now))
+        self.say(f"job {self._place(job)} {verb}: {job.label}  (prints to {log.name})")
+
+    def _look_after(self) -> None:
+        for running in list(self._running):
+            code = running.handle.exit_code()
+            if code is not None:
+                self._ended(running, code)
+            elif self.search is not None and time.monotonic() - running.looked > _LOOK_S:
+                running.looked = time.monotonic()
+                self._maybe_prune(running)
+
+    def _maybe_prune(self, running: _Running) -> None:
+        assert self.search is not None and running.job.trial is not None
+        figures = ap_by_epoch(self.manifest.run_folder(running.job))
+        if not running.pruned and self.search.report(running.job.trial, figures):
+            running.pruned = True
+            running.handle.stop()
+
+    def _ended(self, running: _Running, code: int) -> None:
+        self._running.remove(running)
+        folder = self.manifest.run_folder(running.job)
+        ap = best_ap(folder)
+        if code == 0:
+            state = "done"
+        elif running.pruned:
+            state = "pruned"
+        else:
+            state = "stopped" if self._signum else "failed"
+        took = time.monotonic() - running.began
+        job = self.manifest.update(
+            running.job, state=state, exit_code=code, ap=ap, seconds=running.job.seconds + took
+        )
+        if self.search is not None and job.trial is not None and state != "stopped":
+            self.search.report(job.trial, ap_by_epoch(folder))
+            # A crashed trial is run again by the next start, so it stays open until then.
+            if state != "failed":
+                self.search.tell(job.trial, ap, pruned=state == "pruned")
+        how = f"exit code {code}, see {self.manifest.log_file(job)}" if state == "failed" else ""
+        figure = f"AP {ap:.3f}" if ap is not None else ""
+        parts = [part for part in (figure, how, f"{took / 60:.1f} min") if part]
+        self.say(f"job {self._place(job)} {state}: {', '.join(parts)}")
+
+    def _stop_all(self) -> None:
+        if self._running:
+            self.say("stopping; running jobs keep a checkpoint first, Ctrl-C again kills them")
+        for running in self._running:
+            running.handle.stop()
+        wait_for([running.handle for running in self._running])
+        self._look_after()
+
+    def _place(self, job: Job) -> str:
+        total = max(len(self.manifest.jobs), self.trials if self.search else 0)
+        return f"{job.number}/{total}"
+
+
+def _set_aside(folder: Path, attempts: int) -> None:
+    """Keep what a job left that cannot go on; its next attempt wants an empty folder."""
+    if folder.exists():
+        number = max(attempts, 1)
+        while (aside := folder.with_name(f"{folder.name}.attempt{number}")).exists():
+            number += 1
+        folder.rename(aside)

@@ -1,0 +1,55 @@
+"""A training step that went wrong, kept so that it can be looked at again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fcos_lightning.checkpoints.native import KEY, describe, load_detector
+from fcos_lightning.detector import FCOS
+from fcos_lightning.structures import Images, Losses, Targets
+from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
+
+
+def save_replay(
+    file: Path, detector: FCOS, images: Images, targets: Targets, image_ids: torch.Tensor
+) -> None:
+    """Write the weights and the batch of a step; plain data, which ``load_detector`` opens too.
+
+    Args:
+        file: to write.
+        detector: as it was before the step.
+        images: of the batch.
+        targets: of the batch.
+        image_ids: ``[B]``.
+    """
+    content: dict[str, Any] = {
+        "state_dict": {f"detector.{k}": v.cpu() for k, v in detector.state_dict().items()},
+        KEY: describe(detector),
+        "batch": {
+            "images": {k: v.cpu() for k, v in asdict(images).items()},
+            "targets": {k: v.cpu() for k, v in asdict(targets).items()},
+            "image_ids": image_ids.cpu(),
+        },
+    }
+    AtomicCheckpointIO().save_checkpoint(content, file)
+
+
+def replay(file: str | Path, device: torch.device | str = "cpu") -> Losses:
+    """Compute the losses of a step again that ``StopOnNonFinite`` kept.
+
+    Args:
+        file: a ``nonfinite.pt`` of a run folder.
+        device: to compute on.
+
+    Raises:
+        UserError: if the file is not a checkpoint of this package.
+    """
+    detector = load_detector(file, device=device).train()
+    batch = torch.load(file, weights_only=True)["batch"]
+    images, targets = Images(**batch["images"]).to(device), Targets(**batch["targets"]).to(device)
+    points = detector.points(images.padded_size)
+    return detector.loss(detector(images), detector.assign(points, targets), points)
