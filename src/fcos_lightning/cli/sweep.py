@@ -260,4 +260,4 @@ def _launcher(settings: dict[str, Any], folder: Path, lock_fd: int) -> Launcher:
     if settings["launcher"] == "local":
         return LocalLauncher(int(settings["parallel"]), lock_fd)
     cluster = "slurm" if settings["launcher"] == "slurm" else "local"
-    return SubmititLauncher(folder / "submitit", cluster, settings["slurm"])
+    return SubmititLauncher(folder / "submitit", cluster, settings["slurm"] or {})

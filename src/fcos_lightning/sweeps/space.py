@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import (
     Override,
     RangeSweep,
     Sweep,
+    Transformer,
 )
 from hydra.errors import HydraException
 
@@ -55,7 +56,7 @@ class Space:
             )
         if isinstance(value, Glob):
             raise UserError(f"{key}: glob() is not supported in sweeps; list the values")
-        return [str(word) for word in override.sweep_string_iterator()]
+        return [str(word) for word in override.sweep_iterator(transformer=_as_typed)]
 
     def grid(self) -> list[tuple[str, ...]]:
         """Return the swept words of every job, the last key changing fastest."""
@@ -97,12 +98,12 @@ def parse_space(words: Sequence[str], params: Mapping[str, Any]) -> Space:
     given = {word.split("=", 1)[0] for word in words}
     more = [f"{key}={_word(values)}" for key, values in params.items() if key not in given]
     parser = OverridesParser.create()
-    try:
-        overrides = parser.parse_overrides([*words, *more])
-    except HydraException as error:
-        raise UserError(" ".join(str(error).split())) from error
     fixed, swept = [], {}
-    for override in overrides:
+    for word in (*words, *more):
+        try:
+            override = parser.parse_override(word)
+        except HydraException as error:
+            raise UserError(f"{word}: {' '.join(str(error).split())}") from error
         if override.is_sweep_override():
             swept[override.get_key_element()] = override
         else:
@@ -125,6 +126,11 @@ def check_countable(space: Space, most: int) -> None:
     number = math.prod(len(space.choices(key)) for key in space.keys)
     if number > most:
         raise UserError(f"the grid has {number} jobs, more than sweep.most={most}")
+
+
+def _as_typed(value: Any) -> str:  # noqa: ANN401  # Hydra's parsed element
+    """Write a parsed value as a word again; Hydra's own function writes True for true."""
+    return str(value).lower() if isinstance(value, bool) else str(Transformer.encode(value))
 
 
 def _word(values: object) -> str:

@@ -54,7 +54,6 @@ class KeepLast(Checkpoint):
         self._saved_at_s = 0.0
         self._saved_at_step = 0
         self._moment: _Moment = "elsewhere"
-        self._validated_step = -1
         self._votes_left = 0
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -115,7 +114,6 @@ class KeepLast(Checkpoint):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what has been measured; called by Lightning after the other callbacks."""
         if _fitting(trainer):
-            self._validated_step = trainer.global_step
             self._save(trainer, "after validation")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -142,8 +140,9 @@ class KeepLast(Checkpoint):
     ) -> None:
         """Write down where in the run this is, and how far its logs are; called by Lightning."""
         loop = checkpoint["loops"]["fit_loop"]
+        steps = loop["epoch_loop.state_dict"]["_batches_that_stepped"]
         if self._moment == "before batch":
-            as_between_batches(loop, trainer.global_step == self._validated_step)
+            as_between_batches(loop, _asks_for_validation(trainer))
         elif self._moment == "before validation":
             as_before_validation(loop)
         rows = None
@@ -151,7 +150,6 @@ class KeepLast(Checkpoint):
             logger.save()  # what is logged so far is not repeated after a resume
             if isinstance(logger, RunCSVLogger) and trainer.is_global_zero:
                 rows = logger.rows()
-        steps = loop["epoch_loop.state_dict"]["_batches_that_stepped"]
         checkpoint["fcos_logged"] = {
             "csv_rows": rows,
             "steps": steps + (self._moment != "before batch"),
@@ -188,7 +186,17 @@ def _fitting(trainer: L.Trainer) -> bool:
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
 
-def as_between_batches(fit_loop: dict[str, Any], validated: bool) -> None:
+def _asks_for_validation(trainer: L.Trainer) -> bool:
+    """Tell whether Lightning validates before the batch that was just fetched."""
+    loop, every = trainer.fit_loop.epoch_loop, trainer.val_check_batch
+    if not loop._should_check_val_epoch() or every in (None, float("inf")):
+        return False
+    progress = loop.batch_progress
+    counted = progress.total if trainer.check_val_every_n_epoch is None else progress.current
+    return bool((counted.ready - 1) % every == 0)
+
+
+def as_between_batches(fit_loop: dict[str, Any], at_validation: bool) -> None:
     """Turn the state of a loop that has fetched a batch into that of one about to fetch it.
 
     Lightning has no hook between two steps after everything of the first is done and logged. At
@@ -196,14 +204,14 @@ def as_between_batches(fit_loop: dict[str, Any], validated: bool) -> None:
 
     Args:
         fit_loop: its state, as Lightning keeps it in a checkpoint; changed in place.
-        validated: whether a validation took place between the two batches.
+        at_validation: whether Lightning validates between the two batches.
     """
     progress = fit_loop["epoch_loop.batch_progress"]
     progress["total"]["ready"] -= 1
     progress["current"]["ready"] -= 1
     progress["is_last_batch"] = False
-    if validated and progress["current"]["ready"]:
-        # Lightning will see that this batch asks for a validation, skip it, and count its step.
+    if at_validation:
+        # Lightning will pass over that validation, since it is done, and count the step once more.
         fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
 

@@ -1,0 +1,196 @@
+"""A run that is stopped anywhere goes on as if nothing had been."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from cli_running import SMALL, Command, only_run
+from omegaconf import OmegaConf
+
+#: Ten batches an epoch, three epochs, each step logged.
+RUN = (
+    *(word for word in SMALL if not word.startswith(("data.train_images", "data.batch_size"))),
+    "data.train_images=40",
+    "data.batch_size=4",
+    "schedule.max_epochs=3",
+    "trainer.log_every_n_steps=1",
+    "callbacks.previews=null",
+)
+
+
+def start(folder: Path, callback: str, *words: str, run_dir: str = "cut") -> list[str]:
+    """The command of a run with one of the interruptions."""
+    name, *options = callback.split(",")
+    return [
+        *(sys.executable, "-m", "fcos_lightning.cli.train", *RUN, *words, f"run_dir={run_dir}"),
+        f"+callbacks.end._target_=interruptions.{name}",
+        *(f"+callbacks.end.{option}" for option in options),
+        "trusted_packages=[interruptions]",
+    ]
+
+
+def environment() -> dict[str, str]:
+    paths = (str(Path(__file__).parent), os.environ.get("PYTHONPATH", ""))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+
+
+def interrupted(folder: Path, callback: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run until the interruption; the next start is without it."""
+    done = subprocess.run(
+        start(folder, callback, *words),
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+    forget_callback(folder / "cut")
+    return done
+
+
+def forget_callback(run: Path) -> None:
+    config = OmegaConf.load(run / "config.yaml")
+    del config.callbacks.end
+    OmegaConf.save(config, run / "config.yaml")
+
+
+def last(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    return content
+
+
+def check_same(whole: Path, cut: Path) -> None:
+    """Weights, average, optimiser, log and best checkpoint are those of a run that went through."""
+    expected, found = last(whole), last(cut)
+    assert expected["global_step"] == found["global_step"]
+    for key in ("state_dict", "current_model_state"):
+        for name, value in expected[key].items():
+            assert torch.equal(value, found[key][name]), (key, name)
+    assert expected["averaging_state"] == found["averaging_state"]
+    states = [content["optimizer_states"][0]["state"] for content in (expected, found)]
+    for index, state in states[0].items():
+        for name, value in state.items():
+            assert torch.equal(value, states[1][index][name]), (index, name)
+    assert rows(whole) == rows(cut)
+    best = [torch.load(run / "checkpoints/best.ckpt", weights_only=True) for run in (whole, cut)]
+    assert best[0]["global_step"] == best[1]["global_step"]
+    assert (whole / "metrics.json").read_text() == (cut / "metrics.json").read_text()
+    assert not list((cut / "checkpoints").glob(".*"))  # nothing half written is left
+
+
+def rows(run: Path) -> list[tuple[str, ...]]:
+    """What the log says of each step, but for the times."""
+    with (run / "metrics.csv").open() as file:
+        table = list(csv.DictReader(file))
+    return [
+        tuple(value for key, value in row.items() if not key.startswith("speed/")) for row in table
+    ]
+
+
+CASES = [
+    # In the midst of an epoch, with the average of weights.
+    ("AtStep,step=14", "checkpoint.every_n_steps=4", 12),
+    # Loader processes read ahead; gradients of two batches are accumulated.
+    (
+        "AtStep,step=8",
+        "checkpoint.every_n_steps=2 data.num_workers=2 trainer.accumulate_grad_batches=2",
+        6,
+    ),
+    ("AtStep,step=10", "checkpoint.every_n_steps=100 data.num_workers=2", 10),
+    ("InValidation,step=20", "checkpoint.every_n_steps=100", 20),
+    ("InValidation,step=20,how=SIGTERM", "data.num_workers=2", 20),
+    ("AtStep,step=0,how=SIGTERM", "", 0),
+    ("AtStep,step=10,how=SIGINT", "", 10),
+    ("AtStep,step=15,how=SIGUSR1", "trainer.val_check_interval=0.5", 15),
+    ("AtStep,step=13", "checkpoint.every_n_steps=1 trainer.check_val_every_n_epoch=2", 12),
+    ("AtStep,step=10,how=SIGINT", "trainer.check_val_every_n_epoch=2", 10),
+    ("InValidation,step=30,how=SIGINT", "", 30),
+]
+
+
+@pytest.mark.parametrize(
+    ("callback", "words", "kept"),
+    [
+        case if index < 2 else pytest.param(*case, marks=pytest.mark.slow)
+        for index, case in enumerate(CASES)
+    ],
+)
+def test_a_run_goes_on_as_if_nothing_had_been(
+    command: Command, tmp_path: Path, callback: str, words: str, kept: int
+) -> None:
+    """Killed or stopped by a signal; bitwise equal on a processor in float32."""
+    same = [word for word in words.split() if not word.startswith("checkpoint.")]
+    whole = command("train", *RUN, *same, "run_dir=whole")
+    assert whole.code == 0, whole.err
+    ended = interrupted(tmp_path, callback, *words.split())
+    if "how=" in callback:
+        signum = getattr(signal, callback.rpartition("how=")[2])
+        assert ended.returncode == 128 + signum, ended.stderr
+        assert "Traceback" not in ended.stderr
+        assert f"after step {kept}; go on with: fcos-train resume=cut" in ended.stdout
+    else:
+        assert ended.returncode == 9, ended.stderr
+    assert last(tmp_path / "cut")["global_step"] == kept
+    resumed = command("train", "resume=cut")
+    assert resumed.code == 0, resumed.err
+    check_same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_all_ranks_stop_at_one_step_and_go_on_on_another_number(
+    command: Command, tmp_path: Path
+) -> None:
+    """SIGTERM comes to the second of two ranks alone; the run goes on on one device."""
+    words = ("trainer=ddp_sim", "data.batch_size=4")
+    ended = interrupted(tmp_path, "AtStep,step=13,how=SIGTERM,rank=1", *words)
+    assert ended.returncode == 128 + signal.SIGTERM, ended.stderr
+    assert ended.stdout.count("go on with: fcos-train resume=cut") == 1
+    assert last(tmp_path / "cut")["global_step"] == 13
+    resumed = command("train", "resume=cut", "trainer.devices=1", "trainer.strategy=auto")
+    assert resumed.code == 0, resumed.err
+    # The same images in the same order: the weights differ by rounding alone.
+    whole = command("train", *RUN, "run_dir=whole")
+    assert whole.code == 0, whole.err
+    one, other = (last(tmp_path / run)["current_model_state"] for run in ("whole", "cut"))
+    for name, value in one.items():
+        if value.is_floating_point():
+            assert torch.allclose(value, other[name], rtol=0.02, atol=5e-3), name
+
+
+def test_minutes_bring_a_checkpoint_within_an_epoch(tmp_path: Path) -> None:
+    words = ("checkpoint.every_n_minutes=0.02", "data.batch_size=4")
+    process = subprocess.Popen(
+        start(tmp_path, "Linger,seconds=0.5", *words),
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    file, until = tmp_path / "cut/checkpoints/last.ckpt", time.monotonic() + 120
+    while not file.is_file() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert 0 < last(tmp_path / "cut")["global_step"] < 10
+
+
+def test_a_step_that_is_not_finite_can_be_looked_at_again(command: Command, tmp_path: Path) -> None:
+    from fcos_lightning.training.replay import replay
+
+    words = ("schedule.lr=1e30", "trainer.gradient_clip_val=null", "run_dir=bad")
+    result = command("train", *RUN, *words)
+    assert result.code == 2 and "nonfinite.pt holds the step" in result.err
+    assert not torch.isfinite(replay(tmp_path / "bad/nonfinite.pt").total)
+
+
+def test_wrong_times_are_refused(command: Command, tmp_path: Path) -> None:
+    result = command("train", *RUN, "checkpoint.every_n_minutes=0")
+    assert result.code == 2 and "checkpoint.every_n_minutes=0: give a number above 0" in result.err
+    assert not (tmp_path / "runs").exists() or not only_run(tmp_path)

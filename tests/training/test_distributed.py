@@ -1,0 +1,116 @@
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import distributed_scenes as scenes
+import pytest
+import torch
+
+Results = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "1").mkdir()
+    return folder
+
+
+def play(place: Path, devices: int, *names: str) -> Results:
+    """Run scenes on so many processes; return what each rank found."""
+    out = place / str(devices)
+    out.mkdir()
+    done = subprocess.run(
+        [sys.executable, scenes.__file__, str(out), str(devices), *names],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return [torch.load(out / f"rank{rank}.pt") for rank in range(devices)]
+
+
+@pytest.fixture(scope="module")
+def two(place: Path) -> Results:
+    return play(place, 2, "gradients", "empty_rank", "evaluation", "features")
+
+
+@pytest.fixture(scope="module")
+def four(place: Path) -> Results:
+    return play(place, 4, "gradients", "evaluation")
+
+
+@pytest.fixture(scope="module")
+def gradients(place: Path) -> dict[str, torch.Tensor]:
+    """Of one device with the whole batch."""
+    return scenes.gradients(place / "1", 1, 1)
+
+
+@pytest.fixture(scope="module")
+def summary(place: Path) -> dict[str, Any]:
+    """Of one device."""
+    return scenes.evaluation(place / "1", 1, 1)
+
+
+def check_gradients(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert found.keys() == expected.keys() and len(found) > 40
+    for name, gradient in expected.items():
+        difference = (found[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
+        assert difference <= 1e-5, name
+
+
+def test_two_devices_have_the_gradients_of_one(
+    two: Results, gradients: dict[str, torch.Tensor]
+) -> None:
+    for rank in two:
+        check_gradients(rank["gradients"], gradients)
+
+
+def test_accumulated_batches_have_the_gradients_of_one_large_batch(
+    place: Path, gradients: dict[str, torch.Tensor]
+) -> None:
+    check_gradients(scenes.gradients(place / "1", 1, 2), gradients)
+    check_gradients(scenes.gradients(place / "1", 1, 4), gradients)
+
+
+def test_a_rank_without_boxes_neither_hangs_nor_skips_a_parameter(two: Results) -> None:
+    first, second = (rank["empty_rank"] for rank in two)
+    for rank in (first, second):
+        assert rank["steps"] == 50 and not rank["missing"]
+        assert all(math.isfinite(loss) and loss > 0 for loss in rank["losses"])
+    for name, weight in first["weights"].items():
+        assert torch.equal(weight, second["weights"][name]), name
+
+
+def check_evaluation(found: Results, alone: dict[str, Any]) -> None:
+    assert 0.2 < alone["summary"]["AP"] < 0.9  # neither trivial
+    for rank in found:
+        assert rank["evaluation"]["rows"] == alone["rows"]
+        for key in ("AP", "AP50", "AP75", "APs", "APm", "AR1", "AR10", "AR100"):
+            figure = rank["evaluation"]["summary"][key]
+            assert figure == pytest.approx(alone["summary"][key], abs=1e-12), key
+
+
+def test_two_ranks_evaluate_each_of_21_images_once(two: Results, summary: dict[str, Any]) -> None:
+    check_evaluation(two, summary)
+
+
+def test_average_clipping_and_bf16_work_on_two_ranks(two: Results) -> None:
+    first, second = (rank["features"] for rank in two)
+    assert first["norm"] == second["norm"] == pytest.approx(0.1, rel=1e-3)
+    for name, weight in first["weights"].items():
+        assert torch.equal(weight, second["weights"][name]), name
+
+
+@pytest.mark.slow
+def test_four_devices_do_the_same(
+    four: Results, gradients: dict[str, torch.Tensor], summary: dict[str, Any]
+) -> None:
+    for rank in four:
+        check_gradients(rank["gradients"], gradients)
+    check_evaluation(four, summary)
