@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import lightning as L
+
+from fcos_lightning.structures import Batch
 
 
 def _end(how: str) -> None:
@@ -35,6 +38,20 @@ class InValidation(L.Callback):
     def on_validation_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
             _end(self.how)
+
+
+class Seen(L.Callback):
+    """Writes down which images make up each step, one file for each rank."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        with (self.folder / f"seen{trainer.global_rank}.txt").open("a") as file:
+            images = " ".join(map(str, batch.image_ids.tolist()))
+            file.write(f"{trainer.global_step}: {images} {int(batch.images.pixels.sum())}\n")
 
 
 class Linger(L.Callback):

@@ -232,6 +232,7 @@ def quiet() -> None:
         ".*compute. method of metric .* was called before.*",
         ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*could not find the monitored key.*",  # before the first validation
+        ".*your dataloader is not resumable.*",  # ours goes on where it was
     ):
         warnings.filterwarnings("ignore", pattern)
 

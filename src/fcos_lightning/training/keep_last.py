@@ -32,7 +32,7 @@ class KeepLast(Checkpoint):
     Args:
         folder: where ``last.ckpt`` goes.
         every_n_minutes: save within an epoch after so long; None: only by steps.
-        every_n_steps: save within an epoch after so many optimiser steps; None: only by time.
+        every_n_steps: save at every multiple of so many optimiser steps; None: only by time.
     """
 
     def __init__(
@@ -171,9 +171,7 @@ class KeepLast(Checkpoint):
             return True
         waited_s = time.monotonic() - self._saved_at_s
         by_time = self.every_n_minutes is not None and waited_s >= 60 * self.every_n_minutes
-        by_steps = self.every_n_steps is not None and (
-            step - self._saved_at_step >= self.every_n_steps
-        )
+        by_steps = self.every_n_steps is not None and step % self.every_n_steps == 0
         return by_time or by_steps
 
     def _agreed(self, wish: int) -> int:
