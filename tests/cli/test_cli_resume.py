@@ -2,10 +2,13 @@
 
 import csv
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +147,7 @@ def test_a_run_goes_on_as_if_nothing_had_been(
     check_same(tmp_path / "whole", tmp_path / "cut")
 
 
+_OPTIONS: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "timeout": 240}
 SEEN = ("+callbacks.seen._target_=interruptions.Seen", "+callbacks.seen.folder=.")
 
 
@@ -213,3 +217,49 @@ def test_wrong_times_are_refused(command: Command, tmp_path: Path) -> None:
     result = command("train", *RUN, "checkpoint.every_n_minutes=0")
     assert result.code == 2 and "checkpoint.every_n_minutes=0: give a number above 0" in result.err
     assert not (tmp_path / "runs").exists() or not only_run(tmp_path)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 MB; where one may not be mounted, a folder."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)],
+        capture_output=True,
+        check=False,
+    )
+    yield folder
+    if mounted.returncode == 0:
+        subprocess.run(["umount", str(folder)], check=False)
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path, small_disk: Path) -> None:
+    """There is room for one checkpoint and a half; the next does not fit."""
+    first = subprocess.run(
+        start(tmp_path, "AtStep,step=3,how=SIGTERM", run_dir=str(small_disk / "run")),
+        **_OPTIONS,
+        cwd=tmp_path,
+        env=environment(),
+    )
+    assert first.returncode == 128 + signal.SIGTERM, first.stderr
+    run = small_disk / "run"
+    forget_callback(run)
+    before = (run / "checkpoints/last.ckpt").read_bytes()
+    if os.path.ismount(small_disk):
+        free = shutil.disk_usage(small_disk).free - len(before) // 2
+        (small_disk / "ballast").write_bytes(bytes(free))
+        limit = resource.RLIM_INFINITY
+    else:
+        limit = len(before) // 2  # of every file, which ends writing just as well
+    second = subprocess.run(
+        [sys.executable, "-m", "fcos_lightning.cli.train", f"resume={run}"],
+        **_OPTIONS,
+        cwd=tmp_path,
+        env=environment(),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert second.returncode == 2, second.stderr
+    assert "Traceback" not in second.stderr and "the one before is intact" in second.stderr
+    assert (run / "checkpoints/last.ckpt").read_bytes() == before
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]

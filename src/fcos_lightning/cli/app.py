@@ -5,6 +5,7 @@ Nothing here imports torch: help and mistyped overrides answer at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from fcos_lightning.errors import UserError
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
+
+#: A full disk, an exceeded quota or file size limit, a file system that only reads.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def config_dir() -> Path:
@@ -45,6 +49,10 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
             fail(error)
         except OmegaConfBaseException as error:
             fail(UserError(f"configuration: {first_line(error)}"))
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            fail(UserError(f"cannot write {error.filename or 'to the disk'}: {error.strerror}"))
 
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     try:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import lightning as L
 import torch
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
@@ -153,6 +154,9 @@ class Session:
             callbacks=[evaluation, *callbacks],
             logger=_chosen(make(self.config, "logger")) or False,
             plugins=[AtomicCheckpointIO(), *cluster_plugins()],
+            # Without ours Lightning would add its own.
+            enable_progress_bar=self.config.trainer.enable_progress_bar
+            and any(isinstance(callback, ProgressBar) for callback in callbacks),
             use_distributed_sampler=False,
         )
         assert isinstance(trainer, L.Trainer)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from fcos_lightning.errors import UserError
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target, then renames.
@@ -24,7 +26,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         path: str | os.PathLike[str],
         storage_options: Any | None = None,  # noqa: ANN401  # Lightning's signature
     ) -> None:
-        """Save a checkpoint; the file of that name stays whole until the new one is on the disk."""
+        """Save a checkpoint; the file of that name stays whole until the new one is on the disk.
+
+        Raises:
+            UserError: if it cannot be written, as on a full disk; nothing half written stays.
+        """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
@@ -35,8 +41,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 os.fsync(file.fileno())
             os.chmod(draft, 0o666 & ~_umask())
             os.replace(draft, target)
-        except BaseException:
+        except BaseException as error:
             Path(draft).unlink(missing_ok=True)
+            # torch turns the system's error into one of its own about positions in an archive.
+            cause = error if isinstance(error, OSError) else error.__context__
+            if isinstance(cause, OSError):
+                kept = "; the one before is intact" if target.exists() else ""
+                raise UserError(f"cannot write {target}: {cause.strerror}{kept}") from error
             raise
         folder = os.open(target.parent, os.O_RDONLY)
         try:
