@@ -10,10 +10,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from fcos_lightning import build_fcos
 from fcos_lightning.cli import sweep as cli
 from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Images, Target
 from fcos_lightning.sweeps import runner, search
 from fcos_lightning.sweeps.manifest import Lock, Manifest, folder_name
 from fcos_lightning.sweeps.space import parse_space
@@ -263,13 +266,22 @@ def test_the_papers_ablations_compose(name: str) -> None:
     space = parse_space(["data=shapes"], settings["params"])
     jobs = space.grid()
     assert len(jobs) >= 2
+    boxes = torch.tensor([[8.0, 8.0, 40.0, 40.0], [0.0, 0.0, 128.0, 100.0]])
+    images = Images.pad([torch.zeros(3, 128, 128, dtype=torch.uint8)], 32)
+    losses = set()
     for words in jobs:
-        config = cli.compose("train", [*space.fixed, *words])
-        (key,) = space.keys
-        node = config
-        for part in key.split("."):
-            node = node[part]
-        assert node is None or words[0].startswith(f"{key}=")
+        config = cli.compose("train", ["model=r18", "model.backbone.weights=null", *words])
+        settings = {k: v for k, v in config["model"].items() if k != "_target_"}
+        torch.manual_seed(0)
+        detector = build_fcos(num_classes=2, **settings)
+        points = detector.points(images.padded_size)
+        assignment = detector.assign(points, [Target(boxes, torch.tensor([0, 1]))])
+        loss = detector.loss(detector(images), assignment, points).total
+        loss.backward()
+        losses.add(round(float(loss.detach()), 6))
+        for parameter_name, parameter in detector.named_parameters():
+            assert parameter.grad is not None or not parameter.requires_grad, parameter_name
+    assert len(losses) == len(jobs)  # every choice makes a difference
 
 
 def test_folder_names_are_plain() -> None:

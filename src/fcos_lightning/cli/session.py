@@ -33,7 +33,7 @@ from fcos_lightning.signals import Stopped
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.csv_log import RunCSVLogger
-from fcos_lightning.training.evaluate import evaluate
+from fcos_lightning.training.evaluate import EVALUATION_SETTINGS, evaluate
 from fcos_lightning.training.evaluation import Evaluation
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.schedule import Schedule
@@ -133,7 +133,7 @@ class Session:
     def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
         """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
         load_weights(self.detector, read_checkpoint(file), file)
-        settings: Any = OmegaConf.to_container(self.config.trainer, resolve=True)
+        settings = evaluation_settings(self.config)
         return evaluate(self.detector, self.datamodule, settings, progress=False)
 
     def make_trainer(self) -> L.Trainer:
@@ -219,6 +219,16 @@ def make_datamodule(config: DictConfig) -> DetectionDataModule:
     if not isinstance(datamodule, DetectionDataModule):
         raise UserError(f"data._target_ gives a {type(datamodule).__name__}, not a data module")
     return datamodule
+
+
+def evaluation_settings(config: DictConfig) -> dict[str, Any]:
+    """Return the settings of ``trainer`` that evaluation uses, with a strategy of its own."""
+    settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
+    settings = {key: value for key, value in settings.items() if key in EVALUATION_SETTINGS}
+    if isinstance(config.trainer.get("strategy"), DictConfig):
+        only = {"strategy": config.trainer.strategy, "trusted_packages": config.trusted_packages}
+        settings["strategy"] = make(OmegaConf.create(only), "strategy")
+    return dict(settings)
 
 
 def quiet() -> None:

@@ -36,16 +36,14 @@ def test(config: DictConfig) -> None:
     """Evaluate a checkpoint, print the table, and write metrics and predictions."""
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
-    from typing import Any
 
-    from omegaconf import OmegaConf
     from rich.console import Console
 
     from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
     from fcos_lightning.cli.app import is_first_process, required
     from fcos_lightning.cli.instantiate import make
     from fcos_lightning.cli.run_folder import new_run_folder
-    from fcos_lightning.cli.session import make_datamodule, quiet
+    from fcos_lightning.cli.session import evaluation_settings, make_datamodule, quiet
     from fcos_lightning.data.collate import Collate
     from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
     from fcos_lightning.training.evaluate import evaluate
@@ -74,8 +72,7 @@ def test(config: DictConfig) -> None:
     datamodule.collate = Collate(detector.size_multiple)
     datamodule.read_val(detector.class_names, detector.category_ids)
     folder = new_run_folder(config.run_dir, config.name)
-    settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
-    summary, table, evaluation = evaluate(detector, datamodule, settings)
+    summary, table, evaluation = evaluate(detector, datamodule, evaluation_settings(config))
     if not is_first_process():
         return
     write_metrics(summary, folder / "metrics.json")

@@ -15,7 +15,7 @@ from fcos_lightning.training.evaluation import Evaluation
 from fcos_lightning.training.module import FCOSModule
 
 #: Settings of a trainer that evaluation shares with training.
-_SHARED = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+EVALUATION_SETTINGS = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
 
 def evaluate(
@@ -38,7 +38,7 @@ def evaluate(
     """
     evaluation = Evaluation(datamodule.val.truth, datamodule.protocol, backend="pycocotools")
     tester = L.Trainer(
-        **{key: trainer[key] for key in _SHARED if key in trainer},
+        **{key: trainer[key] for key in EVALUATION_SETTINGS if key in trainer},
         callbacks=[evaluation],
         plugins=cluster_plugins(),  # type: ignore[arg-type]  # a list of one of the kinds it takes
         logger=False,

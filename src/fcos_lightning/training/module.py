@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +12,9 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
 from fcos_lightning.checkpoints.native import KEY, describe
-from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Normalisers, Points
+from fcos_lightning.training.length import total_steps
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -123,31 +122,12 @@ class FCOSModule(L.LightningModule):
             raise RuntimeError("this module was made for evaluation: it has no schedule")
         images_per_step = self.batch_size * self.trainer.accumulate_grad_batches
         optimizer, scheduler = self.schedule.configure(
-            self.detector, images_per_step, self._total_steps()
+            self.detector, images_per_step, total_steps(self.trainer)
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
-
-    def _total_steps(self) -> int:
-        """Return the optimiser steps of the whole run.
-
-        Lightning's own estimate starts the loader, and with it its processes, before a resumed run
-        knows at which batch it goes on; they would read the first epoch again.
-        """
-        trainer, data = self.trainer, self.trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(data, DetectionDataModule):
-            return int(trainer.estimated_stepping_batches)
-        batches, limit = data.batches_per_epoch, trainer.limit_train_batches
-        if isinstance(limit, int):
-            batches = min(batches, limit)
-        elif limit is not None:
-            batches = int(batches * limit)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches)
-        epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
-        lengths = [trainer.max_steps, steps * epochs]
-        return min(length for length in lengths if length >= 0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the description of the detector; called by Lightning."""

@@ -1,0 +1,30 @@
+"""How long a run is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+
+from fcos_lightning.data import DetectionDataModule
+
+
+def total_steps(trainer: L.Trainer) -> int:
+    """Return the optimiser steps of a whole run.
+
+    Lightning's own estimate starts the loader, and with it its processes, before a resumed run
+    knows at which batch it goes on; they would read the first epoch again. It is asked only where
+    the data are not ours.
+    """
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
+    if not isinstance(data, DetectionDataModule):
+        return int(trainer.estimated_stepping_batches)
+    batches, limit = data.batches_per_epoch, trainer.limit_train_batches
+    if isinstance(limit, int):
+        batches = min(batches, limit)
+    elif limit is not None:
+        batches = int(batches * limit)
+    steps = math.ceil(batches / trainer.accumulate_grad_batches)
+    epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
+    return min(length for length in (trainer.max_steps, steps * epochs) if length >= 0)
