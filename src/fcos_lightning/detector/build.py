@@ -111,9 +111,9 @@ def build_fcos(
         built_backbone,  # type: ignore[arg-type]  # a module that satisfies the protocol
         built_fpn,
         built_head,
-        assigner=_function("assigner", assigner, assign, size_ranges=chosen_ranges),
-        loss=_function("loss", loss, fcos_loss),
-        decoder=_function("decoder", decoder, decode),
+        assigner=_function("assigner", assigner, assign, 2, size_ranges=chosen_ranges),
+        loss=_function("loss", loss, fcos_loss, 4),
+        decoder=_function("decoder", decoder, decode, 3),
         class_names=class_names,
         category_ids=category_ids,
         point_offset=point_offset,
@@ -163,12 +163,13 @@ def _function(
     key: str,
     choice: Choice | Callable[..., Any] | None,
     function: Callable[..., Any],
+    given_by_detector: int,
     **derived: Any,  # noqa: ANN401
 ) -> Callable[..., Any]:
     """Bind options to our function, or take the user's as it is."""
     if callable(choice):
         return choice
-    _check_options(key, choice, function, 0)
+    _check_options(key, choice, function, given_by_detector)
     # A misspelt word would otherwise be the last branch of some ``if``, hours into a training.
     hints = get_type_hints(function)
     for option, value in (choice or {}).items():
