@@ -304,3 +304,39 @@ def test_stages_of_your_own() -> None:
         (1, 6, 2, 2),
     ]
     assert [p.requires_grad for p in backbone.parameters()] == [False, False, True, True]
+
+
+@pytest.mark.parametrize(("stride_on", "where"), [(None, 1), ("3x3", 1), ("1x1", 0)])
+def test_the_convolution_that_halves_the_resolution(stride_on: str | None, where: int) -> None:
+    backbone = build_backbone("resnet50", stride_on=stride_on)  # type: ignore[arg-type]
+    for stage in backbone.stages[2:]:
+        first = stage[0]  # type: ignore[index]
+        strides = [first.conv1.stride, first.conv2.stride]
+        assert strides[where] == (2, 2) and strides[1 - where] == (1, 1)
+    assert backbone.stages[1][0].conv2.stride == (1, 1)  # type: ignore[index]
+    maps = backbone(torch.randn(1, 3, 64, 96))
+    assert [tuple(m.shape[-2:]) for m in maps] == [(8, 12), (4, 6), (2, 3)]
+
+
+def test_where_the_stride_sits_changes_the_maps_but_not_the_weights() -> None:
+    late, early = build_backbone("resnet50"), build_backbone("resnet50", stride_on="1x1")
+    early.load_state_dict(late.state_dict())
+    images = torch.randn(1, 3, 64, 64)
+    assert not torch.allclose(late(images)[0], early(images)[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "stride_on", "message"),
+    [
+        ("resnet50", "5x5", "stride_on=5x5: give one of 3x3, 1x1"),
+        ("resnet18", "1x1", "the blocks of resnet18 have no 1x1"),
+        ("mobilenet_v2", "3x3", "mobilenet_v2 has none"),
+        ("tiny", "1x1", "tiny has none"),
+    ],
+)
+def test_a_stride_where_there_is_no_such_convolution(
+    name: str, stride_on: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        build_backbone(name, stride_on=stride_on)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)

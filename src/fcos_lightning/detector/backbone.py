@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from fcos_lightning.detector.resnet import RESNETS, resnet_stages
 from fcos_lightning.detector.tiny import TinyNet
 from fcos_lightning.detector.weights import fill_classifier
 from fcos_lightning.errors import UserError
@@ -85,6 +86,7 @@ def build_backbone(
     weights: str | None = None,
     norm: Literal["frozen", "trained"] = "frozen",
     frozen_stages: int = 2,
+    stride_on: Literal["3x3", "1x1"] | None = None,
     **options: object,
 ) -> StagedBackbone:
     """Return a backbone with feature maps of stride 8, 16 and 32.
@@ -96,6 +98,8 @@ def build_backbone(
             weights) or trains them.
         frozen_stages: stages from the stem on that do not learn; 2 is the official setting, the
             stem and the first stage of residual blocks.
+        stride_on: of bottleneck ResNets, see ``resnet_stages``; None: ``3x3``. Official,
+            AdelaiDet's and mmdetection's caffe-style R-50 and R-101 have it on the ``1x1``.
         **options: of ``TinyNet``, where that is the name.
 
     Raises:
@@ -109,6 +113,8 @@ def build_backbone(
     unknown = sorted(set(options) - ({"widths", "depths"} if name == "tiny" else set()))
     if unknown:
         raise UserError(f"model.backbone: {name} takes no option {', '.join(unknown)}")
+    if name not in RESNETS and stride_on is not None:
+        raise UserError(f"model.backbone.stride_on={stride_on}: {name} has none, give null")
     if name == "tiny":
         if weights is not None:
             raise UserError(
@@ -118,16 +124,8 @@ def build_backbone(
         net = TinyNet(norm_layer=norm_layer, **options)  # type: ignore[arg-type]  # names checked
         stages: list[nn.Module] = list(net.stages)
         channels, strides = net.channels, net.strides
-    elif name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"):
-        net = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
-        fill_classifier(net, name, weights)
-        stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
-        stages = [stem, net.layer1, net.layer2, net.layer3, net.layer4]
-        expansion = net.layer4[-1].expansion
-        channels, strides = (
-            [64, *(width * expansion for width in (64, 128, 256, 512))],
-            [4, 4, 8, 16, 32],
-        )
+    elif name in RESNETS:
+        stages, channels, strides = resnet_stages(name, weights, norm_layer, stride_on or "3x3")
     elif name == "mobilenet_v2":
         net = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
         fill_classifier(net, name, weights)
@@ -140,8 +138,8 @@ def build_backbone(
         channels, strides = [16, 24, 32, 96, 320], [2, 4, 8, 16, 32]
     else:
         raise UserError(
-            f"model.backbone.name={name}: no such backbone; there are resnet18, resnet34, "
-            "resnet50, resnet101, resnet152, mobilenet_v2 and tiny, or a _target_ of your own"
+            f"model.backbone.name={name}: no such backbone; there are {', '.join(RESNETS)}, "
+            "mobilenet_v2 and tiny, or a _target_ of your own"
         )
     out = [index for index, stride in enumerate(strides) if stride >= 8]
     return StagedBackbone(
