@@ -16,6 +16,7 @@ import pytest
 import torch
 from cli_running import SMALL, Command, only_run
 from omegaconf import OmegaConf
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 #: Ten batches an epoch, three epochs, each step logged.
 RUN = (
@@ -98,6 +99,16 @@ def rows(run: Path) -> list[tuple[str, ...]]:
     ]
 
 
+def events(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """What TensorBoard shows: what was logged after the checkpoint is purged."""
+    shown = EventAccumulator(str(run / "tensorboard"))
+    shown.Reload()
+    return {
+        tag: [(event.step, event.value) for event in shown.Scalars(tag)]
+        for tag in ("train/loss", "train/box", "val/AP")
+    }
+
+
 CASES = [
     # In the midst of an epoch, with the average of weights.
     ("AtStep,step=14", "checkpoint.every_n_steps=4", 12),
@@ -145,6 +156,7 @@ def test_a_run_goes_on_as_if_nothing_had_been(
     resumed = command("train", "resume=cut")
     assert resumed.code == 0, resumed.err
     check_same(tmp_path / "whole", tmp_path / "cut")
+    assert events(tmp_path / "whole") == events(tmp_path / "cut")
 
 
 _OPTIONS: dict[str, Any] = {"capture_output": True, "text": True, "check": False, "timeout": 240}
@@ -211,6 +223,11 @@ def test_a_step_that_is_not_finite_can_be_looked_at_again(command: Command, tmp_
     result = command("train", *RUN, *words)
     assert result.code == 2 and "nonfinite.pt holds the step" in result.err
     assert not torch.isfinite(replay(tmp_path / "bad/nonfinite.pt").total)
+
+
+def test_statistics_are_shared_between_gpus_only(command: Command) -> None:
+    result = command("train", *RUN, "trainer.accelerator=cpu", "trainer.sync_batchnorm=true")
+    assert result.code == 2 and "between GPUs only" in result.err
 
 
 def test_wrong_times_are_refused(command: Command, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import lightning as L
 import torch
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -161,6 +162,13 @@ class Session:
         )
         assert isinstance(trainer, L.Trainer)
         data.share_of_batch(trainer.world_size)
+        if self.config.trainer.get("sync_batchnorm") and isinstance(
+            trainer.accelerator, CPUAccelerator
+        ):
+            raise UserError(
+                "trainer.sync_batchnorm=true: torch shares BatchNorm statistics between GPUs "
+                "only; leave it out here"
+            )
         return trainer
 
     def report(self, folder: Path) -> None:
