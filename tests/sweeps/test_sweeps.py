@@ -143,7 +143,8 @@ def test_the_end_is_a_table_files_and_a_plot(
     with Image.open(tmp_path / "s/summary.png") as picture:
         assert picture.width > picture.height > 100  # two panels beside each other
     said = capsys.readouterr().out
-    assert "schedule.lr" in said and "summary.csv" in said
+    assert "│ lr " in said or "┃ lr " in said
+    assert "summary.csv" in said
 
 
 def test_jobs_run_at_the_same_time(sweep: Sweep, tmp_path: Path) -> None:

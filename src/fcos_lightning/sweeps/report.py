@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -15,9 +16,10 @@ from fcos_lightning.sweeps.manifest import Job, Manifest
 def write_report(manifest: Manifest, console: Console) -> None:
     """Print the table; write ``summary.csv``, ``summary.md`` and ``summary.png`` beside it."""
     rows = _rows(manifest)
-    table = Table(*rows[0])
+    # A terminal has no room for whole keys and folders; the files have both.
+    table = Table(*(_short(key, rows[0]) for key in rows[0][:-1]))
     for row in rows[1:]:
-        table.add_row(*row)
+        table.add_row(*row[:-1])
     console.print(table)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -46,6 +48,12 @@ def _rows(manifest: Manifest) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _short(key: str, keys: Sequence[str]) -> str:
+    """Return the last part of a key, unless another key has the same."""
+    last = key.rsplit(".", 1)[-1]
+    return last if sum(other.rsplit(".", 1)[-1] == last for other in keys) == 1 else key
 
 
 def _markdown(rows: list[list[str]]) -> str:
