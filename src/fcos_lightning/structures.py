@@ -232,10 +232,13 @@ class Normalisers(_OnDevice):
     Attributes:
         positives: scalar float32, number of positive points.
         quality: scalar float32, sum of the centerness targets over the positive points.
+        classification: scalar float32, what the classification loss is divided by where that is
+            not the number of positives; else None.
     """
 
     positives: Tensor
     quality: Tensor
+    classification: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,7 @@ from fcos_lightning.training.csv_log import RunCSVLogger
 from fcos_lightning.training.evaluate import EVALUATION_SETTINGS, evaluate
 from fcos_lightning.training.evaluation import Evaluation
 from fcos_lightning.training.module import FCOSModule
+from fcos_lightning.training.normaliser import MovingPositives
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -96,6 +97,7 @@ class Session:
             data.batch_size,
             describe_run(config, self.detector),
             int(config.seed),
+            _moving_positives(config),
         )
         if trainer.is_global_zero:
             print_summary(config, data, self.detector, self.schedule, trainer, folder, self.fresh)
@@ -218,6 +220,11 @@ def _leave(stop: Stopped, trainer: L.Trainer, folder: Path) -> NoReturn:
     again = f"fcos-train resume={_shown(folder)}"
     print(f"{stop} after step {trainer.global_step}; go on with: {again}", flush=True)
     raise SystemExit(128 + stop.signum)
+
+
+def _moving_positives(config: DictConfig) -> MovingPositives | None:
+    momentum = config.get("moving_normaliser")  # absent in runs of earlier versions
+    return None if momentum is None else MovingPositives(float(momentum))
 
 
 def make_datamodule(config: DictConfig) -> DetectionDataModule:

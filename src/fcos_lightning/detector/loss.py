@@ -103,7 +103,8 @@ def fcos_loss(
         )
         entropy = _binary_entropy(quality_target).mul(learning).sum()
         return Losses(
-            classification=classification / positives,
+            classification=classification
+            / (positives if normalisers.classification is None else normalisers.classification),
             box=box,
             quality=quality_sum / positives,
             quality_excess=(quality_sum.detach() - entropy) / positives,

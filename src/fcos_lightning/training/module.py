@@ -15,6 +15,7 @@ from fcos_lightning.checkpoints.native import KEY, describe
 from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Normalisers, Points
 from fcos_lightning.training.length import total_steps
+from fcos_lightning.training.normaliser import MovingPositives
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -37,6 +38,7 @@ class FCOSModule(L.LightningModule):
         batch_size: images of a batch over all devices.
         description: plain values that a checkpoint shall carry beside the detector's own.
         seed: of anything random in the detector.
+        moving_positives: divides the classification loss; None: the positives of the step do.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class FCOSModule(L.LightningModule):
         batch_size: int = 16,
         description: dict[str, Any] | None = None,
         seed: int = 0,
+        moving_positives: MovingPositives | None = None,
     ) -> None:
         super().__init__()
         self.detector = detector
@@ -53,6 +56,7 @@ class FCOSModule(L.LightningModule):
         self.batch_size = batch_size
         self.description = description or {}
         self.seed = seed
+        self.moving_positives = moving_positives
         self.last_step: StepRecord | None = None
         self._step_normalisers: Normalisers | None = None
 
@@ -114,7 +118,10 @@ class FCOSModule(L.LightningModule):
         totals = self.trainer.strategy.reduce(totals, reduce_op="sum")
         share = self.trainer.world_size * self.trainer.accumulate_grad_batches
         positives, quality = totals.unbind()
-        return Normalisers(positives.clamp(min=1.0) / share, quality / share)
+        moving = None
+        if self.moving_positives is not None:
+            moving = self.moving_positives(positives).clamp(min=1.0) / share
+        return Normalisers(positives.clamp(min=1.0) / share, quality / share, moving)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return optimiser and learning rate; called by Lightning."""
