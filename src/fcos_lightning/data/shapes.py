@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 
+from fcos_lightning.data.files import cache_folder
 from fcos_lightning.data.shape_scenes import CLASS_NAMES, arrange, background, paint
 from fcos_lightning.errors import UserError
 
@@ -29,11 +30,8 @@ _ABANDONED_AFTER_S = 3600.0
 
 
 def default_cache(*, train: int = 2000, val: int = 200, size: int = 128, seed: int = 0) -> Path:
-    """Folder that holds the data set of these parameters: below ``XDG_CACHE_HOME`` or ~/.cache."""
-    caches = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a path that is not absolute is to be ignored.
-    base = Path(caches) if Path(caches).is_absolute() else Path.home() / ".cache"
-    return base / "fcos-lightning" / f"shapes-v{VERSION}-{train}-{val}-{size}px-seed{seed}"
+    """Folder that holds the data set of these parameters, in the user's cache."""
+    return cache_folder() / f"shapes-v{VERSION}-{train}-{val}-{size}px-seed{seed}"
 
 
 def draw_image(
