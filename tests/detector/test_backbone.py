@@ -329,7 +329,7 @@ def test_where_the_stride_sits_changes_the_maps_but_not_the_weights() -> None:
     ("name", "stride_on", "message"),
     [
         ("resnet50", "5x5", "stride_on=5x5: give one of 3x3, 1x1"),
-        ("resnet18", "1x1", "the blocks of resnet18 have no 1x1"),
+        ("resnet18", "1x1", "stride_on=1x1: the blocks of resnet18 are no bottlenecks"),
         ("mobilenet_v2", "3x3", "mobilenet_v2 has none"),
         ("tiny", "1x1", "tiny has none"),
     ],
@@ -340,3 +340,62 @@ def test_a_stride_where_there_is_no_such_convolution(
     with pytest.raises(UserError, match=message) as error:
         build_backbone(name, stride_on=stride_on)  # type: ignore[arg-type]
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "groups", "width", "parameters"),
+    [("resnext101_32x8d", 32, 256, 86_742_336), ("resnext101_64x4d", 64, 256, 81_406_272)],
+)
+def test_resnext(name: str, groups: int, width: int, parameters: int) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(name, norm="trained")
+        maps = backbone(torch.zeros(1, 3, 64, 64))
+    assert [tuple(m.shape[1:3]) for m in maps] == [(512, 8), (1024, 4), (2048, 2)]
+    conv = backbone.stages[1][0].conv2  # type: ignore[index]
+    assert (conv.groups, conv.out_channels) == (groups, width)
+    # torchvision's own figure, less the classifier's 2048 * 1000 + 1000.
+    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    assert sum(p.numel() for p in backbone.parameters()) == parameters
+    assert weights.meta["num_params"] - 2_049_000 == parameters
+
+
+@pytest.mark.parametrize("stride_on", ["3x3", "1x1"])
+def test_deformable_stages_start_as_ordinary_ones_and_learn_otherwise(
+    stride_on: Any, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    path = tmp_path / "weights.pth"
+    torch.save(torchvision.models.resnet50(weights=None).state_dict(), path)
+    plain, deformable = (
+        build_backbone("resnet50", str(path), stride_on=stride_on, deformable_stages=stages).eval()
+        for stages in ((), (4, 5))
+    )
+    images = torch.randn(1, 3, 64, 96)
+    for got, wanted in zip(deformable(images), plain(images), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+    for index, stage in enumerate(deformable.stages):
+        kinds = {type(m).__name__ for m in stage.modules()}
+        assert ("DeformableConv2d" in kinds) is (index in (3, 4))
+    assert len(deformable.stages[3]) == 6  # type: ignore[arg-type]
+    extra = set(deformable.state_dict()) - set(plain.state_dict())
+    assert len(extra) == 2 * (6 + 3)
+    key = "stages.3.0.conv2.offset.weight"
+    assert key in extra and deformable.state_dict()[key].shape == (27, 256, 3, 3)
+    sum(m.sum() for m in deformable(images)).backward()
+    offset = deformable.stages[4][2].conv2.offset  # type: ignore[index, union-attr]
+    assert offset.weight.grad.abs().sum() > 0 and offset.bias.grad[:18].abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "message"),
+    [
+        ("resnet50", [1], r"deformable_stages=\[1\]: give some of 2, 3, 4, 5"),
+        ("resnet50", [3, 6], "give some of 2, 3, 4, 5"),
+        ("resnet34", [5], "deformable_stages: the blocks of resnet34 are no bottlenecks"),
+        ("mobilenet_v2", [5], "deformable_stages: mobilenet_v2 has none"),
+    ],
+)
+def test_deformable_stages_that_there_are_not(name: str, stages: list[int], message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        build_backbone(name, deformable_stages=stages)
+    one_line(error)

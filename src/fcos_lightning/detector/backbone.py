@@ -87,12 +87,14 @@ def build_backbone(
     norm: Literal["frozen", "trained"] = "frozen",
     frozen_stages: int = 2,
     stride_on: Literal["3x3", "1x1"] | None = None,
+    deformable_stages: Sequence[int] = (),
     **options: object,
 ) -> StagedBackbone:
     """Return a backbone with feature maps of stride 8, 16 and 32.
 
     Args:
-        name: ``resnet18`` to ``resnet152``, ``mobilenet_v2``, or ``tiny``.
+        name: ``resnet18`` to ``resnet152``, ``resnext101_32x8d``, ``resnext101_64x4d``,
+            ``mobilenet_v2``, or ``tiny``.
         weights: ``imagenet`` downloads torchvision's, a path loads a file, None starts fresh.
         norm: whether BatchNorm keeps its statistics and weights (the paper's way with ImageNet
             weights) or trains them.
@@ -100,6 +102,8 @@ def build_backbone(
             stem and the first stage of residual blocks.
         stride_on: of bottleneck ResNets, see ``resnet_stages``; None: ``3x3``. Official,
             AdelaiDet's and mmdetection's caffe-style R-50 and R-101 have it on the ``1x1``.
+        deformable_stages: of bottleneck ResNets, see ``resnet_stages``; ``[3, 4, 5]`` in the
+            official dcnv2 recipes.
         **options: of ``TinyNet``, where that is the name.
 
     Raises:
@@ -115,6 +119,8 @@ def build_backbone(
         raise UserError(f"model.backbone: {name} takes no option {', '.join(unknown)}")
     if name not in RESNETS and stride_on is not None:
         raise UserError(f"model.backbone.stride_on={stride_on}: {name} has none, give null")
+    if name not in RESNETS and deformable_stages:
+        raise UserError(f"model.backbone.deformable_stages: {name} has none, give []")
     if name == "tiny":
         if weights is not None:
             raise UserError(
@@ -125,7 +131,9 @@ def build_backbone(
         stages: list[nn.Module] = list(net.stages)
         channels, strides = net.channels, net.strides
     elif name in RESNETS:
-        stages, channels, strides = resnet_stages(name, weights, norm_layer, stride_on or "3x3")
+        stages, channels, strides = resnet_stages(
+            name, weights, norm_layer, stride_on or "3x3", deformable_stages
+        )
     elif name == "mobilenet_v2":
         net = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
         fill_classifier(net, name, weights)
