@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.detector import FCOS, build_fcos
-from fcos_lightning.detector.weights import read_plain
+from fcos_lightning.detector.reading import read_file
 from fcos_lightning.errors import UserError
 
 KEY = "fcos"
@@ -36,7 +36,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if path.is_dir():
         raise UserError(f"checkpoint {path}: is a folder; give a file, as checkpoints/best.ckpt")
-    content = read_plain(path, "checkpoint")
+    content = read_file(path, "checkpoint")
     if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
         raise UserError(
             f"checkpoint {path}: not written by fcos-train (it lacks the key {KEY!r}); "

@@ -2,54 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
 
-import torch
 import torchvision
 from torch import Tensor, nn
 
+from fcos_lightning.detector.reading import read_file, tensor_of
 from fcos_lightning.errors import UserError
 
 #: What ``weights: imagenet`` means: the weights detection baselines start from.
 _IMAGENET = "IMAGENET1K_V1"
 
+#: Levels around the weights, from the outside in, and prefixes that wrappers put before keys.
+_LEVELS = ("model", "state_dict", "model_state_dict", "model_state", "blobs", "net", "weights")
+_PREFIXES = ("module.", "_orig_mod.")
 
-def read_plain(path: Path, kind: str) -> Any:  # noqa: ANN401  # plain data of any form
-    """Read a file of tensors and plain data.
 
-    Args:
-        path: of the file.
-        kind: what the file should be, for messages.
+def weights_in(content: object) -> dict[str, Tensor]:
+    """Return the named tensors of a file, without the levels and prefixes around them.
 
-    Raises:
-        UserError: if there is no such file, or it holds more than plain data.
+    Numpy arrays become tensors; what is neither is left out (counters, authors, matching rules).
     """
-    if not path.is_file():
-        raise UserError(f"{kind} {path}: no such file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds, pickle's own among them
-        raise UserError(
-            f"{kind} {path}: not a readable file of plain data; nothing in it was run "
-            f"({type(error).__name__})"
-        ) from error
+    while isinstance(content, Mapping):
+        inner = next((content[k] for k in _LEVELS if isinstance(content.get(k), Mapping)), None)
+        if inner is None:
+            break
+        content = inner
+    if not isinstance(content, Mapping):
+        return {}
+    found = ((key, tensor_of(value)) for key, value in content.items())
+    weights = {k: value for k, value in found if isinstance(k, str) and value is not None}
+    while weights and (
+        prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in weights)), None)
+    ):
+        weights = {key[len(prefix) :]: value for key, value in weights.items()}
+    return weights
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dict.
+    """Read named tensors, without the levels around them.
 
     Raises:
-        UserError: if there is no such file or it holds anything but named tensors.
+        UserError: if there is no such file or it holds no named tensors.
     """
-    state = read_plain(path, "weights")
-    if not isinstance(state, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
-    ):
+    content = read_file(path, "weights")
+    state = weights_in(content)
+    if not state and content != {}:
         raise UserError(
             f"weights {path}: expected a state dict, names and tensors, at the top level"
         )
-    return cast("dict[str, Tensor]", state)
+    return state
 
 
 def fill_classifier(net: nn.Module, name: str, weights: str | None) -> None:
@@ -101,6 +104,6 @@ def fill_classifier(net: nn.Module, name: str, weights: str | None) -> None:
         ]
         raise UserError(
             f"model.backbone.weights={weights}: not weights of torchvision's {name}; "
-            f"keys {', '.join(problems)}"
+            f"expected a state dict of such a net, but keys {', '.join(problems)}"
         )
     net.load_state_dict(given, strict=False)
