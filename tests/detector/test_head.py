@@ -40,7 +40,7 @@ def test_outputs_point_by_point(norm: str, quality_on: str, distances: str) -> N
     assert prediction.quality_logits.shape == (2, 21)
     first = 0
     for level, (feature, stride) in enumerate(zip(maps(), STRIDES, strict=True)):
-        cls_feature, box_feature = head.cls_tower(feature), head.box_tower(feature)
+        cls_feature, box_feature = head.cls_tower(feature, level), head.box_tower(feature, level)
         cls, raw = head.cls_logits(cls_feature), head.box_ltrb(box_feature) * head.scales[level]
         quality = head.quality_logits(box_feature if quality_on == "box" else cls_feature)
         ltrb = raw.clamp(min=0) * stride if distances == "relu" else raw.exp()
@@ -93,7 +93,7 @@ def test_every_class_starts_with_its_prior(prior: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("norm", "layer"), [("group", nn.GroupNorm), ("batch", nn.BatchNorm2d), ("none", None)]
+    ("norm", "layer"), [("group", nn.GroupNorm), ("batch", nn.ModuleList), ("none", None)]
 )
 @pytest.mark.parametrize("num_convs", [0, 1, 4])
 def test_towers(norm: str, layer: type[nn.Module] | None, num_convs: int) -> None:
@@ -152,6 +152,9 @@ def test_distances_are_float32_under_autocast() -> None:
         ({"norm": "layer"}, r"model\.head\.norm=layer: give one of group, batch, none"),
         ({"quality_on": "cls"}, r"model\.head\.quality_on=cls"),
         ({"distances": "softplus"}, r"model\.head\.distances=softplus: give one of relu, exp"),
+        ({"num_convs": -1}, r"model\.head\.num_convs=-1: give 0 or more"),
+        ({"shared_convs": -2}, r"model\.head\.shared_convs=-2: give 0 or more"),
+        ({"deformable": True, "num_convs": 0}, r"model\.head\.deformable=true.*leaves none"),
         ({"prior": 0.0}, r"model\.head\.prior=0\.0"),
         ({"prior": 1.0}, r"model\.head\.prior=1\.0"),
         ({"prior": math.nan}, r"model\.head\.prior=nan"),
@@ -160,3 +163,64 @@ def test_distances_are_float32_under_autocast() -> None:
 def test_bad_options(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         Head(8, **{"num_classes": 1, "strides": STRIDES, **options})  # type: ignore[arg-type]
+
+
+def test_each_level_has_a_batchnorm_of_its_own() -> None:
+    head = Head(8, 1, STRIDES, num_convs=2, norm="batch").train()
+    for tower in (head.cls_tower, head.box_tower):
+        for norm in (tower[1], tower[4]):
+            assert [type(m) for m in norm] == [nn.BatchNorm2d] * len(STRIDES)  # type: ignore[union-attr]
+    first, second = head.cls_tower[1]  # type: ignore[misc]
+    # Levels of other statistics: what one sees must not move the other's.
+    head([torch.full((2, 8, 3, 5), 100.0), torch.randn(2, 8, 2, 3)])
+    assert first.running_mean.abs().max() > 10 * second.running_mean.abs().max()
+    assert first.num_batches_tracked == second.num_batches_tracked == 1
+    with torch.no_grad():
+        first.running_mean.fill_(5.0)
+    head.eval()
+    before = head(maps())
+    with torch.no_grad():
+        second.running_mean.fill_(-5.0)
+    after = head(maps())
+    assert torch.equal(before.cls_logits[:, :15], after.cls_logits[:, :15])
+    assert not torch.equal(before.cls_logits[:, 15:], after.cls_logits[:, 15:])
+
+
+def test_shared_convolutions_stand_before_both_towers() -> None:
+    head = lively(Head(8, 2, STRIDES, num_convs=0, shared_convs=2, channels=16, fast_start=True))
+    assert [type(m).__name__ for m in head.shared_tower] == ["Conv2d", "GroupNorm", "ReLU"] * 2
+    assert len(head.cls_tower) == len(head.box_tower) == 0
+    feature = maps()[0]
+    shared = head.shared_tower(feature, 0)
+    wanted = head.cls_logits(shared).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(head(maps()).cls_logits[:, :15], wanted)
+    wanted = head.quality_logits(shared).flatten(1)
+    torch.testing.assert_close(head(maps()).quality_logits[:, :15], wanted)
+    both = Head(8, 2, STRIDES, num_convs=1, shared_convs=1, channels=16)
+    assert both(maps()).ltrb_px.shape == (2, 21, 4)
+    assert [m.in_channels for m in (both.shared_tower[0], both.cls_tower[0])] == [8, 16]
+
+
+def test_without_shared_convolutions_there_are_no_keys_of_them() -> None:
+    assert not [key for key in Head(8, 1, STRIDES).state_dict() if "shared" in key]
+
+
+def test_the_last_convolution_of_each_tower_may_be_deformable() -> None:
+    torch.manual_seed(0)
+    head = Head(8, 2, STRIDES, num_convs=3, shared_convs=1, deformable=True)
+    for tower in (head.cls_tower, head.box_tower):
+        convs = [m for m in tower if isinstance(m, nn.Conv2d)]
+        assert [type(m).__name__ for m in convs] == ["Conv2d", "Conv2d", "DeformableConv2d"]
+        offset = convs[2].offset
+        assert (offset.weight == 0).all() and (offset.bias == 0).all()  # type: ignore[union-attr]
+        assert convs[2].weight.std().item() == pytest.approx(0.01, rel=0.3)
+    assert not any(type(m).__name__ == "DeformableConv2d" for m in head.shared_tower)
+    lively(head)(maps()).ltrb_px.sum().backward()
+    assert head.box_tower[6].offset.weight.grad.abs().sum() > 0  # type: ignore[union-attr]
+
+
+def test_towers_without_bias() -> None:
+    with_bias, without = Head(8, 2, STRIDES), Head(8, 2, STRIDES, tower_bias=False)
+    fewer = set(with_bias.state_dict()) - set(without.state_dict())
+    assert fewer == {f"{t}_tower.{i}.bias" for t in ("cls", "box") for i in (0, 3, 6, 9)}
+    assert without(maps()).cls_logits.shape == (2, 21, 2)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcos_lightning.detector.deform import DeformableConv2d
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Prediction
 
@@ -22,8 +23,15 @@ class Head(nn.Module):
         num_classes: ``C``.
         strides: of the levels in pixels.
         num_convs: convolutions of each tower.
+        shared_convs: convolutions before the two towers part (AdelaiDet's real-time models with
+            shared towers: 4, and ``num_convs`` 0).
         channels: of the towers; None: as the feature maps.
-        norm: of the towers: ``group`` (32 groups, fewer in narrow towers), ``batch``, ``none``.
+        norm: of the towers: ``group`` (32 groups, fewer in narrow towers), ``batch``: BatchNorm,
+            one for each level, as statistics differ between levels while the convolutions are
+            shared (AdelaiDet's BN heads), or ``none``.
+        tower_bias: whether the towers' convolutions add a bias (mmdetection's plain recipe: no).
+        deformable: the last convolution of each tower is a modulated deformable one (official and
+            AdelaiDet's dcnv2 recipes).
         quality_on: the tower the centerness branch sits on: ``box`` (the improved recipe),
             ``classification`` (the paper's first version), or ``none``: there is no such branch
             and its logits are 0. ``build_fcos`` then leaves quality out of loss and score.
@@ -36,7 +44,8 @@ class Head(nn.Module):
         prior: probability that each class starts with (arXiv 1708.02002, section 3.3).
 
     Raises:
-        UserError: if there are no classes, an option is unknown or ``prior`` no probability.
+        UserError: if there are no classes, an option is unknown, ``prior`` no probability, or no
+            convolution is there to be deformable.
     """
 
     def __init__(
@@ -52,6 +61,9 @@ class Head(nn.Module):
         level_scales: bool = True,
         prior: float = 0.01,
         fast_start: bool = False,
+        shared_convs: int = 0,
+        tower_bias: bool = True,
+        deformable: bool = False,
     ) -> None:
         super().__init__()
         if num_classes < 1:
@@ -65,14 +77,25 @@ class Head(nn.Module):
                 raise UserError(f"model.head.{key}={value}: give one of {', '.join(known)}")
         if not 0 < prior < 1:
             raise UserError(f"model.head.prior={prior}: give a number between 0 and 1")
+        for key, count in (("num_convs", num_convs), ("shared_convs", shared_convs)):
+            if count < 0:
+                raise UserError(f"model.head.{key}={count}: give 0 or more")
+        if deformable and num_convs == 0:
+            raise UserError(
+                "model.head.deformable=true: it is the last convolution of each tower, and "
+                "model.head.num_convs=0 leaves none"
+            )
         width = channels or in_channels
         self.num_classes = num_classes
         self.strides = tuple(strides)
         self.quality_on = quality_on
         self.distances = distances
-        self.cls_tower = _tower(in_channels, width, num_convs, norm)
-        self.box_tower = _tower(in_channels, width, num_convs, norm)
-        last = width if num_convs else in_channels
+        levels = len(self.strides)
+        shared = width if shared_convs else in_channels
+        self.shared_tower = Tower(in_channels, width, shared_convs, norm, levels, tower_bias)
+        self.cls_tower = Tower(shared, width, num_convs, norm, levels, tower_bias, deformable)
+        self.box_tower = Tower(shared, width, num_convs, norm, levels, tower_bias, deformable)
+        last = width if num_convs else shared
         self.cls_logits = nn.Conv2d(last, num_classes, 3, padding=1)
         self.box_ltrb = nn.Conv2d(last, 4, 3, padding=1)
         if quality_on != "none":
@@ -83,9 +106,12 @@ class Head(nn.Module):
                 nn.init.normal_(module.weight, std=0.01)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, DeformableConv2d):
+                module.reset_offset()
         nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
         if fast_start:
-            for module in (*self.cls_tower, *self.box_tower):
+            for module in (*self.shared_tower, *self.cls_tower, *self.box_tower):
                 if isinstance(module, nn.Conv2d):
                     nn.init.kaiming_normal_(module.weight)
             nn.init.constant_(self.box_ltrb.bias, 1.0 if distances == "relu" else 0.0)  # type: ignore[arg-type]
@@ -94,7 +120,9 @@ class Head(nn.Module):
         """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""
         cls_logits, ltrb_px, quality_logits = [], [], []
         for level, (feature, stride) in enumerate(zip(maps, self.strides, strict=True)):
-            cls_feature, box_feature = self.cls_tower(feature), self.box_tower(feature)
+            feature = self.shared_tower(feature, level)
+            cls_feature = self.cls_tower(feature, level)
+            box_feature = self.box_tower(feature, level)
             cls_logits.append(_by_point(self.cls_logits(cls_feature)))
             # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must
             # not round it once more.
@@ -112,6 +140,48 @@ class Head(nn.Module):
         )
 
 
+class Tower(nn.ModuleList):
+    """Convolutions, each with its normalisation and a ReLU, one after the other.
+
+    Args:
+        in_channels: of the feature maps.
+        width: channels of every convolution.
+        num_convs: how many; with 0 the tower returns what it is given.
+        norm: see ``Head``.
+        levels: number of levels.
+        bias: of the convolutions.
+        deformable: whether the last convolution is a deformable one.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        num_convs: int,
+        norm: str,
+        levels: int,
+        bias: bool,
+        deformable: bool = False,
+    ) -> None:
+        super().__init__()
+        for index in range(num_convs):
+            learns_places = deformable and index == num_convs - 1
+            kind = DeformableConv2d if learns_places else nn.Conv2d
+            self.append(kind(width if index else in_channels, width, 3, padding=1, bias=bias))
+            if norm == "group":
+                self.append(nn.GroupNorm(_groups(width), width))
+            elif norm == "batch":
+                self.append(nn.ModuleList(nn.BatchNorm2d(width) for _ in range(levels)))
+            self.append(nn.ReLU(inplace=True))
+
+    def forward(self, feature: Tensor, level: int) -> Tensor:
+        """Return ``[B, width, H, W]`` for the map ``[B, in_channels, H, W]`` of a level."""
+        for module in self:
+            of_level = module[level] if isinstance(module, nn.ModuleList) else module
+            feature = of_level(feature)
+        return feature
+
+
 def _by_point(level_map: Tensor) -> Tensor:
     """``[B, C, H, W]`` -> ``[B, H * W, C]``."""
     return level_map.flatten(2).transpose(1, 2)
@@ -125,15 +195,3 @@ def _groups(width: int) -> int:
     """
     groups = math.gcd(32, width)
     return max(groups // 2, 1) if groups == width else groups
-
-
-def _tower(in_channels: int, width: int, num_convs: int, norm: str) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for index in range(num_convs):
-        layers.append(nn.Conv2d(width if index else in_channels, width, 3, padding=1))
-        if norm == "group":
-            layers.append(nn.GroupNorm(_groups(width), width))
-        elif norm == "batch":
-            layers.append(nn.BatchNorm2d(width))
-        layers.append(nn.ReLU(inplace=True))
-    return nn.Sequential(*layers)
