@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ def assign(
     targets: Targets | Sequence[Target],
     size_ranges: Sequence[tuple[float, float]] = PAPER_SIZE_RANGES,
     center_radius: float | None = 1.5,
+    range_ends: Literal["inclusive", "exclusive"] = "inclusive",
 ) -> Assignment:
     """Return the box, its label and its distances for every point of every image.
 
@@ -35,6 +37,8 @@ def assign(
             inclusive as in the official code.
         center_radius: only points less than so many strides from the box's center, in x and in y,
             are positive (journal version, section 3.1). None: every point of the box.
+        range_ends: whether the ends of the size ranges belong to them (official), or not
+            (torchvision, detectron2; a box of just such a size is then no level's).
 
     Raises:
         ValueError: if there are not as many size ranges as levels.
@@ -56,11 +60,12 @@ def assign(
 
     first, claims = [], []
     grids = torch.split(points.xy, points.per_level)
+    inclusive = range_ends == "inclusive"
     for grid, size_hw, stride, size_range in zip(
         grids, points.feature_sizes, points.strides, size_ranges, strict=True
     ):
         radius_px = None if center_radius is None else center_radius * stride
-        claimed = _claimed(grid.view(*size_hw, 2), boxes, valid, size_range, radius_px)
+        claimed = _claimed(grid.view(*size_hw, 2), boxes, valid, size_range, radius_px, inclusive)
         first.append(claimed.to(torch.uint8).argmax(dim=1).flatten(1))
         claims.append(claimed.sum(dim=1).flatten(1))
     number_of_claims = torch.cat(claims, dim=1)
@@ -96,6 +101,7 @@ def _claimed(
     valid: Tensor,
     size_range: tuple[float, float],
     radius_px: float | None,
+    inclusive: bool,
 ) -> Tensor:
     """Tell which boxes claim which points of one level, ``[B, G, height, width]`` bool.
 
@@ -108,6 +114,7 @@ def _claimed(
         valid: ``[B, G]`` bool.
         size_range: smallest and largest ``max(l, t, r, b)`` in pixels.
         radius_px: half the side of the center region in pixels, or None.
+        inclusive: whether both sizes still belong to the level.
     """
     smallest, largest = size_range
     inside, small_enough, large_enough = [], [], []
@@ -120,8 +127,12 @@ def _claimed(
             region_high = torch.minimum(high, center + radius_px)
         farther_side = torch.maximum(coordinates - low, high - coordinates)
         inside.append((coordinates > region_low) & (coordinates < region_high))
-        small_enough.append(farther_side <= largest)
-        large_enough.append(farther_side >= smallest)
+        if inclusive:
+            small_enough.append(farther_side <= largest)
+            large_enough.append(farther_side >= smallest)
+        else:
+            small_enough.append(farther_side < largest)
+            large_enough.append(farther_side > smallest)
     column = (inside[0] & small_enough[0] & valid[..., None])[:, :, None, :]
     row = (inside[1] & small_enough[1])[:, :, :, None]
     return column & row & (large_enough[0][:, :, None, :] | large_enough[1][:, :, :, None])

@@ -43,6 +43,7 @@ def build_fcos(
     decoder: Choice | Callable[..., Any] | None = None,
     input: Choice | None = None,
     point_offset: float = 0.5,
+    point_spacing: Literal["stride", "image"] = "stride",
 ) -> FCOS:
     """Return a detector; without arguments but the classes, the official improved R-50.
 
@@ -61,8 +62,11 @@ def build_fcos(
         loss: options of ``fcos_loss``, or a callable of prediction, assignment, points and
             normalisers.
         decoder: options of ``decode``, or a callable of prediction, points and sizes.
-        input: ``mean``, ``std`` (0 to 255 scale) and ``channel_order`` that the backbone expects.
+        input: ``mean``, ``std`` (0 to 255 scale) and ``channel_order`` that the backbone expects;
+            those not given are what its ``.input`` says, as timm's do, else ``IMAGENET_INPUT``.
         point_offset: see ``make_points``.
+        point_spacing: of a level's points: its ``stride``, or ``image``: image size // map size
+            (torchvision).
 
     Raises:
         UserError: if an option is unknown or the parts do not fit each other.
@@ -75,6 +79,8 @@ def build_fcos(
         raise UserError(f"{len(class_names)} class names but num_classes={num_classes}")
     if category_ids is not None and len(category_ids) != num_classes:
         raise UserError(f"{len(category_ids)} category ids but num_classes={num_classes}")
+    if point_spacing not in ("stride", "image"):
+        raise UserError(f"model.point_spacing={point_spacing}: give one of stride, image")
     parts = {
         "backbone": backbone,
         "fpn": fpn,
@@ -90,6 +96,7 @@ def build_fcos(
         "class_names": None if class_names is None else list(class_names),
         "category_ids": None if category_ids is None else list(category_ids),
         "point_offset": point_offset,
+        "point_spacing": point_spacing,
     }
 
     built_backbone = _part("backbone", backbone, build_backbone)
@@ -98,6 +105,10 @@ def build_fcos(
             f"model.backbone: {type(built_backbone).__name__} has no .channels and .strides; "
             "a backbone declares both"
         )
+    expected = getattr(built_backbone, "input", IMAGENET_INPUT)
+    if expected != IMAGENET_INPUT:
+        # Built again by another version of timm, its weights still need what they learnt with.
+        spec["input"] = _plain({**expected, **(input or {})})
     built_fpn = _part("fpn", fpn, FPN, built_backbone.channels, built_backbone.strides)
     strides = tuple(built_fpn.strides)
     built_head = _part("head", head, Head, built_fpn.channels, num_classes, strides)
@@ -117,8 +128,9 @@ def build_fcos(
         class_names=class_names,
         category_ids=category_ids,
         point_offset=point_offset,
+        point_spacing=point_spacing,
         spec=spec,
-        **_input(input),
+        **_input(input, expected),
     )
 
 
@@ -204,13 +216,13 @@ def _size_ranges(
     return tuple((float(low), float(high)) for low, high in given)
 
 
-def _input(choice: Choice | None) -> dict[str, Any]:
+def _input(choice: Choice | None, expected: Choice) -> dict[str, Any]:
     unknown = set(choice or {}) - set(IMAGENET_INPUT)
     if unknown:
         raise UserError(
             f"model.input.{min(unknown)}: no such option; there are {', '.join(IMAGENET_INPUT)}"
         )
-    chosen: dict[str, Any] = {**IMAGENET_INPUT, **(choice or {})}
+    chosen: dict[str, Any] = {**expected, **(choice or {})}
     if chosen["channel_order"] not in ("rgb", "bgr"):
         raise UserError(
             f"model.input.channel_order={chosen['channel_order']}: give one of rgb, bgr"

@@ -42,6 +42,7 @@ class FCOS(nn.Module):
         std: of each channel on the 0 to 255 scale, in ``channel_order``.
         channel_order: in which the backbone takes channels; images are always given as RGB.
         point_offset: where in its cell a point sits, see ``make_points``.
+        point_spacing: ``stride``, or ``image``: see ``image_size`` of ``make_points``.
         class_names: one per label, or None where nobody said.
         category_ids: one per label, the ids of the data set it was trained on, or None.
         spec: keyword arguments with which ``build_fcos`` makes this detector again.
@@ -60,6 +61,7 @@ class FCOS(nn.Module):
         std: Sequence[float],
         channel_order: Literal["rgb", "bgr"] = "rgb",
         point_offset: float = 0.5,
+        point_spacing: Literal["stride", "image"] = "stride",
         class_names: Sequence[str] | None = None,
         category_ids: Sequence[int] | None = None,
         spec: Mapping[str, Any] | None = None,
@@ -73,6 +75,7 @@ class FCOS(nn.Module):
         self.decoder = decoder
         self.channel_order = channel_order
         self.point_offset = point_offset
+        self.point_spacing = point_spacing
         self.class_names = None if class_names is None else tuple(class_names)
         self.category_ids = None if category_ids is None else tuple(category_ids)
         self.spec = dict(spec or {})
@@ -110,7 +113,10 @@ class FCOS(nn.Module):
         """Return the points of all levels for a padded image of this height and width."""
         height, width = padded_size
         sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in self.strides]
-        return make_points(sizes, self.strides, self.point_offset, device=self.mean.device)
+        image_size = padded_size if self.point_spacing == "image" else None
+        return make_points(
+            sizes, self.strides, self.point_offset, self.mean.device, image_size=image_size
+        )
 
     def assign(self, points: Points, targets: Targets | Sequence[Target]) -> Assignment:
         """Return which box each point answers for."""
