@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from fcos_lightning.detector.resnet import RESNETS, resnet_stages
+from fcos_lightning.detector.timm_backbone import PREFIX, TimmBackbone
 from fcos_lightning.detector.tiny import TinyNet
 from fcos_lightning.detector.weights import fill_classifier
 from fcos_lightning.errors import UserError
@@ -89,17 +90,18 @@ def build_backbone(
     stride_on: Literal["3x3", "1x1"] | None = None,
     deformable_stages: Sequence[int] = (),
     **options: object,
-) -> StagedBackbone:
+) -> StagedBackbone | TimmBackbone:
     """Return a backbone with feature maps of stride 8, 16 and 32.
 
     Args:
         name: ``resnet18`` to ``resnet152``, ``resnext101_32x8d``, ``resnext101_64x4d``,
-            ``mobilenet_v2``, or ``tiny``.
-        weights: ``imagenet`` downloads torchvision's, a path loads a file, None starts fresh.
+            ``mobilenet_v2``, ``tiny``, or ``timm/MODEL``, see ``TimmBackbone``.
+        weights: ``imagenet`` downloads torchvision's or timm's, a path loads a file, None starts
+            fresh.
         norm: whether BatchNorm keeps its statistics and weights (the paper's way with ImageNet
             weights) or trains them.
         frozen_stages: stages from the stem on that do not learn; 2 is the official setting, the
-            stem and the first stage of residual blocks.
+            stem and the first stage of residual blocks. Of timm's nets see ``TimmBackbone``.
         stride_on: of bottleneck ResNets, see ``resnet_stages``; None: ``3x3``. Official,
             AdelaiDet's and mmdetection's caffe-style R-50 and R-101 have it on the ``1x1``.
         deformable_stages: of bottleneck ResNets, see ``resnet_stages``; ``[3, 4, 5]`` in the
@@ -121,6 +123,8 @@ def build_backbone(
         raise UserError(f"model.backbone.stride_on={stride_on}: {name} has none, give null")
     if name not in RESNETS and deformable_stages:
         raise UserError(f"model.backbone.deformable_stages: {name} has none, give []")
+    if name.startswith(PREFIX):
+        return TimmBackbone(name[len(PREFIX) :], weights, norm, frozen_stages)
     if name == "tiny":
         if weights is not None:
             raise UserError(
@@ -147,7 +151,7 @@ def build_backbone(
     else:
         raise UserError(
             f"model.backbone.name={name}: no such backbone; there are {', '.join(RESNETS)}, "
-            "mobilenet_v2 and tiny, or a _target_ of your own"
+            "mobilenet_v2, tiny and timm/MODEL, or a _target_ of your own"
         )
     out = [index for index, stride in enumerate(strides) if stride >= 8]
     return StagedBackbone(
