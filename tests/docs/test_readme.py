@@ -30,7 +30,8 @@ def test_each_command_is_shown() -> None:
 
 @pytest.mark.parametrize(("name", "line"), COMMANDS)
 def test_commands_compose(name: str, line: str) -> None:
-    overrides = [word for word in shlex.split(line, comments=True) if word != "-m"]
+    words = shlex.split(line, comments=True)
+    overrides = [word for word in words if word != "-m" and not word.startswith("sweep=")]
     swept = [word.split(",")[0] for word in overrides]  # of a sweep, the first
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose(name, swept)
