@@ -167,6 +167,26 @@ class Batch(_OnDevice):
 
 
 @dataclass(frozen=True, eq=False)
+class Views(_OnDevice):
+    """One image in several sizes.
+
+    Attributes:
+        images: a batch of one for each size.
+        image_ids: ``[1]``, the id in the data set's own files.
+        original_sizes_hw: ``[1, 2]`` size of the file.
+        unreadable: the file, if it could not be read.
+    """
+
+    images: tuple[Images, ...]
+    image_ids: Tensor
+    original_sizes_hw: Tensor
+    unreadable: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True, eq=False)
 class Points(_OnDevice):
     """The places that predict: one per feature-map cell of every level.
 

@@ -24,6 +24,31 @@ def test_a_checkpoint_needs_nothing_else(command: Command, trained: Path, tmp_pa
     assert {row["category_id"] for row in predictions} <= {1, 2, 3, 4, 5}
 
 
+def test_several_sizes_are_merged(command: Command, trained: Path, tmp_path: Path) -> None:
+    words = (f"ckpt={trained}/checkpoints/best.ckpt", "decoder.score_threshold=0.001")
+    merging = (*words, "test.tta=multiscale")
+    for name, call in (
+        ("plain", (*words, "data.eval_batch_size=1")),
+        ("one", (*merging, "test.sizes=[64]", "test.flip=false")),
+        ("more", (*merging, "test.sizes=[64,96]")),
+    ):
+        result = command("test", *call, f"run_dir={name}")
+        assert result.code == 0, result.err
+    plain, one, more = (
+        json.loads((tmp_path / name / "predictions.json").read_text())
+        for name in ("plain", "one", "more")
+    )
+    # In one size, that of the data, the same as without.
+    assert len(plain) == len(one) > 0
+    for row, expected in zip(one, plain, strict=True):
+        assert row["image_id"] == expected["image_id"]
+        assert row["bbox"] == pytest.approx(expected["bbox"], abs=0.01)
+    assert more != one
+    for wrong, said in (("test.tta=all", "give multiscale"), ("test.sizes=[]", "pixels above 0")):
+        result = command("test", *merging, wrong)
+        assert result.code == 2 and said in result.err
+
+
 def test_overrides_apply_to_the_checkpoints_data(
     command: Command, trained: Path, tmp_path: Path
 ) -> None:

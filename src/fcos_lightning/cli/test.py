@@ -11,6 +11,8 @@ from fcos_lightning.errors import UserError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from fcos_lightning.training.evaluate import ViewSizes
+
 
 def main() -> None:
     """Entry point of the command."""
@@ -72,7 +74,10 @@ def test(config: DictConfig) -> None:
     datamodule.collate = Collate(detector.size_multiple)
     datamodule.read_val(detector.class_names, detector.category_ids)
     folder = new_run_folder(config.run_dir, config.name)
-    summary, table, evaluation = evaluate(detector, datamodule, evaluation_settings(config))
+    views = view_sizes(config)
+    summary, table, evaluation = evaluate(
+        detector, datamodule, evaluation_settings(config), views=views
+    )
     if not is_first_process():
         return
     write_metrics(summary, folder / "metrics.json")
@@ -83,6 +88,17 @@ def test(config: DictConfig) -> None:
     print(
         f"{Path(path).name} on {datamodule.val.name}; metrics.json and predictions.json in {folder}"
     )
+
+
+def view_sizes(config: DictConfig) -> ViewSizes | None:
+    """Return the sizes that ``test.tta`` asks for; None: the one of the data."""
+    from fcos_lightning.training.evaluate import ViewSizes
+
+    if config.test.tta is None:
+        return None
+    if config.test.tta != "multiscale":
+        raise UserError(f"test.tta={config.test.tta}: give multiscale, or null for one size")
+    return ViewSizes(tuple(config.test.sizes), config.test.longer_side, config.test.flip)
 
 
 if __name__ == "__main__":

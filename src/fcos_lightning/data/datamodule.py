@@ -20,9 +20,10 @@ from fcos_lightning.data.dataset import DetectionDataset
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.loader import StepLoader
 from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
+from fcos_lightning.data.views import CollateViews, ViewsDataset
 from fcos_lightning.errors import UserError
 from fcos_lightning.signals import STOPPING
-from fcos_lightning.structures import Batch
+from fcos_lightning.structures import Batch, Views
 
 
 class DetectionDataModule(L.LightningDataModule):
@@ -173,6 +174,23 @@ class DetectionDataModule(L.LightningDataModule):
             self.val, self.resize, self.seed, self.on_bad_image, training=False
         )
         return self._loader(dataset, sampler)
+
+    def views_dataloader(self, sizes: Sequence[int], longer_side: int) -> DataLoader[Views]:
+        """Return this rank's images to measure on, each in several sizes.
+
+        Args:
+            sizes: shorter sides in pixels.
+            longer_side: what the longer side may at most become.
+        """
+        sampler = EvaluationSampler(len(self.val), 1, self._rank, self._world_size)
+        workers = self._chosen_workers() if self.num_workers is None else self.num_workers
+        return DataLoader(
+            ViewsDataset(self.val, sizes, longer_side, self.on_bad_image),  # type: ignore[arg-type]
+            batch_sampler=sampler,
+            num_workers=workers,
+            collate_fn=CollateViews(self.collate),
+            worker_init_fn=_start_worker if workers else None,
+        )
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Return the same as ``val_dataloader``."""
