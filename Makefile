@@ -15,6 +15,9 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.10 python3; do \
 	"$$python" -c '$(SUPPORTED)' >/dev/null 2>&1 && echo "$$python" && break; done)
 
+# Test files at a time; each process takes about 1.5 GB.
+JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -29,7 +32,7 @@ train: $(VENV)/.stamp-run ## Install, and train the quickstart (no download of d
 
 .PHONY: test
 test: $(VENV)/.stamp-dev ## Install what tests need, and run all but the slow ones
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(VENV)/.stamp-dev ## Run the proofs that take minutes
