@@ -1,11 +1,14 @@
 """Our own checkpoints: what Lightning writes, plus a plain description of the detector.
 
+Files of other projects are translated into the same content on the way in, see ``foreign.py``.
+
 The description stands under the key ``fcos`` and holds numbers, names and lists only. A detector
 is built again by ``build_fcos`` from them; nothing that a file names is ever called.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
+from fcos_lightning.checkpoints.plain_file import KEY, SUFFIX, plain_content
 from fcos_lightning.detector import FCOS, build_fcos
 from fcos_lightning.detector.reading import read_file
 from fcos_lightning.errors import UserError
 
-KEY = "fcos"
 FORMAT = 1
 _PREFIX = "detector."
 
@@ -27,27 +31,55 @@ def describe(detector: FCOS, **more: object) -> dict[str, Any]:
     return {"format": FORMAT, "spec": detector.spec, **more}
 
 
-def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of ours without running anything that the file may hold.
+def read_checkpoint(path: str | Path, recipe: str | None = None) -> dict[str, Any]:
+    """Read a checkpoint of ours or of another project, without running what the file may hold.
+
+    Args:
+        path: of the checkpoint.
+        recipe: for a foreign file whose tensors leave a choice, see the files about layouts.
 
     Raises:
-        UserError: if there is no such file, or it is not one of our checkpoints.
+        UserError: if there is no such file, it is no checkpoint that is known here, or a key of a
+            foreign one has no place in the detector.
     """
     path = Path(path)
     if path.is_dir():
         raise UserError(f"checkpoint {path}: is a folder; give a file, as checkpoints/best.ckpt")
-    content = read_file(path, "checkpoint")
+    content = plain_content(path) if path.suffix == SUFFIX else None
+    content = read_file(path, "checkpoint") if content is None else content
     if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
-        raise UserError(
-            f"checkpoint {path}: not written by fcos-train (it lacks the key {KEY!r}); "
-            "give a best.ckpt or last.ckpt of a run folder"
-        )
+        return _foreign_content(content, path, recipe)
+    if recipe is not None:
+        raise UserError(f"recipe={recipe}: checkpoint {path} says itself how it was made")
     if content[KEY].get("format") != FORMAT:
         raise UserError(
             f"checkpoint {path}: format {content[KEY].get('format')} is not known to this version, "
             f"which reads {FORMAT}; update fcos-lightning"
         )
     return content
+
+
+def _foreign_content(content: object, path: Path, recipe: str | None) -> dict[str, Any]:
+    """Return what a checkpoint of ours with the same detector would hold."""
+    found = translated(content, path, recipe)
+    if found is None:
+        names = ", ".join(layout.NAME for layout in LAYOUTS)
+        raise UserError(
+            f"checkpoint {path}: not written by fcos-train (it lacks the key {KEY!r}), nor of a "
+            f"layout known here ({names}); give a best.ckpt or last.ckpt of a run folder"
+        )
+    layout, translation = found
+    shorter, longer = translation.sides
+    return {
+        KEY: {
+            "format": FORMAT,
+            "spec": translation.spec,
+            "layout": layout,
+            "shorter_side": shorter,
+            "longer_side": longer,
+        },
+        "state_dict": {f"{_PREFIX}{key}": value for key, value in translation.weights.items()},
+    }
 
 
 def weights_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -63,19 +95,24 @@ def load_detector(
     path: str | Path,
     device: torch.device | str = "cpu",
     decoder: Mapping[str, Any] | None = None,
+    recipe: str | None = None,
 ) -> FCOS:
-    """Return the detector of a checkpoint, in evaluation mode.
+    """Return the detector of a checkpoint of ours or of another project, in evaluation mode.
+
+    Known are the official code's, AdelaiDet's, mmdetection's, torchvision's and detectron2's.
 
     Args:
         path: of the checkpoint.
         device: where the detector shall lie.
         decoder: options of ``fcos_lightning.detector.decode`` to use instead of the checkpoint's.
+        recipe: for a foreign file whose tensors leave a choice, as ``plain`` for the official
+            code's first version; the files about layouts state them, and the default.
 
     Raises:
         UserError: if the file is not a checkpoint, or its weights do not fit its description.
     """
-    content = read_checkpoint(path)
-    spec = dict(content[KEY]["spec"])
+    content = read_checkpoint(path, recipe)
+    spec = _plain_spec(content, path)
     custom = spec.pop("custom", {})
     needed = sorted(set(custom) & {"backbone", "fpn", "head"})
     if needed:
@@ -89,6 +126,18 @@ def load_detector(
     detector = build_fcos(**spec)
     load_weights(detector, content, path)
     return detector.to(device).eval()
+
+
+def _plain_spec(content: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
+    """Return the description, of which nothing may be an object of a class that was not read."""
+    spec = content[KEY].get("spec")
+    try:
+        json.dumps(spec)
+    except (TypeError, ValueError):
+        spec = None
+    if not isinstance(spec, dict):
+        raise UserError(f"checkpoint {path}: its description of the detector is not plain data")
+    return dict(spec)
 
 
 def load_weights(detector: FCOS, content: Mapping[str, Any], path: str | Path) -> None:

@@ -28,7 +28,7 @@ def decode(
     rank_by: Literal["score", "class"] = "score",
     clip_to: Literal["edge", "last_pixel"] = "edge",
     threshold_on: Literal["class", "score"] = "class",
-    clip: Literal["before_nms", "after_nms"] = "before_nms",
+    clip: Literal["before_nms", "after_nms", "never"] = "before_nms",
     drop_empty: bool = False,
 ) -> list[Detections]:
     """Return the final boxes of each image, in pixels of the padded input.
@@ -47,10 +47,9 @@ def decode(
         rank_by: what the top-k looks at: the score, or the class probability alone (mmdetection).
         clip_to: the image's edge, or its last pixel (official).
         threshold_on: the class probability (official), or the score (torchvision, detectron2).
-        clip: boxes before NMS (official, torchvision, mmdetection), or only those that are left
-            (AdelaiDet, detectron2).
-        drop_empty: leave out boxes that have no area once clipped (AdelaiDet, detectron2,
-            mmdetection).
+        clip: boxes before NMS (official, torchvision, mmdetection), only those that are left
+            (detectron2), or none (AdelaiDet, whose head leaves that to whoever uses it).
+        drop_empty: leave out boxes that have no area once clipped (detectron2, mmdetection).
 
     Raises:
         UserError: if the threshold is no probability.

@@ -1,0 +1,89 @@
+"""AdelaiDet (github.com/aim-uofa/AdelaiDet): keys ``proposal_generator.fcos_head...``.
+
+Its models: ResNet, ResNeXt and DLA-34; real-time models with three levels, shared towers and a
+BatchNorm for each level.
+
+- Recipes: ``centerness`` and ``iou`` (``BOX_QUALITY``); they differ in the loss alone, so without a
+  word it is centerness. Distances are ReLU and in strides.
+- Input: BGR less ImageNet's means; ResNeXt-101-32x8d divided by ImageNet's deviations as well. A
+  file that carries ``pixel_mean`` and ``pixel_std`` says it itself. Nets without groups stride in
+  the first 1x1.
+- Boxes are not clipped to the image: there this is up to the code around the detector. Ask for it
+  by ``decoder={"clip": "after_nms", "drop_empty": True}``, which is what that code does.
+- With three levels it is a real-time model, evaluated at 512 and at most 736 pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fcos_lightning.checkpoints.conventions import (
+    DETECTRON2_INPUT,
+    IMPROVED_LOSS,
+    Source,
+    Translation,
+    classes_of,
+)
+from fcos_lightning.checkpoints.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.naming import (
+    DETECTRON2_FPN,
+    DETECTRON2_RESNET,
+    NOT_NEEDED,
+    Rule,
+    renamed,
+)
+
+NAME = "adelaidet"
+RECIPES = ("centerness", "iou")
+
+_HEAD = r"proposal_generator\.fcos_head\."
+
+
+def recognises(keys: Collection[str]) -> bool:
+    """Tell by the keys whether a file is of this layout."""
+    return "proposal_generator.fcos_head.cls_logits.weight" in keys
+
+
+def translate(source: Source, recipe: str | None) -> Translation:
+    """Return a file of this layout in our terms."""
+    weights = renamed(source.weights, _RULES)
+    spec = spec_of(weights)
+    if on := stride_on(weights, caffe=True):
+        spec["backbone"]["stride_on"] = on
+    chosen_input = dict(DETECTRON2_INPUT)
+    if spec["backbone"]["name"] == "resnext101_32x8d":
+        chosen_input["std"] = [57.375, 57.12, 58.395]
+    for key, ours in (("pixel_mean", "mean"), ("pixel_std", "std")):
+        if key in source.weights:
+            chosen_input[ours] = source.weights[key].flatten().tolist()
+    quality = "iou" if recipe == "iou" else "centerness"
+    return Translation(
+        spec={
+            **spec,
+            **classes_of(spec["num_classes"], source.class_names),
+            "assigner": {"center_radius": 1.5},
+            "loss": {**IMPROVED_LOSS, "quality": quality},
+            "decoder": {"clip": "never"},
+            "input": chosen_input,
+        },
+        weights=weights,
+        sides=(512, 736) if len(spec["fpn"]["levels"]) == 3 else (800, 1333),
+    )
+
+
+_RULES: tuple[Rule, ...] = (
+    *DETECTRON2_RESNET,
+    *DETECTRON2_FPN,
+    # Its trees within trees have a projection whose output nothing uses; timm's have none.
+    (r"backbone\.bottom_up\.level[34]\.project\..+", NOT_NEEDED),
+    (r"backbone\.bottom_up\.((base_layer|level\d)\..+)", r"backbone.net.\1"),
+    (_HEAD + r"cls_tower\.(\d+)\.(conv\.)?((offset\.|\d\.)?\w+)", r"head.cls_tower.\1.\3"),
+    (_HEAD + r"bbox_tower\.(\d+)\.(conv\.)?((offset\.|\d\.)?\w+)", r"head.box_tower.\1.\3"),
+    (_HEAD + r"share_tower\.(\d+)\.((\d\.)?\w+)", r"head.shared_tower.\1.\2"),
+    (_HEAD + r"cls_logits\.(\w+)", r"head.cls_logits.\1"),
+    (_HEAD + r"bbox_pred\.(\w+)", r"head.box_ltrb.\1"),
+    (_HEAD + r"ctrness\.(\w+)", r"head.quality_logits.\1"),
+    (_HEAD + r"scales\.(\d)\.scale", r"head.scales.\1"),
+    (r"pixel_(mean|std)", NOT_NEEDED),
+    (r"proposal_generator\.(fcos_outputs\.)?moving_num_fg", NOT_NEEDED),
+)

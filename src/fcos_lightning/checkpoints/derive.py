@@ -1,0 +1,147 @@
+"""From weights under our names to the options of ``build_fcos`` that they were made with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fcos_lightning.errors import UserError
+
+Weights = Mapping[str, Tensor]
+
+#: Blocks of the four stages -> depth, and whether the blocks are bottlenecks.
+_RESNETS = {
+    ((2, 2, 2, 2), False): "resnet18",
+    ((3, 4, 6, 3), False): "resnet34",
+    ((3, 4, 6, 3), True): "resnet50",
+    ((3, 4, 23, 3), True): "resnet101",
+    ((3, 8, 36, 3), True): "resnet152",
+}
+
+#: Groups and channels of a group in the first stage -> name.
+_RESNEXTS = {(32, 8): "resnext101_32x8d", (64, 4): "resnext101_64x4d"}
+
+
+def spec_of(weights: Weights) -> dict[str, Any]:
+    """Return number of classes, backbone, FPN and head as the tensors show them.
+
+    Raises:
+        UserError: if the weights are of no net that ``build_fcos`` can build.
+    """
+    need(weights, "head.cls_logits.weight", "fpn.lateral.0.weight", "fpn.output.0.weight")
+    channels = weights["fpn.lateral.0.weight"].shape[0]
+    return {
+        "num_classes": weights["head.cls_logits.weight"].shape[0],
+        "backbone": _backbone(weights),
+        "fpn": _fpn(weights, channels),
+        "head": _head(weights, channels),
+    }
+
+
+def need(weights: Weights, *keys: str) -> None:
+    """Refuse weights without some of our keys.
+
+    Raises:
+        UserError: listing them.
+    """
+    missing = sorted(key for key in keys if key not in weights)
+    if missing:
+        raise UserError(f"nothing in it belongs to {', '.join(missing)}")
+
+
+def stride_on(weights: Weights, caffe: bool) -> str | None:
+    """Where a bottleneck of these weights strides, which no tensor tells.
+
+    Args:
+        weights: under our names.
+        caffe: whether nets without groups came from Caffe; those with groups never did.
+    """
+    if "backbone.stages.1.0.conv3.weight" not in weights:
+        return None
+    return "1x1" if caffe and _groups(weights) == 1 else "3x3"
+
+
+def is_resnext(weights: Weights) -> bool:
+    """Tell a ResNeXt by the groups of its 3x3 convolutions."""
+    return "backbone.stages.1.0.conv3.weight" in weights and _groups(weights) > 1
+
+
+def _groups(weights: Weights) -> int:
+    shape = weights["backbone.stages.1.0.conv2.weight"].shape
+    return int(shape[0] // shape[1])
+
+
+def _backbone(weights: Weights) -> dict[str, Any]:
+    trained = any(k.startswith("backbone.") and k.endswith("num_batches_tracked") for k in weights)
+    spec: dict[str, Any] = {"weights": None, "norm": "trained" if trained else "frozen"}
+    if "backbone.net.base_layer.0.weight" in weights:
+        return {**spec, "name": "timm/dla34", "frozen_stages": 0}
+    if "backbone.stages.1.0.conv.0.0.weight" in weights:
+        return {**spec, "name": "mobilenet_v2", "frozen_stages": 0}
+    need(weights, "backbone.stages.1.0.conv1.weight", "backbone.stages.1.0.conv2.weight")
+    block = re.compile(r"backbone\.stages\.(\d)\.(\d+)\.conv1\.weight")
+    found = [match.groups() for key in weights if (match := block.fullmatch(key))]
+    depths = tuple(sum(stage == str(n) for stage, _ in found) for n in (1, 2, 3, 4))
+    bottleneck = "backbone.stages.1.0.conv3.weight" in weights
+    name = _RESNETS.get((depths, bottleneck))
+    if is_resnext(weights):
+        shape = weights["backbone.stages.1.0.conv2.weight"].shape
+        groups = (_groups(weights), int(shape[1]))
+        name = _RESNEXTS.get(groups) if name == "resnet101" else None
+    if name is None:
+        kind = "bottlenecks" if bottleneck else "blocks"
+        raise UserError(f"no backbone here has {list(depths)} {kind}")
+    deformable = [
+        n + 1 for n in (1, 2, 3, 4) if f"backbone.stages.{n}.0.conv2.offset.weight" in weights
+    ]
+    if deformable:
+        spec["deformable_stages"] = deformable
+    return {**spec, "name": name, "frozen_stages": 0 if trained else 2}
+
+
+def _fpn(weights: Weights, channels: int) -> dict[str, Any]:
+    lateral, extra = (
+        len([key for key in weights if re.fullmatch(rf"fpn\.{part}\.\d\.weight", key)])
+        for part in ("lateral", "extra")
+    )
+    from_p5 = not extra or weights["fpn.extra.0.weight"].shape[1] == channels
+    return {
+        "channels": channels,
+        "levels": list(range(3, 3 + lateral + extra)),
+        "p6_from": "p5" if from_p5 else "c5",
+    }
+
+
+def _head(weights: Weights, channels: int) -> dict[str, Any]:
+    convs = {
+        tower: sorted(
+            int(match[1])
+            for key, value in weights.items()
+            if (match := re.fullmatch(rf"head\.{tower}\.(\d+)\.weight", key)) and value.ndim == 4
+        )
+        for tower in ("shared_tower", "cls_tower", "box_tower")
+    }
+    if len(convs["cls_tower"]) != len(convs["box_tower"]):
+        raise UserError(
+            f"its towers have {len(convs['cls_tower'])} and {len(convs['box_tower'])} "
+            "convolutions; here both have as many"
+        )
+    tower = "cls_tower" if convs["cls_tower"] else "shared_tower"
+    norm = "none"
+    if f"head.{tower}.1.0.running_mean" in weights:
+        norm = "batch"
+    elif f"head.{tower}.1.weight" in weights and weights[f"head.{tower}.1.weight"].ndim == 1:
+        norm = "group"
+    first = weights.get(f"head.{tower}.0.weight")
+    return {
+        "num_convs": len(convs["cls_tower"]),
+        "shared_convs": len(convs["shared_tower"]),
+        "channels": None if first is None or first.shape[0] == channels else int(first.shape[0]),
+        "norm": norm,
+        "tower_bias": first is None or f"head.{tower}.0.bias" in weights,
+        "deformable": any(re.match(r"head\.cls_tower\.\d+\.offset\.", key) for key in weights),
+        "level_scales": any(key.startswith("head.scales") for key in weights),
+    }

@@ -1,0 +1,76 @@
+"""detectron2's own FCOS (modeling/meta_arch/fcos.py): keys ``head.cls_subnet``, ``head.ctrness``.
+
+- One recipe: ReLU, strides, no learnable scales, centerness on the box tower, GIoU.
+- Input: BGR less ImageNet's means; a file that carries ``pixel_mean`` and ``pixel_std`` says it
+  itself. Nets without groups stride in the first 1x1.
+- Size ranges without their ends; the threshold of .2 is one on the score; boxes are clipped after
+  NMS, and those left without an area dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from fcos_lightning.checkpoints.conventions import (
+    DETECTRON2_INPUT,
+    Source,
+    Translation,
+    classes_of,
+)
+from fcos_lightning.checkpoints.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.naming import (
+    DETECTRON2_FPN,
+    DETECTRON2_RESNET,
+    NOT_NEEDED,
+    Rule,
+    renamed,
+)
+
+NAME = "detectron2"
+RECIPES = ("improved",)
+
+
+def recognises(keys: Collection[str]) -> bool:
+    """Tell by the keys whether a file is of this layout; RetinaNet's has no ``ctrness``."""
+    return "head.cls_score.weight" in keys and "head.ctrness.weight" in keys
+
+
+def translate(source: Source, recipe: str | None) -> Translation:
+    """Return a file of this layout in our terms."""
+    weights = renamed(source.weights, _RULES)
+    spec = spec_of(weights)
+    if on := stride_on(weights, caffe=True):
+        spec["backbone"]["stride_on"] = on
+    chosen_input = dict(DETECTRON2_INPUT)
+    for key, ours in (("pixel_mean", "mean"), ("pixel_std", "std")):
+        if key in source.weights:
+            chosen_input[ours] = source.weights[key].flatten().tolist()
+    return Translation(
+        spec={
+            **spec,
+            **classes_of(spec["num_classes"], source.class_names),
+            "assigner": {"center_radius": 1.5, "range_ends": "exclusive"},
+            "loss": {"box_loss": "giou", "box_epsilon": "plain", "box_units": "strides"},
+            "decoder": {
+                "score_threshold": 0.2,
+                "threshold_on": "score",
+                "clip": "after_nms",
+                "drop_empty": True,
+            },
+            "input": chosen_input,
+        },
+        weights=weights,
+    )
+
+
+_RULES: tuple[Rule, ...] = (
+    *DETECTRON2_RESNET,
+    *DETECTRON2_FPN,
+    (r"head\.cls_subnet\.(\d+)\.(\w+)", r"head.cls_tower.\1.\2"),
+    (r"head\.bbox_subnet\.(\d+)\.(\w+)", r"head.box_tower.\1.\2"),
+    (r"head\.cls_score\.(\w+)", r"head.cls_logits.\1"),
+    (r"head\.bbox_pred\.(\w+)", r"head.box_ltrb.\1"),
+    (r"head\.ctrness\.(\w+)", r"head.quality_logits.\1"),
+    (r"pixel_(mean|std)", NOT_NEEDED),
+    (r"anchor_generator\..*", NOT_NEEDED),
+)

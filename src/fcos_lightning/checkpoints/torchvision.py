@@ -1,0 +1,110 @@
+"""torchvision's ``fcos_resnet50_fpn``: keys ``head.classification_head...``.
+
+- One recipe: ReLU, anchor sizes (which are the strides), no learnable scales, centerness on the
+  box tower, GIoU, size ranges without their ends.
+- Input: RGB less ImageNet's means, divided by its deviations; the net strides in its 3x3.
+- Points have offset 0 and lie image size // map size apart, see ``make_points``.
+- The threshold of .2 is one on the score.
+- Labels are as torchvision gives them: class 0 is background, and of 91 classes the label is COCO's
+  category id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fcos_lightning.checkpoints.conventions import (
+    Source,
+    Translation,
+    classes_of,
+    coco_categories_with_gaps,
+)
+from fcos_lightning.checkpoints.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.naming import Rule, renamed
+
+NAME = "torchvision"
+RECIPES = ("improved",)
+
+#: The conventions listed above, as options of ``build_fcos``.
+CONVENTIONS: dict[str, Any] = {
+    "assigner": {"center_radius": 1.5, "range_ends": "exclusive"},
+    "loss": {"box_loss": "giou", "box_epsilon": "plain", "box_units": "strides"},
+    "decoder": {"score_threshold": 0.2, "threshold_on": "score"},
+    "input": None,
+    "point_offset": 0.0,
+    "point_spacing": "image",
+}
+
+
+def recognises(keys: Collection[str]) -> bool:
+    """Tell by the keys whether a file is of this layout; RetinaNet's has no ``bbox_ctrness``."""
+    return "head.regression_head.bbox_ctrness.weight" in keys
+
+
+def translate(source: Source, recipe: str | None) -> Translation:
+    """Return a file of this layout in our terms."""
+    weights = renamed(source.weights, _RULES)
+    spec = spec_of(weights)
+    if on := stride_on(weights, caffe=False):
+        spec["backbone"]["stride_on"] = on
+    number = spec["num_classes"]
+    classes = classes_of(number, source.class_names)
+    categories = coco_categories_with_gaps()
+    if number == len(categories) and source.class_names is None:
+        classes = {"class_names": categories, "category_ids": list(range(number))}
+    return Translation(spec={**spec, **classes, **CONVENTIONS}, weights=weights)
+
+
+def in_this_layout(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return our weights under torchvision's names, and those of ours it has no place for."""
+    compiled = [(re.compile(pattern), theirs) for pattern, theirs in _BACK]
+    result, left = {}, []
+    for key, value in weights.items():
+        fits = (
+            (match, theirs) for pattern, theirs in compiled if (match := pattern.fullmatch(key))
+        )
+        found, theirs = next(fits, (None, ""))
+        if found is None:
+            left.append(key)
+        else:
+            result[found.expand(theirs) if isinstance(theirs, str) else theirs(found)] = value
+    return result, left
+
+
+_CLS, _BOX = "head.classification_head.", "head.regression_head."
+
+_RULES: tuple[Rule, ...] = (
+    (r"backbone\.body\.conv1\.(\w+)", r"backbone.stages.0.0.\1"),
+    (r"backbone\.body\.bn1\.(\w+)", r"backbone.stages.0.1.\1"),
+    (r"backbone\.body\.layer([1-4])\.(.+)", r"backbone.stages.\1.\2"),
+    # Files from before torchvision 0.13 lack the 0 between.
+    (r"backbone\.fpn\.inner_blocks\.(\d)\.(?:0\.)?(weight|bias)", r"fpn.lateral.\1.\2"),
+    (r"backbone\.fpn\.layer_blocks\.(\d)\.(?:0\.)?(weight|bias)", r"fpn.output.\1.\2"),
+    (
+        r"backbone\.fpn\.extra_blocks\.p([67])\.(weight|bias)",
+        lambda m: f"fpn.extra.{int(m[1]) - 6}.{m[2]}",
+    ),
+    (re.escape(_CLS) + r"conv\.(\d+\.\w+)", r"head.cls_tower.\1"),
+    (re.escape(_CLS) + r"cls_logits\.(\w+)", r"head.cls_logits.\1"),
+    (re.escape(_BOX) + r"conv\.(\d+\.\w+)", r"head.box_tower.\1"),
+    (re.escape(_BOX) + r"bbox_reg\.(\w+)", r"head.box_ltrb.\1"),
+    (re.escape(_BOX) + r"bbox_ctrness\.(\w+)", r"head.quality_logits.\1"),
+)
+
+_BACK: tuple[Rule, ...] = (
+    (r"backbone\.stages\.0\.0\.(\w+)", r"backbone.body.conv1.\1"),
+    (r"backbone\.stages\.0\.1\.(\w+)", r"backbone.body.bn1.\1"),
+    (r"backbone\.stages\.([1-4])\.(.+)", r"backbone.body.layer\1.\2"),
+    (r"fpn\.lateral\.(\d)\.(\w+)", r"backbone.fpn.inner_blocks.\1.0.\2"),
+    (r"fpn\.output\.(\d)\.(\w+)", r"backbone.fpn.layer_blocks.\1.0.\2"),
+    (r"fpn\.extra\.(\d)\.(\w+)", lambda m: f"backbone.fpn.extra_blocks.p{int(m[1]) + 6}.{m[2]}"),
+    (r"head\.cls_tower\.(\d+\.\w+)", _CLS + r"conv.\1"),
+    (r"head\.cls_logits\.(\w+)", _CLS + r"cls_logits.\1"),
+    (r"head\.box_tower\.(\d+\.\w+)", _BOX + r"conv.\1"),
+    (r"head\.box_ltrb\.(\w+)", _BOX + r"bbox_reg.\1"),
+    (r"head\.quality_logits\.(\w+)", _BOX + r"bbox_ctrness.\1"),
+)
