@@ -8,6 +8,7 @@ from pathlib import Path
 import torchvision
 from torch import Tensor, nn
 
+from fcos_lightning.detector.caffe_names import torchvision_names
 from fcos_lightning.detector.reading import read_file, tensor_of
 from fcos_lightning.errors import UserError
 
@@ -61,7 +62,8 @@ def fill_classifier(net: nn.Module, name: str, weights: str | None) -> None:
     Args:
         net: to be filled.
         name: of the net among ``torchvision.models``.
-        weights: ``imagenet`` downloads torchvision's, a path loads a file, None changes nothing.
+        weights: ``imagenet`` downloads torchvision's, a path loads a file in its layout or, of
+            residual nets, in Caffe2's or detectron2's, None changes nothing.
 
     Raises:
         UserError: if the weights cannot be had or do not fit.
@@ -79,7 +81,7 @@ def fill_classifier(net: nn.Module, name: str, weights: str | None) -> None:
                 f"({error}); give the path of a file, or null to start fresh"
             ) from error
     else:
-        state = read_weights(Path(weights))
+        state = torchvision_names(read_weights(Path(weights)))
     classifier = ("fc.", "classifier.", "features.18.")
     own = net.state_dict()
     own_keys = {key for key in own if not key.startswith(classifier)}
