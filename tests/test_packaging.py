@@ -85,7 +85,7 @@ def test_the_commands_lead_somewhere(wheel: Path, names: set[str]) -> None:
     points.read_string(text_of(wheel, "dist-info/entry_points.txt"))
     assert dict(points["console_scripts"]) == {
         f"fcos-{command}": f"fcos_lightning.cli.{command}:main"
-        for command in ("train", "test", "predict")
+        for command in ("train", "test", "predict", "convert")
     }
     for target in points["console_scripts"].values():
         module = target.split(":")[0].replace(".", "/") + ".py"
@@ -145,7 +145,7 @@ def test_the_installed_package_is_the_wheels(commands: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["fcos-train", "fcos-test", "fcos-predict"])
+@pytest.mark.parametrize("name", ["fcos-train", "fcos-test", "fcos-predict", "fcos-convert"])
 def test_installed_help(commands: Path, tmp_path: Path, name: str) -> None:
     printed = run(commands, tmp_path, name, "--help")
     assert name in printed

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
-from fcos_lightning.checkpoints.plain_file import KEY, SUFFIX, plain_content
+from fcos_lightning.checkpoints.plain_file import KEY as KEY
+from fcos_lightning.checkpoints.plain_file import SUFFIX, plain_content
 from fcos_lightning.detector import FCOS, build_fcos
 from fcos_lightning.detector.reading import read_file
 from fcos_lightning.errors import UserError

@@ -5,6 +5,7 @@ Such a file holds numbers alone, so that reading it can run nothing, and other t
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -59,17 +61,22 @@ def write_plain(content: Mapping[str, Any], path: Path) -> None:
         for key, value in content["state_dict"].items()
         if key.startswith(_PREFIX)
     }
-    # JSON has no infinity, which size ranges end in.
     write_file(save(weights, {KEY: json.dumps(content[KEY])}), path)
 
 
 def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write named tensors alone.
+    """Write named tensors alone: ``.safetensors``, else as ``torch.save`` does.
 
     Raises:
         UserError: if it cannot be written.
     """
-    write_file(save({key: value.contiguous() for key, value in weights.items()}), path)
+    contiguous = {key: value.contiguous() for key, value in weights.items()}
+    if path.suffix == SUFFIX:
+        write_file(save(contiguous), path)
+        return
+    buffer = io.BytesIO()
+    torch.save(contiguous, buffer)
+    write_file(buffer.getvalue(), path)
 
 
 def write_file(content: bytes, path: Path) -> None:

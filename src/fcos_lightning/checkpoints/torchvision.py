@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -24,7 +25,8 @@ from fcos_lightning.checkpoints.conventions import (
     coco_categories_with_gaps,
 )
 from fcos_lightning.checkpoints.derive import spec_of, stride_on
-from fcos_lightning.checkpoints.naming import Rule, renamed
+from fcos_lightning.checkpoints.naming import Rule, listed, renamed
+from fcos_lightning.errors import UserError
 
 NAME = "torchvision"
 RECIPES = ("improved",)
@@ -59,20 +61,55 @@ def translate(source: Source, recipe: str | None) -> Translation:
     return Translation(spec={**spec, **classes, **CONVENTIONS}, weights=weights)
 
 
-def in_this_layout(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return our weights under torchvision's names, and those of ours it has no place for."""
+def for_torchvision(
+    content: Mapping[str, Any], path: str | Path
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights of a checkpoint's content under torchvision's names.
+
+    Args:
+        content: as ``read_checkpoint`` gives it.
+        path: of the checkpoint, for messages.
+
+    Returns:
+        The weights, and the options of ``build_fcos`` in which torchvision's detector differs.
+
+    Raises:
+        UserError: if torchvision's detector has no place for one of the weights.
+    """
     compiled = [(re.compile(pattern), theirs) for pattern, theirs in _BACK]
-    result, left = {}, []
-    for key, value in weights.items():
-        fits = (
-            (match, theirs) for pattern, theirs in compiled if (match := pattern.fullmatch(key))
+    result: dict[str, Tensor] = {}
+    left: list[str] = []
+    for key, value in content["state_dict"].items():
+        ours = key.removeprefix("detector.")
+        fits = ((match, to) for pattern, to in compiled if (match := pattern.fullmatch(ours)))
+        match, to = next(fits, (None, ""))
+        if match is not None:
+            result[match.expand(to) if isinstance(to, str) else to(match)] = value
+        elif ours != "head.scales":
+            left.append(ours)
+        elif not bool((value == 1).all()):
+            raise UserError(
+                f"checkpoint {path}: torchvision's detector has no scales of levels, and those of "
+                "this one are not 1"
+            )
+    if left:
+        raise UserError(
+            f"checkpoint {path}: torchvision's detector has no place for {len(left)} of its "
+            f"weights: {listed(left)}"
         )
-        found, theirs = next(fits, (None, ""))
-        if found is None:
-            left.append(key)
-        else:
-            result[found.expand(theirs) if isinstance(theirs, str) else theirs(found)] = value
-    return result, left
+    spec = content["fcos"]["spec"]
+    usual = {"point_offset": 0.5, "point_spacing": "stride"}
+    otherwise = [
+        key for key, theirs in CONVENTIONS.items() if spec.get(key, usual.get(key)) != theirs
+    ]
+    for part, option, theirs in (
+        ("backbone", "stride_on", "3x3"),
+        ("head", "distances", "relu"),
+        ("head", "quality_on", "box"),
+    ):
+        if ((spec.get(part) or {}).get(option) or theirs) != theirs:
+            otherwise.append(f"{part}.{option}")
+    return result, otherwise
 
 
 _CLS, _BOX = "head.classification_head.", "head.regression_head."

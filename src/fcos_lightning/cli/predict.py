@@ -192,12 +192,12 @@ def _loaded(config: DictConfig, path: str, device: torch.device) -> tuple[FCOS, 
     from fcos_lightning.data.augment import Augmentation, ShorterSide
 
     path = os.path.expanduser(path)
-    content = read_checkpoint(path)
+    content = read_checkpoint(path, config.get("recipe"))
     description = content[KEY]
     shorter, longer = _sides(config, description, path)
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     if config.get("model") is None:
-        detector = load_detector(path, device, decoder)
+        detector = load_detector(path, device, decoder, config.get("recipe"))
     else:
         if decoder:
             key = min(decoder)

@@ -56,7 +56,7 @@ def test(config: DictConfig) -> None:
     quiet()
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     if config.get("model") is not None:
-        content = read_checkpoint(path)
+        content = read_checkpoint(path, config.get("recipe"))
         spec = content["fcos"]["spec"]
         detector = make(
             config,
@@ -67,7 +67,7 @@ def test(config: DictConfig) -> None:
         )
         load_weights(detector, content, path)
     else:
-        detector = load_detector(path, decoder=decoder)
+        detector = load_detector(path, decoder=decoder, recipe=config.get("recipe"))
     if detector.class_names is None or detector.category_ids is None:
         raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
     datamodule = make_datamodule(config)

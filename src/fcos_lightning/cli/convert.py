@@ -1,0 +1,65 @@
+"""``fcos-convert``: a checkpoint of any source in our plain format, or in torchvision's layout."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from fcos_lightning.cli.app import required, run
+from fcos_lightning.cli.words import quoted_path
+from fcos_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def main() -> None:
+    """Entry point of the command."""
+    sys.argv[1:] = [quoted_path(word, ("ckpt", "out")) for word in sys.argv[1:]]
+    run(convert, "convert")
+
+
+def convert(config: DictConfig) -> None:
+    """Read a checkpoint, write it in another form, and say what it is."""
+    given = required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
+    wanted = required(config, "out", "give a file to write, as out=model.safetensors")
+    if config.layout not in ("plain", "torchvision"):
+        raise UserError(f"layout={config.layout}: give plain or torchvision")
+    endings = (".safetensors",) if config.layout == "plain" else (".safetensors", ".pth")
+
+    # Imported here, because this costs seconds that help and mistakes should not.
+    from pathlib import Path
+
+    source, out = Path(given).expanduser(), Path(wanted).expanduser()
+    if out.suffix not in endings:
+        raise UserError(
+            f"out={wanted}: with layout={config.layout} give a name ending in "
+            f"{' or '.join(endings)}"
+        )
+    if out.is_dir():
+        raise UserError(f"out={wanted}: is a folder; give a file, as {out}/model{endings[0]}")
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
+
+    from fcos_lightning.checkpoints import load_detector
+    from fcos_lightning.checkpoints.native import KEY, read_checkpoint
+    from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
+    from fcos_lightning.checkpoints.torchvision import for_torchvision
+
+    content = read_checkpoint(source, config.recipe)
+    if config.layout == "plain":
+        write_plain(content, out)
+        load_detector(out)  # what was written can be read
+    else:
+        weights, otherwise = for_torchvision(content, source)
+        write_weights(weights, out)
+        if otherwise:
+            print(f"note: torchvision sets otherwise: {', '.join(otherwise)}", file=sys.stderr)
+    layout = content[KEY].get("layout", "fcos-train")
+    spec = content[KEY]["spec"]
+    backbone = (spec.get("backbone") or {}).get("name", "resnet50")
+    print(f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}")
+
+
+if __name__ == "__main__":
+    main()
