@@ -86,8 +86,15 @@ The rows of the published tables, each a recipe in `conf/experiment/`. Written b
 - **GFLOPs** are 10^9 multiply-adds by torch's `FlopCounterMode` (which counts each as two), for an
   image of 4:3 at the row's test size and padded, from normalised pixels to the head's outputs.
   Reading a deformable convolution's places between pixels is not counted.
-- ResNets in Caffe's layout start from a file that the recipe names. Rows with DLA or VoVNet need
-  `pip install 'fcos-lightning[timm]'`.
+- Rows with DLA or VoVNet need `pip install 'fcos-lightning[timm]'`.
+- The official, AdelaiDet's and mmdetection's ResNets start from Caffe's ImageNet models. Put these
+  files into `weights/`, below where you run (`model.backbone.weights=PATH` for another place):
+  [R-50.pkl](https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA/R-50.pkl),
+  [R-101.pkl](https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA/R-101.pkl),
+  [X-101-32x8d.pkl](https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/FAIR/X-101-32x8d.pkl),
+  [X-101-64x4d.pkl](https://dl.fbaipublicfiles.com/detectron/ImageNetPretrained/20171220/X-101-64x4d.pkl).
+  Or start from torchvision's, with
+  `model.backbone.weights=imagenet model.backbone.stride_on=3x3 model.input=null`.
 """
 
 

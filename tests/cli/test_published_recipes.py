@@ -226,3 +226,14 @@ def test_a_step_of_a_small_one(name: str) -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_a_step_of_every_one(name: str) -> None:
     one_step(name)
+
+
+def test_a_recipe_may_start_from_torchvisions_weights_instead() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "model-zoo.md").read_text("utf-8")
+    words = "model.backbone.weights=imagenet model.backbone.stride_on=3x3 model.input=null"
+    assert f"`{words}`" in page
+    config = composed("experiment=official/imprv_r50_1x", *words.split())
+    assert config.model.backbone.stride_on == "3x3" and config.model.input is None
+    config.model.backbone.weights = None
+    detector = make(config, "model", class_names=["a"])
+    assert detector.channel_order == "rgb" and detector.mean.flatten()[0].item() > 123
