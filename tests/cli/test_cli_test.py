@@ -86,3 +86,17 @@ def voc_of_one_image(root: Path) -> Path:
             "<xmax>30</xmax><ymax>40</ymax></bndbox></object></annotation>"
         )
     return root
+
+
+def test_published_checkpoints_are_named(command: Command, tmp_path: Path) -> None:
+    """Nothing is fetched here: a name that is none says which there are."""
+    for name, words in (
+        ("test", ("data=coco",)),
+        ("predict", ("source=.", "out=o")),
+        ("convert", ("out=o.safetensors",)),
+    ):
+        (tmp_path / "picture.png").write_bytes(b"")
+        result = command(name, "ckpt=torchvision/fcos_resnet50", *words)
+        assert result.code == 2 and "there are torchvision/fcos_resnet50_fpn_coco" in result.err
+    result = command("train", *SMALL, "init_from=official/FCOS_R_50")
+    assert result.code == 2 and "there are official/FCOS_R_50_FPN_1x" in result.err

@@ -30,7 +30,9 @@ def convert(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
 
-    source, out = Path(given).expanduser(), Path(wanted).expanduser()
+    from fcos_lightning.cli.published import checkpoint_file
+
+    source, out = checkpoint_file(str(Path(given).expanduser())), Path(wanted).expanduser()
     if out.suffix not in endings:
         raise UserError(
             f"out={wanted}: with layout={config.layout} give a name ending in "

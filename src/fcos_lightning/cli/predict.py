@@ -189,9 +189,10 @@ def _loaded(config: DictConfig, path: str, device: torch.device) -> tuple[FCOS, 
     from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY
     from fcos_lightning.cli.instantiate import make
+    from fcos_lightning.cli.published import checkpoint_file
     from fcos_lightning.data.augment import Augmentation, ShorterSide
 
-    path = os.path.expanduser(path)
+    path = str(checkpoint_file(os.path.expanduser(path)))
     content = read_checkpoint(path, config.get("recipe"))
     description = content[KEY]
     shorter, longer = _sides(config, description, path)

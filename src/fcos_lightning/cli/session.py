@@ -23,6 +23,7 @@ from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
 from fcos_lightning.cli.app import is_first_process
 from fcos_lightning.cli.instantiate import make
 from fcos_lightning.cli.plain import describe_run
+from fcos_lightning.cli.published import checkpoint_file
 from fcos_lightning.cli.summary import print_summary
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.collate import Collate
@@ -85,7 +86,7 @@ class Session:
             detector = detector.to(memory_format=torch.channels_last)
         fresh: Sequence[str] = ()
         if config.init_from is not None and not resumed:
-            fresh = initialise(detector, str(config.init_from))
+            fresh = initialise(detector, checkpoint_file(str(config.init_from)))
         return cls(config, datamodule, detector, schedule, fresh)
 
     def fit(self, trainer: L.Trainer, folder: Path, resumed: bool) -> None:

@@ -22,9 +22,10 @@ def main() -> None:
     if "ckpt" in given and "data" not in given:
         from fcos_lightning.checkpoints import read_checkpoint
         from fcos_lightning.cli.plain import FROM_CHECKPOINT, offer_data_of
+        from fcos_lightning.cli.published import checkpoint_file
 
         try:
-            offered = offer_data_of(read_checkpoint(given["ckpt"])["fcos"])
+            offered = offer_data_of(read_checkpoint(checkpoint_file(given["ckpt"]))["fcos"])
         except UserError as error:
             fail(error)
         if not offered:
@@ -44,14 +45,15 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
     from fcos_lightning.cli.app import is_first_process, required
     from fcos_lightning.cli.instantiate import make
+    from fcos_lightning.cli.published import checkpoint_file
     from fcos_lightning.cli.run_folder import new_run_folder
     from fcos_lightning.cli.session import evaluation_settings, make_datamodule, quiet
     from fcos_lightning.data.collate import Collate
     from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
     from fcos_lightning.training.evaluate import evaluate
 
-    path = required(
-        config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
+    path = checkpoint_file(
+        required(config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt")
     )
     quiet()
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
