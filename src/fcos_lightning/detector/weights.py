@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fcos_lightning.detector.caffe_names import torchvision_names
 from fcos_lightning.detector.reading import read_file, tensor_of
+from fcos_lightning.detector.timm_names import from_timm
 from fcos_lightning.errors import UserError
 
 #: What ``weights: imagenet`` means: the weights detection baselines start from.
@@ -81,7 +82,7 @@ def fill_classifier(net: nn.Module, name: str, weights: str | None) -> None:
                 f"({error}); give the path of a file, or null to start fresh"
             ) from error
     else:
-        state = torchvision_names(read_weights(Path(weights)))
+        state = from_timm(torchvision_names(read_weights(Path(weights))))
     classifier = ("fc.", "classifier.", "features.18.")
     own = net.state_dict()
     own_keys = {key for key in own if not key.startswith(classifier)}
