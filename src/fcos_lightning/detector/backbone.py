@@ -74,6 +74,19 @@ class StagedBackbone(nn.Module):
                 features.append(images)
         return features
 
+    def drop_after(self, last_map: int) -> None:
+        """Leave out the stages after a feature map that nobody reads the maps of.
+
+        They would cost time, and their weights would have no gradient, which stops several devices.
+
+        Args:
+            last_map: position of the coarsest feature map that is read.
+        """
+        kept = last_map + 1
+        self.out_stages = self.out_stages[:kept]
+        self.channels, self.strides = self.channels[:kept], self.strides[:kept]
+        self.stages = self.stages[: self.out_stages[-1] + 1]
+
     def train(self, mode: bool = True) -> StagedBackbone:
         """Switch to training mode, all but the frozen stages: their statistics stand still."""
         super().train(mode)

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from torch import nn
 
 from fcos_lightning.detector.assign import assign
-from fcos_lightning.detector.backbone import Backbone, build_backbone
+from fcos_lightning.detector.backbone import Backbone, StagedBackbone, build_backbone
 from fcos_lightning.detector.decode import decode
 from fcos_lightning.detector.fcos import FCOS
 from fcos_lightning.detector.fpn import FPN
@@ -110,6 +110,8 @@ def build_fcos(
         # Built again by another version of timm, its weights still need what they learnt with.
         spec["input"] = _plain({**expected, **(input or {})})
     built_fpn = _part("fpn", fpn, FPN, built_backbone.channels, built_backbone.strides)
+    if isinstance(built_backbone, StagedBackbone) and isinstance(built_fpn, FPN):
+        built_backbone.drop_after(built_fpn.last_index)
     strides = tuple(built_fpn.strides)
     built_head = _part("head", head, Head, built_fpn.channels, num_classes, strides)
     if isinstance(built_head, Head) and built_head.quality_on == "none":

@@ -56,6 +56,7 @@ class FPN(nn.Module):
                     f"{list(in_strides)}, none is {2**level}"
                 )
         self.in_indices = tuple(at_level[level] for level in lateral_levels)
+        self.number_of_inputs = len(in_channels)
         self.levels = levels
         self.strides = tuple(2**level for level in levels)
         self.channels = channels
@@ -76,6 +77,13 @@ class FPN(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_uniform_(module.weight, a=1)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # these all have a bias
+
+    @property
+    def last_index(self) -> int:
+        """Position of the coarsest of the backbone's maps that is read."""
+        if self.extra and self.p6_from == "c5":
+            return self.number_of_inputs - 1
+        return max(self.in_indices)
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """Return a map ``[B, channels, H / stride, W / stride]`` for each level, fine to coarse."""
