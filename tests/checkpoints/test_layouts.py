@@ -1,0 +1,223 @@
+"""What is read from the tensors of each layout's families, and that every key has its place."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fcos_lightning import load_detector
+from fcos_lightning.checkpoints.conventions import Translation
+from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
+from fcos_lightning.errors import UserError
+
+Shapes = dict[str, list[int]]
+OFFICIAL, ADELAIDET = "official_fcos_imprv_R_50_FPN_1x", "adelaidet_R_50_1x"
+REAL_TIME = "adelaidet_FCOS_RT_MS_R_50_4x_syncbn"
+MMDET = "mmdet_fcos_r50-caffe_fpn_gn-head_1x_coco"
+
+
+@pytest.fixture
+def shapes(shared: Path) -> Callable[[str], Shapes]:
+    def read(name: str) -> Shapes:
+        found: Shapes = torch.load(shared / "golden" / f"{name}.pt", weights_only=True)["keys"]
+        return found
+
+    return read
+
+
+def read(shapes: Shapes, recipe: str | None = None, **more: object) -> tuple[str, Translation]:
+    weights = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
+    found = translated({"state_dict": weights, **more}, "a.pth", recipe)
+    assert found is not None
+    return found
+
+
+def deformable(shapes: Shapes, conv: str, offset: str, weight: str) -> Shapes:
+    """Make the convolutions that match ``conv`` deformable, in a layout's naming."""
+    result: Shapes = {}
+    for key, shape in shapes.items():
+        match = re.fullmatch(rf"({conv})\.(weight|bias)", key)
+        if match is None:
+            result[key] = shape
+            continue
+        result[f"{match[1]}{weight}.{key.rsplit('.', 1)[1]}"] = shape
+        if key.endswith("weight"):
+            result[f"{match[1]}{offset}.weight"] = [27, shape[1], 3, 3]
+            result[f"{match[1]}{offset}.bias"] = [27]
+    return result
+
+
+def deeper(shapes: Shapes, block: str) -> Shapes:
+    """R-50 to R-101: the third stage has 23 blocks."""
+    result = dict(shapes)
+    for key, shape in shapes.items():
+        for number in range(6, 23):
+            if key.startswith(f"{block}.5."):
+                result[key.replace(f"{block}.5.", f"{block}.{number}.")] = shape
+    return result
+
+
+def grouped(shapes: Shapes, block: str, groups: int, width: int) -> Shapes:
+    """ResNet to ResNeXt: other widths within the bottlenecks."""
+    result = {}
+    for key, shape in shapes.items():
+        match = re.match(rf"{block}(\d)\.\d+\.(conv|bn)([123])", key)
+        result[key] = shape
+        if match and shape:
+            inner = shape[0] * groups * width // 64
+            before = shape[1] * groups * width // 64 if len(shape) == 4 else 0
+            if match[3] == "1":
+                result[key] = [inner, *shape[1:]]
+            elif match[3] == "2":
+                result[key] = [inner, before // groups, 3, 3] if len(shape) == 4 else [inner]
+            elif len(shape) == 4:
+                result[key] = [shape[0], before, 1, 1]
+    return result
+
+
+def test_official_families(shapes: Callable[[str], Shapes]) -> None:
+    plain = shapes(OFFICIAL)
+    name, found = read(plain)
+    assert name == "official" and found.spec["backbone"]["stride_on"] == "1x1"
+    assert found.spec["head"]["distances"] == "relu" and found.spec["category_ids"][-1] == 90
+    dcn = deformable(plain, r".*layer[234]\.\d+\.conv2", ".offset", ".conv")
+    dcn = deformable(dcn, r"rpn\.head\.\w+_tower\.9", ".offset", ".conv")
+    spec = read(dcn)[1].spec
+    assert spec["backbone"]["deformable_stages"] == [3, 4, 5] and spec["head"]["deformable"]
+    r101 = deeper(plain, "backbone.body.layer3")
+    assert read(r101)[1].spec["backbone"]["name"] == "resnet101"
+    for groups, width in ((32, 8), (64, 4)):
+        resnext = grouped(r101, r"backbone\.body\.layer", groups, width)
+        backbone = read(resnext, "plain")[1].spec["backbone"]
+        assert backbone["name"] == f"resnext101_{groups}x{width}d"
+        assert backbone["stride_on"] == "3x3"
+    mnv2 = shapes("official_fcos_syncbn_bs32_MNV2_FPN_1x")
+    assert read(mnv2)[1].spec["head"]["distances"] == "exp"
+    assert read(mnv2, "improved")[1].spec["head"]["distances"] == "relu"
+
+
+def test_adelaidet_families(shapes: Callable[[str], Shapes]) -> None:
+    plain = shapes(ADELAIDET)
+    name, found = read(plain, "iou")
+    assert name == "adelaidet" and found.spec["loss"]["quality"] == "iou"
+    assert found.sides == (800, 1333) and found.spec["fpn"]["levels"] == [3, 4, 5, 6, 7]
+    # There the convolution keeps its name, and its offsets lie beside it.
+    dcn = deformable(plain, r".*res[345]\.\d+\.conv2", "_offset", "")
+    dcn = deformable(dcn, r".*fcos_head\.\w+_tower\.9", ".offset", ".conv")
+    spec = read(dcn)[1].spec
+    assert spec["backbone"]["deformable_stages"] == [3, 4, 5] and spec["head"]["deformable"]
+    with_input = {**plain, "pixel_mean": [3, 1, 1], "pixel_std": [3, 1, 1]}
+    weights = {k: torch.zeros(s) for k, s in with_input.items() if "pixel" in k}
+    weights |= {k: torch.empty(s, device="meta") for k, s in plain.items()}
+    found_input = translated({"model": weights}, "a.pth")
+    assert found_input is not None and found_input[1].spec["input"]["mean"] == [0, 0, 0]
+
+    real_time = shapes(REAL_TIME)
+    found = read(real_time)[1]
+    assert found.sides == (512, 736) and found.spec["fpn"]["levels"] == [3, 4, 5]
+    assert found.spec["backbone"]["norm"] == "trained"
+    shared_towers: Shapes = {k: v for k, v in real_time.items() if "_tower." not in k}
+    tower = "proposal_generator.fcos_head.share_tower"
+    for layer in (0, 3, 6, 9):
+        shared_towers |= {
+            f"{tower}.{layer}.weight": [256, 256, 3, 3],
+            f"{tower}.{layer}.bias": [256],
+        }
+        for level in range(3):
+            for leaf in ("weight", "bias", "running_mean", "running_var"):
+                shared_towers[f"{tower}.{layer + 1}.{level}.{leaf}"] = [256]
+            shared_towers[f"{tower}.{layer + 1}.{level}.num_batches_tracked"] = []
+    head = read(shared_towers)[1].spec["head"]
+    assert (head["shared_convs"], head["num_convs"], head["norm"]) == (4, 0, "batch")
+
+
+def test_mmdet_families(shapes: Callable[[str], Shapes]) -> None:
+    plain = shapes(MMDET)
+    head = read(plain)[1].spec["head"]
+    assert (head["distances"], head["tower_bias"]) == ("exp", False)
+    dcn = deformable(plain, r".*layer[234]\.\d+\.conv2", ".conv_offset", "")
+    dcn = deformable(dcn, r"bbox_head\.\w+_convs\.3\.conv", ".conv_offset", "")
+    spec = read(dcn, "tricks")[1].spec
+    assert spec["backbone"]["deformable_stages"] == [3, 4, 5] and spec["head"]["deformable"]
+    assert spec["decoder"]["nms_iou"] == 0.6 and spec["input"]["mean"][0] == 103.53
+    older = {re.sub(r"\.conv_(cls|reg|centerness)", r".fcos_\1", k): v for k, v in plain.items()}
+    assert older != plain and read(older)[1].spec == read(plain)[1].spec
+    resnext = grouped(deeper(plain, "backbone.layer3"), r"backbone\.layer", 64, 4)
+    spec = read(resnext)[1].spec
+    assert spec["backbone"]["name"] == "resnext101_64x4d" and spec["input"] is None
+
+
+CONFIG = """
+data_preprocessor = dict(bgr_to_rgb=True, mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375])
+model = dict(backbone=dict(depth=50, style='pytorch'), bbox_head=dict(centerness_on_reg=True,
+    norm_on_bbox=True, loss_bbox=dict(type='GIoULoss'), center_sampling=True, conv_bias=True),
+    test_cfg=dict(nms=dict(iou_threshold=0.55, type='nms'), nms_pre=1000))
+"""
+
+
+def test_mmdet_files_say_how_they_were_made(shapes: Callable[[str], Shapes]) -> None:
+    plain = shapes(MMDET)
+    names = tuple(f"class {number}" for number in range(80))
+    for meta in (
+        {"config": CONFIG, "CLASSES": names},
+        {"cfg": CONFIG, "dataset_meta": {"classes": names}},
+    ):
+        spec: dict[str, Any] = read(plain, meta=meta)[1].spec
+        assert spec["backbone"]["stride_on"] == "3x3"
+        assert spec["input"]["channel_order"] == "rgb" and spec["input"]["std"][0] == 58.395
+        assert (spec["head"]["distances"], spec["head"]["quality_on"]) == ("relu", "box")
+        assert spec["decoder"]["nms_iou"] == 0.55 and spec["assigner"]["center_radius"] == 1.5
+        assert spec["loss"]["box_loss"] == "giou" and spec["class_names"] == list(names)
+        assert read(plain, "plain", meta=meta)[1].spec["head"]["distances"] == "exp"
+
+
+def test_detectron2(shapes: Callable[[str], Shapes]) -> None:
+    def renamed(key: str) -> str:
+        for old, new in (
+            ("proposal_generator.fcos_head.", "head."),
+            ("head.cls_tower", "head.cls_subnet"),
+            ("head.bbox_tower", "head.bbox_subnet"),
+            ("head.cls_logits", "head.cls_score"),
+        ):
+            key = key.replace(old, new)
+        return key
+
+    given = {renamed(k): v for k, v in shapes(ADELAIDET).items() if ".scales." not in k}
+    name, found = read(given)
+    assert name == "detectron2" and not found.spec["head"]["level_scales"]
+    assert found.weights["head.scales"].tolist() == [1] * 5
+    assert found.spec["decoder"]["threshold_on"] == "score"
+
+
+@pytest.mark.parametrize("name", [OFFICIAL, ADELAIDET, MMDET])
+def test_every_key_is_accounted_for(shapes: Callable[[str], Shapes], name: str) -> None:
+    given = shapes(name)
+    head = next(key for key in given if "cls_logits.bias" in key or "conv_cls.bias" in key)
+    tower = next(key for key in given if "tower.3.weight" in key or "cls_convs.1.conv.w" in key)
+    with pytest.raises(UserError, match=r"a\.pth, of the \w+ layout: .*head\.cls_logits\.bias"):
+        read({key: shape for key, shape in given.items() if key != head})
+    with pytest.raises(UserError, match=r"2 keys are unknown: backbone\.odd, neck\.odd"):
+        read({**given, "neck.odd": [1], "backbone.odd": [1]})
+    with pytest.raises(UserError, match=r"of another shape: head\.cls_tower\.3\.weight"):
+        read({**given, tower: [256, 255, 3, 3]})
+
+
+def test_layouts_exclude_each_other(shapes: Callable[[str], Shapes]) -> None:
+    for name in (OFFICIAL, ADELAIDET, MMDET):
+        assert sum(layout.recognises(shapes(name)) for layout in LAYOUTS) == 1
+    assert translated({"model": {"a.weight": torch.zeros(1)}}, "a.pth") is None
+
+
+def test_recipes_of_our_own_files_are_refused(tmp_path: Path) -> None:
+    from fcos_lightning import build_fcos
+    from fcos_lightning.checkpoints import describe
+
+    detector = build_fcos(num_classes=1, backbone={"name": "tiny", "frozen_stages": 0})
+    state = {f"detector.{key}": value for key, value in detector.state_dict().items()}
+    torch.save({"state_dict": state, "fcos": describe(detector)}, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match="says itself how it was made"):
+        load_detector(tmp_path / "a.ckpt", recipe="plain")
