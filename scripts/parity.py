@@ -36,6 +36,28 @@ computes from it on two images: the largest differences of class logits, of dist
 of quality logits over all points, and of the detections, matched one to one with equal labels, of
 boxes in pixels and of scores. Weights are random. Written by `python scripts/parity.py`.
 
+`load_detector(path)`, `fcos-test ckpt=path data=NAME`, `fcos-predict ckpt=path` and `fcos-convert
+ckpt=path out=model.safetensors` recognise these layouts by their keys. Depth, widths, levels,
+deformable convolutions, norms and classes are read from the tensors. What tensors cannot tell has a
+default, and is overridden by `load_detector(path, recipe=NAME)`, `+recipe=NAME` of fcos-test and
+fcos-predict, or `recipe=NAME` of fcos-convert:
+
+| layout | recipes | without a word |
+|---|---|---|
+| official | `improved`, `plain` | `improved`; for MobileNetV2 `plain` |
+| adelaidet | `centerness`, `iou` (they differ in the loss alone) | `centerness` |
+| mmdet | `plain`, `tricks`, `plain-pytorch`, `tricks-pytorch` | see below |
+| torchvision | `improved` | `improved` |
+| detectron2 | `improved` | `improved` |
+
+Files of mmdetection carry their configuration as text, which says the recipe. Without it, towers
+with biases are of the `tricks` recipe, and R-50 and R-101 are in caffe style, all others pytorch.
+
+AdelaiDet's detector leaves boxes beyond the image as they are, and so does what is loaded here;
+`decoder={"clip": "after_nms", "drop_empty": True}` clips them. Labels of torchvision's 91 classes
+are COCO's category ids, 0 is background. The file about each layout in
+`src/fcos_lightning/checkpoints/` states its other conventions; a new layout is one more such file.
+
 | source | config | class logits | ltrb (px) | quality logits | boxes (px) | scores | detections |
 |---|---|---|---|---|---|---|---|
 """
@@ -229,7 +251,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not golden_files(options.golden):
         print(f"error: no golden outputs in {options.golden}; give --golden", file=sys.stderr)
         return 2
-    print(HEAD.splitlines()[-2])
+    print("\n".join(HEAD.splitlines()[-2:]))
     found: list[Any] = []
     for one in compare_all(options.golden):
         print(one.row(), flush=True)
