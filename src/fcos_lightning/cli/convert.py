@@ -30,7 +30,7 @@ def convert(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
 
-    from fcos_lightning.cli.published import checkpoint_file
+    from fcos_lightning.cli.published import checkpoint_file, recipe_for
 
     source, out = checkpoint_file(str(Path(given).expanduser())), Path(wanted).expanduser()
     if out.suffix not in endings:
@@ -48,7 +48,7 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
     from fcos_lightning.checkpoints.torchvision import for_torchvision
 
-    content = read_checkpoint(source, config.recipe)
+    content = read_checkpoint(source, recipe_for(given, config.recipe))
     if config.layout == "plain":
         write_plain(content, out)
         load_detector(out)  # what was written can be read

@@ -189,16 +189,17 @@ def _loaded(config: DictConfig, path: str, device: torch.device) -> tuple[FCOS, 
     from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY
     from fcos_lightning.cli.instantiate import make
-    from fcos_lightning.cli.published import checkpoint_file
+    from fcos_lightning.cli.published import checkpoint_file, recipe_for
     from fcos_lightning.data.augment import Augmentation, ShorterSide
 
+    recipe = recipe_for(path, config.get("recipe"))
     path = str(checkpoint_file(os.path.expanduser(path)))
-    content = read_checkpoint(path, config.get("recipe"))
+    content = read_checkpoint(path, recipe)
     description = content[KEY]
     shorter, longer = _sides(config, description, path)
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     if config.get("model") is None:
-        detector = load_detector(path, device, decoder, config.get("recipe"))
+        detector = load_detector(path, device, decoder, recipe)
     else:
         if decoder:
             key = min(decoder)

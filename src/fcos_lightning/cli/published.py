@@ -124,3 +124,13 @@ def checkpoint_file(given: str) -> Path:
         raise UserError(
             f"ckpt={given}: {error}; or put the file of {published.url} at {target}"
         ) from error
+
+
+def recipe_for(given: str, chosen: str | None) -> str | None:
+    """Return the recipe to read a checkpoint with: the user's, else what a published name says.
+
+    No tensor tells the official code's two recipes apart, but the names of its files do.
+    """
+    if chosen is not None or given not in PUBLISHED or not given.startswith("official/"):
+        return chosen
+    return "improved" if "_imprv_" in given else "plain"

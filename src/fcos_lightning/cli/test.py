@@ -45,20 +45,21 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
     from fcos_lightning.cli.app import is_first_process, required
     from fcos_lightning.cli.instantiate import make
-    from fcos_lightning.cli.published import checkpoint_file
+    from fcos_lightning.cli.published import checkpoint_file, recipe_for
     from fcos_lightning.cli.run_folder import new_run_folder
     from fcos_lightning.cli.session import evaluation_settings, make_datamodule, quiet
     from fcos_lightning.data.collate import Collate
     from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
     from fcos_lightning.training.evaluate import evaluate
 
-    path = checkpoint_file(
-        required(config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt")
+    given = required(
+        config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )
+    path, recipe = checkpoint_file(given), recipe_for(given, config.get("recipe"))
     quiet()
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     if config.get("model") is not None:
-        content = read_checkpoint(path, config.get("recipe"))
+        content = read_checkpoint(path, recipe)
         spec = content["fcos"]["spec"]
         detector = make(
             config,
@@ -69,7 +70,7 @@ def test(config: DictConfig) -> None:
         )
         load_weights(detector, content, path)
     else:
-        detector = load_detector(path, decoder=decoder, recipe=config.get("recipe"))
+        detector = load_detector(path, decoder=decoder, recipe=recipe)
     if detector.class_names is None or detector.category_ids is None:
         raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
     datamodule = make_datamodule(config)
