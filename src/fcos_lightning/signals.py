@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -58,3 +59,26 @@ class SignalWatch:
             name = signal.Signals(signum).name
             again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
             print(f"{name}: stopping after this step{again}", file=sys.stderr, flush=True)
+
+
+def heed_parent_only() -> None:
+    """In a loader process, pass over signals that ask a run to stop, but for its parent's SIGTERM.
+
+    Ctrl-C and a scheduler's signals reach every process of a run, and it is the run that decides
+    when no more is read. Its SIGTERM is how Python ends processes that are left at its exit.
+    """
+    for signum in STOPPING:
+        if signum != signal.SIGTERM:
+            signal.signal(signum, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):  # macOS does not tell who sent a signal
+        return
+    parent = os.getppid()
+    # Blocked before the thread starts, which inherits it, so that only the thread sees it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait, name="sigterm", daemon=True).start()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from fcos_lightning.data.loader import StepLoader
 from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.views import CollateViews, ViewsDataset
 from fcos_lightning.errors import UserError
-from fcos_lightning.signals import STOPPING
+from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
 
 
@@ -250,8 +249,6 @@ def _processors() -> int:
 
 def _start_worker(worker: int) -> None:
     single_threaded()
-    # Ctrl-C and a scheduler's SIGTERM reach every process; the run decides when to stop reading.
-    for name in STOPPING:
-        signal.signal(name, signal.SIG_IGN)
+    heed_parent_only()
     # Forked from a process that drew its own numbers; nothing here should depend on them.
     np.random.seed(worker)
