@@ -228,6 +228,24 @@ def test_box_losses_are_torchvisions(kind: BoxLoss, torchvisions: object) -> Non
     torch.testing.assert_close(our_gradient, their_gradient, rtol=1e-3, atol=1e-5)
 
 
+def test_torchvisions_box_loss_is_a_plain_mean_over_the_positives() -> None:
+    prediction, assignment, points = scene()
+    ours = fcos_loss(
+        prediction, assignment, points, box_loss="giou", box_epsilon="plain", box_weight="none"
+    )
+    positive = assignment.positive
+    xy = points.xy.expand(2, -1, 2)[positive]
+    theirs = generalized_box_iou_loss(
+        ltrb_to_xyxy(xy, prediction.ltrb_px[positive]),
+        ltrb_to_xyxy(xy, assignment.ltrb_px[positive]),
+        reduction="mean",
+    )
+    assert ours.box.item() == pytest.approx(theirs.item(), rel=1e-5)
+    weighted = fcos_loss(prediction, assignment, points, box_loss="giou", box_epsilon="plain")
+    assert ours.quality.item() == weighted.quality.item()  # the branch learns as before
+    assert ours.box.item() != pytest.approx(weighted.box.item(), rel=1e-3)
+
+
 def test_the_official_losses_and_gradients(shared: Path) -> None:
     cases = torch.load(shared / "golden" / "targets_official.pt", weights_only=True)
     with_outputs = [case for case in cases if "cls" in case]

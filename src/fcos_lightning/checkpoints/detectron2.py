@@ -50,7 +50,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
             **spec,
             **classes_of(spec["num_classes"], source.class_names),
             "assigner": {"center_radius": 1.5, "range_ends": "exclusive"},
-            "loss": {"box_loss": "giou", "box_epsilon": "plain", "box_units": "strides"},
+            "loss": {"box_loss": "giou", "box_epsilon": "plain", "box_weight": "none"},
             "decoder": {
                 "score_threshold": 0.2,
                 "threshold_on": "score",

@@ -34,7 +34,7 @@ RECIPES = ("improved",)
 #: The conventions listed above, as options of ``build_fcos``.
 CONVENTIONS: dict[str, Any] = {
     "assigner": {"center_radius": 1.5, "range_ends": "exclusive"},
-    "loss": {"box_loss": "giou", "box_epsilon": "plain", "box_units": "strides"},
+    "loss": {"box_loss": "giou", "box_epsilon": "plain", "box_weight": "none"},
     "decoder": {"score_threshold": 0.2, "threshold_on": "score"},
     "input": None,
     "point_offset": 0.0,

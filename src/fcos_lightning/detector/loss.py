@@ -36,6 +36,7 @@ def fcos_loss(
     box_loss: BoxLoss = "giou",
     box_epsilon: Literal["official", "plain"] = "official",
     box_units: Literal["strides", "pixels"] = "strides",
+    box_weight: Literal["centerness", "none"] = "centerness",
     quality: Literal["centerness", "iou", "none"] = "centerness",
     focal_alpha: float = 0.25,
     focal_gamma: float = 2.0,
@@ -58,6 +59,9 @@ def fcos_loss(
             have, which is a large bias for small boxes; ``plain`` adds only 1e-7 to the union.
         box_units: of the distances when the IoU is taken; matters only beside ``official``. The
             official plain recipe uses pixels, all later ones strides.
+        box_weight: ``centerness`` weighs the box loss of each point by its target and divides by
+            the sum of these; ``none`` divides by the number of positives (torchvision,
+            detectron2).
         quality: ``centerness``, or ``iou``: the IoU of the predicted box (AdelaiDet's
             ``BOX_QUALITY``; the box loss is then not weighted), or ``none``: no such loss, and no
             weights (the paper's first ablation).
@@ -88,11 +92,13 @@ def fcos_loss(
 
         if quality == "centerness":
             quality_target = _centerness_targets(assignment)
-            box_weight, box_normaliser = quality_target, normalisers.quality.clamp(min=1e-6)
         else:
             quality_target = torch.where(positive, iou_of_ltrb(predicted, target), 0.0).detach()
-            box_weight, box_normaliser = positive.float(), positives
-        box = (box_per_point * box_weight).sum() / box_normaliser
+        if quality == "centerness" and box_weight == "centerness":
+            weight, box_normaliser = quality_target, normalisers.quality.clamp(min=1e-6)
+        else:
+            weight, box_normaliser = positive.float(), positives
+        box = (box_per_point * weight).sum() / box_normaliser
 
         learning = positive & (quality != "none")
         quality_sum = F.binary_cross_entropy_with_logits(
