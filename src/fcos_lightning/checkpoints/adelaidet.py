@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fcos_lightning.checkpoints.conventions import (
-    DETECTRON2_INPUT,
     IMPROVED_LOSS,
     Source,
     Translation,
     classes_of,
+    detectron2_input,
 )
 from fcos_lightning.checkpoints.derive import spec_of, stride_on
 from fcos_lightning.checkpoints.naming import (
@@ -50,12 +50,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
     spec = spec_of(weights)
     if on := stride_on(weights, caffe=True):
         spec["backbone"]["stride_on"] = on
-    chosen_input = dict(DETECTRON2_INPUT)
-    if spec["backbone"]["name"] == "resnext101_32x8d":
-        chosen_input["std"] = [57.375, 57.12, 58.395]
-    for key, ours in (("pixel_mean", "mean"), ("pixel_std", "std")):
-        if key in source.weights:
-            chosen_input[ours] = source.weights[key].flatten().tolist()
+    std = [57.375, 57.12, 58.395] if spec["backbone"]["name"] == "resnext101_32x8d" else None
     quality = "iou" if recipe == "iou" else "centerness"
     return Translation(
         spec={
@@ -64,7 +59,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
             "assigner": {"center_radius": 1.5},
             "loss": {**IMPROVED_LOSS, "quality": quality},
             "decoder": {"clip": "never"},
-            "input": chosen_input,
+            "input": detectron2_input(source, std),
         },
         weights=weights,
         sides=(512, 736) if len(spec["fpn"]["levels"]) == 3 else (800, 1333),

@@ -84,3 +84,17 @@ def classes_of(num_classes: int, names: tuple[str, ...] | None = None) -> dict[s
     if num_classes == len(coco_names) and (names is None or list(names) == coco_names):
         return {"class_names": coco_names, "category_ids": coco_ids}
     return {"class_names": None if names is None else list(names)}
+
+
+def detectron2_input(source: Source, std: list[float] | None = None) -> dict[str, Any]:
+    """Return what a model built on detectron2 expects; a file that carries it says it itself.
+
+    Args:
+        source: the file.
+        std: where the file does not say; None: detectron2's.
+    """
+    chosen: dict[str, Any] = dict(DETECTRON2_INPUT) | ({} if std is None else {"std": std})
+    for key, ours in (("pixel_mean", "mean"), ("pixel_std", "std")):
+        if key in source.weights:
+            chosen[ours] = source.weights[key].flatten().tolist()
+    return chosen

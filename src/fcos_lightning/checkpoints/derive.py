@@ -64,7 +64,7 @@ def stride_on(weights: Weights, caffe: bool) -> str | None:
     return "1x1" if caffe and _groups(weights) == 1 else "3x3"
 
 
-def is_resnext(weights: Weights) -> bool:
+def _is_resnext(weights: Weights) -> bool:
     """Tell a ResNeXt by the groups of its 3x3 convolutions."""
     return "backbone.stages.1.0.conv3.weight" in weights and _groups(weights) > 1
 
@@ -87,7 +87,7 @@ def _backbone(weights: Weights) -> dict[str, Any]:
     depths = tuple(sum(stage == str(n) for stage, _ in found) for n in (1, 2, 3, 4))
     bottleneck = "backbone.stages.1.0.conv3.weight" in weights
     name = _RESNETS.get((depths, bottleneck))
-    if is_resnext(weights):
+    if _is_resnext(weights):
         shape = weights["backbone.stages.1.0.conv2.weight"].shape
         groups = (_groups(weights), int(shape[1]))
         name = _RESNEXTS.get(groups) if name == "resnet101" else None

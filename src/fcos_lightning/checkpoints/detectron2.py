@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fcos_lightning.checkpoints.conventions import (
-    DETECTRON2_INPUT,
     Source,
     Translation,
     classes_of,
+    detectron2_input,
 )
 from fcos_lightning.checkpoints.derive import spec_of, stride_on
 from fcos_lightning.checkpoints.naming import (
@@ -41,10 +41,6 @@ def translate(source: Source, recipe: str | None) -> Translation:
     spec = spec_of(weights)
     if on := stride_on(weights, caffe=True):
         spec["backbone"]["stride_on"] = on
-    chosen_input = dict(DETECTRON2_INPUT)
-    for key, ours in (("pixel_mean", "mean"), ("pixel_std", "std")):
-        if key in source.weights:
-            chosen_input[ours] = source.weights[key].flatten().tolist()
     return Translation(
         spec={
             **spec,
@@ -57,7 +53,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
                 "clip": "after_nms",
                 "drop_empty": True,
             },
-            "input": chosen_input,
+            "input": detectron2_input(source),
         },
         weights=weights,
     )

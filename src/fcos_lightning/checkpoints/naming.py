@@ -42,16 +42,14 @@ def renamed(weights: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, T
     Raises:
         UserError: listing the keys that no rule fits, or that two keys share a name of ours.
     """
-    compiled = [(re.compile(pattern), ours) for pattern, ours in rules]
+    name_of = translator(rules)
     result: dict[str, Tensor] = {}
     unknown: list[str] = []
     for key, value in weights.items():
-        fits = ((match, ours) for pattern, ours in compiled if (match := pattern.fullmatch(key)))
-        match, ours = next(fits, (None, NOT_NEEDED))
-        if match is None:
+        name = name_of(key)
+        if name is None:
             unknown.append(key)
             continue
-        name = match.expand(ours) if isinstance(ours, str) else ours(match)
         if name in result:
             raise UserError(f"{key} is there twice under different names")
         if name != NOT_NEEDED:
@@ -65,6 +63,22 @@ def renamed(weights: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, T
         in_order = [scales[f"head.scales.{level}"] for level in range(len(scales))]
         result["head.scales"] = torch.stack([scale.reshape(()) for scale in in_order])
     return result
+
+
+def translator(rules: Sequence[Rule]) -> Callable[[str], str | None]:
+    """Return what gives a key's other name; the first rule that fits the whole key counts.
+
+    For a key that no rule fits it gives None.
+    """
+    compiled = [(re.compile(pattern), other) for pattern, other in rules]
+
+    def name_of(key: str) -> str | None:
+        for pattern, other in compiled:
+            if match := pattern.fullmatch(key):
+                return match.expand(other) if isinstance(other, str) else other(match)
+        return None
+
+    return name_of
 
 
 def listed(keys: Collection[str], most: int = 30) -> str:

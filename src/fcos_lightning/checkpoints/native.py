@@ -112,7 +112,26 @@ def load_detector(
     Raises:
         UserError: if the file is not a checkpoint, or its weights do not fit its description.
     """
-    content = read_checkpoint(path, recipe)
+    return detector_of(read_checkpoint(path, recipe), path, device, decoder)
+
+
+def detector_of(
+    content: Mapping[str, Any],
+    path: str | Path,
+    device: torch.device | str = "cpu",
+    decoder: Mapping[str, Any] | None = None,
+) -> FCOS:
+    """Return the detector of a checkpoint that was read, see ``load_detector``.
+
+    Args:
+        content: as ``read_checkpoint`` gives it.
+        path: of the checkpoint, for messages.
+        device: where the detector shall lie.
+        decoder: see ``load_detector``.
+
+    Raises:
+        UserError: if the weights do not fit the description.
+    """
     spec = _plain_spec(content, path)
     custom = spec.pop("custom", {})
     needed = sorted(set(custom) & {"backbone", "fpn", "head"})

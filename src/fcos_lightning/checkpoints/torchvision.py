@@ -25,7 +25,7 @@ from fcos_lightning.checkpoints.conventions import (
     coco_categories_with_gaps,
 )
 from fcos_lightning.checkpoints.derive import spec_of, stride_on
-from fcos_lightning.checkpoints.naming import Rule, listed, renamed
+from fcos_lightning.checkpoints.naming import Rule, listed, renamed, translator
 from fcos_lightning.errors import UserError
 
 NAME = "torchvision"
@@ -76,15 +76,14 @@ def for_torchvision(
     Raises:
         UserError: if torchvision's detector has no place for one of the weights.
     """
-    compiled = [(re.compile(pattern), theirs) for pattern, theirs in _BACK]
+    name_of = translator(_BACK)
     result: dict[str, Tensor] = {}
     left: list[str] = []
     for key, value in content["state_dict"].items():
         ours = key.removeprefix("detector.")
-        fits = ((match, to) for pattern, to in compiled if (match := pattern.fullmatch(ours)))
-        match, to = next(fits, (None, ""))
-        if match is not None:
-            result[match.expand(to) if isinstance(to, str) else to(match)] = value
+        theirs = name_of(ours)
+        if theirs is not None:
+            result[theirs] = value
         elif ours != "head.scales":
             left.append(ours)
         elif not bool((value == 1).all()):
@@ -100,14 +99,14 @@ def for_torchvision(
     spec = content["fcos"]["spec"]
     usual = {"point_offset": 0.5, "point_spacing": "stride"}
     otherwise = [
-        key for key, theirs in CONVENTIONS.items() if spec.get(key, usual.get(key)) != theirs
+        key for key, chosen in CONVENTIONS.items() if spec.get(key, usual.get(key)) != chosen
     ]
-    for part, option, theirs in (
+    for part, option, chosen in (
         ("backbone", "stride_on", "3x3"),
         ("head", "distances", "relu"),
         ("head", "quality_on", "box"),
     ):
-        if ((spec.get(part) or {}).get(option) or theirs) != theirs:
+        if ((spec.get(part) or {}).get(option) or chosen) != chosen:
             otherwise.append(f"{part}.{option}")
     return result, otherwise
 

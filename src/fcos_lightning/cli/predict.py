@@ -186,8 +186,8 @@ def _loaded(config: DictConfig, path: str, device: torch.device) -> tuple[FCOS, 
 
     import torch
 
-    from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
-    from fcos_lightning.checkpoints.native import KEY
+    from fcos_lightning.checkpoints import load_weights, read_checkpoint
+    from fcos_lightning.checkpoints.native import KEY, detector_of
     from fcos_lightning.cli.instantiate import make
     from fcos_lightning.cli.published import checkpoint_file, recipe_for
     from fcos_lightning.data.augment import Augmentation, ShorterSide
@@ -199,7 +199,7 @@ def _loaded(config: DictConfig, path: str, device: torch.device) -> tuple[FCOS, 
     shorter, longer = _sides(config, description, path)
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     if config.get("model") is None:
-        detector = load_detector(path, device, decoder, recipe)
+        detector = detector_of(content, path, device, decoder)
     else:
         if decoder:
             key = min(decoder)

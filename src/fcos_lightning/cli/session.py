@@ -103,7 +103,7 @@ class Session:
         if trainer.is_global_zero:
             print_summary(config, data, self.detector, self.schedule, trainer, folder, self.fresh)
         last = folder / "checkpoints" / "last.ckpt" if resumed else None
-        if last is not None:
+        if last is not None and trainer.is_global_zero:  # who writes the logs
             _rewind_logs(trainer, read_checkpoint(last))
         began = time.monotonic()
         try:
@@ -205,7 +205,7 @@ class Session:
 def _rewind_logs(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
     """Drop from the logs what came after a checkpoint, since the run will log it again."""
     logged = checkpoint.get("fcos_logged")
-    if not logged or not trainer.is_global_zero:
+    if not logged:
         return
     for logger in trainer.loggers:
         if isinstance(logger, RunCSVLogger) and logged["csv_rows"] is not None:
