@@ -14,17 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
 from fcos_lightning.checkpoints.plain_file import KEY as KEY
-from fcos_lightning.checkpoints.plain_file import SUFFIX, plain_content
+from fcos_lightning.checkpoints.plain_file import PREFIX, SUFFIX, plain_content, weights_of
 from fcos_lightning.detector import FCOS, build_fcos
 from fcos_lightning.detector.reading import read_file
 from fcos_lightning.errors import UserError
 
 FORMAT = 1
-_PREFIX = "detector."
 
 
 def describe(detector: FCOS, **more: object) -> dict[str, Any]:
@@ -79,16 +77,7 @@ def _foreign_content(content: object, path: Path, recipe: str | None) -> dict[st
             "shorter_side": shorter,
             "longer_side": longer,
         },
-        "state_dict": {f"{_PREFIX}{key}": value for key, value in translation.weights.items()},
-    }
-
-
-def weights_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the detector's weights; with EMA these are the averaged ones."""
-    return {
-        key[len(_PREFIX) :]: value
-        for key, value in content["state_dict"].items()
-        if key.startswith(_PREFIX)
+        "state_dict": {f"{PREFIX}{key}": value for key, value in translation.weights.items()},
     }
 
 

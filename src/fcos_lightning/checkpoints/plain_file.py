@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fcos_lightning.checkpoints.replacing import replacing
 from fcos_lightning.errors import UserError
 
 KEY = "fcos"
 SUFFIX = ".safetensors"
-_PREFIX = "detector."
+#: Of the detector's weights in a checkpoint.
+PREFIX = "detector."
 
 
 def plain_content(path: Path) -> dict[str, Any] | None:
@@ -38,12 +38,21 @@ def plain_content(path: Path) -> dict[str, Any] | None:
             described = (file.metadata() or {}).get(KEY)
             if described is None:
                 return None
-            weights = {f"{_PREFIX}{key}": file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            weights = {f"{PREFIX}{key}": file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         return {KEY: json.loads(described), "state_dict": weights}
     except SafetensorError:
         return None
     except json.JSONDecodeError as error:
         raise UserError(f"checkpoint {path}: its description is no JSON ({error})") from error
+
+
+def weights_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the detector's weights; with EMA these are the averaged ones."""
+    return {
+        key[len(PREFIX) :]: value
+        for key, value in content["state_dict"].items()
+        if key.startswith(PREFIX)
+    }
 
 
 def write_plain(content: Mapping[str, Any], path: Path) -> None:
@@ -56,11 +65,7 @@ def write_plain(content: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    weights = {
-        key[len(_PREFIX) :]: value.contiguous()
-        for key, value in content["state_dict"].items()
-        if key.startswith(_PREFIX)
-    }
+    weights = {key: value.contiguous() for key, value in weights_of(content).items()}
     write_file(save(weights, {KEY: json.dumps(content[KEY])}), path)
 
 
@@ -85,20 +90,9 @@ def write_file(content: bytes, path: Path) -> None:
     Raises:
         UserError: if it cannot be written; nothing half written stays.
     """
-    draft: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
+        with replacing(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(draft, 0o666 & ~mask)
-        os.replace(draft, path)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        if draft is not None:
-            Path(draft).unlink(missing_ok=True)

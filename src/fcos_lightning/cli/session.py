@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
+from fcos_lightning.checkpoints.replacing import replacing
 from fcos_lightning.cli.app import is_first_process
 from fcos_lightning.cli.instantiate import make
 from fcos_lightning.cli.plain import describe_run
@@ -274,9 +275,8 @@ def _chosen(options: dict[str, Any] | None) -> list[Any]:
 
 def copy_atomically(source: Path, target: Path) -> None:
     """Copy a file; the target is replaced whole or not at all."""
-    draft = target.with_name(f".{target.name}.copy")
-    shutil.copyfile(source, draft)
-    draft.replace(target)
+    with source.open("rb") as file, replacing(target) as draft:
+        shutil.copyfileobj(file, draft)
 
 
 def _say_unreadable(evaluation: Evaluation) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from fcos_lightning.checkpoints.replacing import replacing
 from fcos_lightning.errors import UserError
 
 
@@ -33,16 +33,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with replacing(target) as file:
                 torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(draft, 0o666 & ~_umask())
-            os.replace(draft, target)
         except BaseException as error:
-            Path(draft).unlink(missing_ok=True)
             # torch turns the system's error into one of its own about positions in an archive.
             cause = error if isinstance(error, OSError) else error.__context__
             if isinstance(cause, OSError):
@@ -60,10 +54,3 @@ def remove_drafts(folder: Path) -> None:
     """Remove what killed processes left half written in a folder that no other process uses."""
     for draft in folder.glob(".*.ckpt.*"):
         draft.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    """The process's umask, which can be read only by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
