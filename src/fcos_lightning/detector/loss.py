@@ -11,9 +11,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.ops import sigmoid_focal_loss
 
 from fcos_lightning.boxes import IoUKind, centerness, iou_of_ltrb
+from fcos_lightning.detector.focal import sigmoid_focal_sum
 from fcos_lightning.structures import Assignment, Losses, Normalisers, Points, Prediction
 
 BoxLoss = Literal["iou", "linear_iou", "giou", "diou", "ciou"]
@@ -78,16 +78,14 @@ def fcos_loss(
         positives = torch.where(normalisers.positives > 0, normalisers.positives, 1.0)
         positive = assignment.positive
 
-        classes = torch.arange(prediction.cls_logits.shape[-1], device=positive.device)
-        one_hot = (assignment.labels[..., None] == classes).float()
-        classification = sigmoid_focal_loss(
-            prediction.cls_logits.float(), one_hot, focal_alpha, focal_gamma, reduction="sum"
+        classification = sigmoid_focal_sum(
+            prediction.cls_logits, assignment.labels, focal_alpha, focal_gamma
         )
 
         # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
         unit = points.stride[:, None] if box_units == "strides" else 1.0
-        predicted = torch.where(positive[..., None], prediction.ltrb_px.float() / unit, 1.0)
-        target = torch.where(positive[..., None], assignment.ltrb_px / unit, 1.0)
+        predicted = torch.where(positive[..., None], _planes(prediction.ltrb_px.float()) / unit, 1)
+        target = torch.where(positive[..., None], _planes(assignment.ltrb_px) / unit, 1)
         box_per_point = _box_loss(predicted, target, box_loss, 1.0 * (box_epsilon == "official"))
 
         if quality == "centerness":
@@ -123,6 +121,14 @@ def _centerness_targets(assignment: Assignment) -> Tensor:
     return torch.where(
         positive, centerness(torch.where(positive[..., None], assignment.ltrb_px, 1.0)), 0.0
     )
+
+
+def _planes(ltrb: Tensor) -> Tensor:
+    """Return ``[B, P, 4]`` with each of the four in a row of memory: sides are taken apart below.
+
+    Arithmetic on a processor runs several times as fast over neighbours in memory.
+    """
+    return ltrb.movedim(-1, 0).contiguous().movedim(0, -1)
 
 
 def _box_loss(predicted: Tensor, target: Tensor, kind: BoxLoss, area_offset: float) -> Tensor:
