@@ -167,6 +167,21 @@ def test_a_probability_equal_to_the_threshold_is_not_above_it() -> None:
     assert detections.boxes_xyxy.tolist() == [[9, 1, 15, 7]]
 
 
+def test_boxes_that_score_as_the_last_one_can_stay() -> None:
+    points = make_points([(1, 4)], [8])
+    # The second and third score alike.
+    cls = torch.tensor([[[3.0], [2], [2], [1]]])
+    prediction = Prediction(cls, torch.full((1, 4, 4), 3.0), torch.zeros(1, 4))
+    size = torch.tensor([[8, 32]])
+    for limit, expected in ((1, 1), (2, 3), (3, 3), (4, 4), (9, 4)):
+        (kept,) = decode(prediction, points, size, max_detections=limit, keep_ties=True)
+        assert len(kept) == expected
+        (cut,) = decode(prediction, points, size, max_detections=limit)
+        assert len(cut) == min(limit, 4)
+    (none,) = decode(prediction, points, size, score_threshold=0.999, keep_ties=True)
+    assert len(none) == 0
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.5, math.nan])
 def test_a_threshold_that_is_no_probability(threshold: float) -> None:
     prediction, points, sizes = random_prediction(0)

@@ -30,6 +30,7 @@ def decode(
     threshold_on: Literal["class", "score"] = "class",
     clip: Literal["before_nms", "after_nms", "never"] = "before_nms",
     drop_empty: bool = False,
+    keep_ties: bool = False,
 ) -> list[Detections]:
     """Return the final boxes of each image, in pixels of the padded input.
 
@@ -50,6 +51,8 @@ def decode(
         clip: boxes before NMS (official, torchvision, mmdetection), only those that are left
             (detectron2), or none (AdelaiDet, whose head leaves that to whoever uses it).
         drop_empty: leave out boxes that have no area once clipped (detectron2, mmdetection).
+        keep_ties: beyond ``max_detections``, keep the boxes that score as the last one does
+            (official, AdelaiDet). Only a saturated detector has such.
 
     Raises:
         UserError: if the threshold is no probability.
@@ -96,8 +99,11 @@ def decode(
             found = Detections(found.boxes_xyxy, found.scores.sqrt(), found.labels)
         if clip == "before_nms":
             found = _clipped(found, size_hw, clip_to, drop_empty)
-        keep = batched_nms(found.boxes_xyxy, found.scores, found.labels, nms_iou)[:max_detections]
-        found = _rows(found, keep)
+        keep = batched_nms(found.boxes_xyxy, found.scores, found.labels, nms_iou)
+        best = keep[:max_detections]
+        if keep_ties and len(best):
+            best = keep[found.scores[keep] >= found.scores[best[-1]]]
+        found = _rows(found, best)
         if clip == "after_nms":
             found = _clipped(found, size_hw, clip_to, drop_empty)
         detections.append(found)
