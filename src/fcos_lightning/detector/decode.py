@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -12,6 +13,9 @@ from torchvision.ops import batched_nms
 from fcos_lightning.boxes import clip_boxes, ltrb_to_xyxy
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Detections, Points, Prediction
+
+#: Candidates that NMS looks at first; up to as many torchvision sorts all classes out in one go.
+_HEAD = 1000
 
 
 @torch.no_grad()
@@ -70,44 +74,86 @@ def decode(
         logit_threshold = math.inf if class_threshold else -math.inf
     detections = []
     for image, size_hw in enumerate(sizes_hw):
-        boxes, scores, labels = [], [], []
-        levels = zip(
-            torch.split(prediction.cls_logits[image], points.per_level),
-            torch.split(prediction.ltrb_px[image], points.per_level),
-            torch.split(prediction.quality_logits[image], points.per_level),
-            torch.split(points.xy, points.per_level),
-            strict=True,
+        point, label, cls = _passing(prediction.cls_logits[image], logit_threshold)
+        candidate_score = cls
+        if score != "class":
+            candidate_score = cls * prediction.quality_logits[image][point].float().sigmoid()
+        if threshold_on == "score":
+            final = candidate_score.sqrt() if score == "sqrt" else candidate_score
+            passed = final > score_threshold
+            point, label, cls = point[passed], label[passed], cls[passed]
+            candidate_score = candidate_score[passed]
+        ranking = candidate_score if rank_by == "score" else cls
+        best = _best_of_levels(ranking, point, points.per_level, topk_per_level)
+        if best is not None:
+            point, label, candidate_score = point[best], label[best], candidate_score[best]
+        found = Detections(
+            ltrb_to_xyxy(points.xy[point], prediction.ltrb_px[image][point].float()),
+            candidate_score.sqrt() if score == "sqrt" else candidate_score,
+            label,
         )
-        for cls_logits, ltrb_px, quality_logits, xy in levels:
-            point, label = (cls_logits > logit_threshold).nonzero(as_tuple=True)
-            cls = cls_logits[point, label].float().sigmoid()
-            candidate_score = cls
-            if score != "class":
-                candidate_score = cls * quality_logits[point].float().sigmoid()
-            if threshold_on == "score":
-                final = candidate_score.sqrt() if score == "sqrt" else candidate_score
-                passed = final > score_threshold
-                point, label, cls = point[passed], label[passed], cls[passed]
-                candidate_score = candidate_score[passed]
-            ranking = candidate_score if rank_by == "score" else cls
-            best = ranking.topk(min(topk_per_level, len(ranking))).indices
-            boxes.append(ltrb_to_xyxy(xy[point[best]], ltrb_px[point[best]].float()))
-            scores.append(candidate_score[best])
-            labels.append(label[best])
-        found = Detections(torch.cat(boxes), torch.cat(scores), torch.cat(labels))
-        if score == "sqrt":
-            found = Detections(found.boxes_xyxy, found.scores.sqrt(), found.labels)
         if clip == "before_nms":
             found = _clipped(found, size_hw, clip_to, drop_empty)
-        keep = batched_nms(found.boxes_xyxy, found.scores, found.labels, nms_iou)
-        best = keep[:max_detections]
-        if keep_ties and len(best):
-            best = keep[found.scores[keep] >= found.scores[best[-1]]]
-        found = _rows(found, best)
+        found = _rows(found, _kept(found, nms_iou, max_detections, keep_ties))
         if clip == "after_nms":
             found = _clipped(found, size_hw, clip_to, drop_empty)
         detections.append(found)
     return detections
+
+
+def _passing(cls_logits: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return point, class and probability of the logits ``[P, C]`` above a threshold.
+
+    Most points have none: looking at each point's largest logit first spares comparing and
+    searching all the others.
+    """
+    points = (cls_logits.amax(dim=1) > threshold).nonzero().squeeze(1)
+    logits = cls_logits[points]
+    row, label = (logits > threshold).nonzero(as_tuple=True)
+    return points[row], label, logits[row, label].float().sigmoid()
+
+
+def _best_of_levels(
+    ranking: Tensor, point: Tensor, per_level: Sequence[int], topk: int
+) -> Tensor | None:
+    """Return the rows of the ``topk`` best candidates of each level; None: all of them.
+
+    Args:
+        ranking: ``[N]``, the larger, the better.
+        point: ``[N]`` of each candidate, ascending.
+        per_level: number of points of each level.
+        topk: at most so many of a level.
+    """
+    if len(point) <= topk:
+        return None
+    ends = torch.tensor(per_level, device=point.device).cumsum(0)
+    counts = torch.searchsorted(point, ends).diff(prepend=ends.new_zeros(1)).tolist()
+    rows, start = [], 0
+    for count in counts:
+        rows.append(start + ranking[start : start + count].topk(min(topk, count)).indices)
+        start += count
+    return torch.cat(rows)
+
+
+def _kept(found: Detections, iou: float, max_detections: int, keep_ties: bool) -> Tensor:
+    """Return the rows that NMS leaves, best first, not more than ``max_detections``.
+
+    What a box suppresses scores less than itself. So the best of the best candidates are the best
+    of all: the others are looked at only where these do not leave enough.
+    """
+    order = found.scores.argsort(descending=True, stable=True)
+    head = order[: max(_HEAD, 2 * max_detections)]
+    for rows in (head, order):
+        few = _rows(found, rows)
+        keep = batched_nms(few.boxes_xyxy, few.scores, few.labels, iou)
+        best = keep[:max_detections]
+        if keep_ties and len(best):
+            best = keep[few.scores[keep] >= few.scores[best[-1]]]
+        # A box that ties with the last one may still come.
+        enough = len(best) >= max_detections and len(best) < len(keep)
+        if enough or len(rows) == len(order):
+            break
+    return rows[best]
 
 
 def _clipped(found: Detections, size_hw: Tensor, clip_to: str, drop_empty: bool) -> Detections:
