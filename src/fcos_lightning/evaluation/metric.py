@@ -37,7 +37,7 @@ class DetectionMetric(Metric):
     Args:
         truth: annotations of the images to be evaluated.
         protocol: ``"voc"`` adds the VOC figures to the COCO ones.
-        backend: library for the COCO figures, see `coco_summary`.
+        backend: who computes the COCO figures, see `coco_summary`.
 
     Raises:
         ValueError: if the protocol or the backend is unknown.

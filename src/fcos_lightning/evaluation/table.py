@@ -116,6 +116,25 @@ def image_of_box(truth: GroundTruth) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(truth)), np.diff(truth.first_box))
 
 
+def pairs_of_groups(
+    first: NDArray[np.int64], second: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pair each row with every row of the other array that has the same number.
+
+    Args:
+        first: ``[K]`` the group of each row.
+        second: ``[M]`` likewise, ascending.
+
+    Returns:
+        ``[P]`` rows of ``first``, ascending, and ``[P]`` rows of ``second``, ascending for each.
+    """
+    begin = np.searchsorted(second, first, side="left")
+    partners = np.searchsorted(second, first, side="right") - begin
+    rows = np.repeat(np.arange(len(first)), partners)
+    before = np.cumsum(partners) - partners
+    return rows, np.arange(len(rows)) - (before - begin)[rows]
+
+
 def counted_boxes(truth: GroundTruth) -> NDArray[np.int64]:
     """Boxes of each class a detector is expected to find, the ignored ones left out: ``[C]``."""
     return np.bincount(truth.labels[~truth.ignored], minlength=len(truth.class_names))

@@ -1,0 +1,205 @@
+"""COCO's matching and counting of boxes, over all images at once.
+
+The definition is ``pycocotools.cocoeval``, whose loops over images, classes, thresholds and boxes
+are followed here in the same arithmetic, so that even overlaps that equal a threshold fall on the
+same side. Boxes of different images or classes never meet: the best detection of every image and
+class chooses its object at the same time, then every second best, and so on.
+
+Legend: ``K`` detections, ``M`` objects, ``P`` pairs of the two, ``C`` classes, ``S`` ranges of
+size, ``T`` overlaps that are asked for, ``R`` recalls. A group is one class in one image.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fcos_lightning.evaluation.table import DetectionTable, image_of_box, pairs_of_groups, xywh_of
+from fcos_lightning.structures import GroundTruth
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# The parameters of `pycocotools.cocoeval.Params`, computed as there.
+_OVERLAPS = np.linspace(0.5, 0.95, 10)
+_RECALLS = np.linspace(0.0, 1.0, 101)
+# All, small, medium, large: least and greatest area in px; both belong to the range.
+_LEAST_PX, _GREATEST_PX = np.array([[0, 0, 32**2, 96**2], [1e10, 32**2, 96**2, 1e10]])
+# So many detections of an image and class are looked at.
+_LIMITS = (1, 10, 100)
+
+
+@dataclass(frozen=True, eq=False)
+class _Boxes:
+    """Detections or objects, group after group: by class, then by image id.
+
+    Attributes:
+        xywh: ``[K, 4]`` float64 pixels.
+        group: ``[K]`` int64, ascending; class times number of images plus place of the image.
+        left_out: ``[K, S]`` bool: of another size, or a crowd. Where an object is, finding it is
+            neither right nor wrong; where a detection is, finding nothing is neither.
+    """
+
+    xywh: NDArray[np.float64]
+    group: NDArray[np.int64]
+    left_out: NDArray[np.bool_]
+
+
+def precision_and_recall(
+    truth: GroundTruth, detections: DetectionTable, positions: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Evaluate boxes as COCO does.
+
+    Args:
+        truth: annotations of the images to be evaluated.
+        detections: boxes in the frame of the original images.
+        positions: ``[K]`` int64, in which image of ``truth`` each detection lies.
+
+    Returns:
+        Precision ``[T, R, C, S]`` with 100 detections per image and class, and recall
+        ``[T, C, S, 3]`` with 1, 10 and 100; -1 where there is nothing to find.
+    """
+    images, classes = len(truth), len(truth.class_names)
+    # By image id, because that decides between equal scores of different images.
+    place = np.unique(truth.image_ids, return_inverse=True)[1].reshape(-1)
+
+    group = truth.labels * images + place[image_of_box(truth)]
+    order = np.argsort(group, kind="stable")
+    crowd = truth.ignored[order]
+    left_out = crowd[:, None] | _of_another_size(truth.areas_px[order])
+    wanted = _Boxes(xywh_of(truth.boxes_xyxy)[order], group[order], left_out)
+
+    scores = detections.scores.astype(np.float64)
+    group = detections.labels * images + place[positions]
+    order = np.lexsort((-scores, group))
+    rank = _place_in_group(group[order])
+    order, rank = order[rank < _LIMITS[-1]], rank[rank < _LIMITS[-1]]
+    xywh = xywh_of(detections.boxes_xyxy)[order]
+    found = _Boxes(xywh, group[order], _of_another_size(xywh[:, 2] * xywh[:, 3]))
+
+    right, wrong = _judge(found, wanted, crowd)
+    bounds = np.arange(classes + 1) * images
+    found_bounds, wanted_bounds = (np.searchsorted(b.group, bounds) for b in (found, wanted))
+    precision = np.full((len(_OVERLAPS), len(_RECALLS), classes, len(_LEAST_PX)), -1.0)
+    recall = np.full((len(_OVERLAPS), classes, len(_LEAST_PX), len(_LIMITS)), -1.0)
+    for label in range(classes):
+        rows = slice(found_bounds[label], found_bounds[label + 1])
+        by_score = rows.start + np.argsort(-scores[order[rows]], kind="stable")
+        counted = ~wanted.left_out[wanted_bounds[label] : wanted_bounds[label + 1]]
+        for size, objects in enumerate(counted.sum(axis=0)):
+            if objects == 0:
+                continue
+            precision[:, :, label, size] = _precision(
+                right[size].take(by_score, axis=1), wrong[size].take(by_score, axis=1), objects
+            )
+            for column, limit in enumerate(_LIMITS):
+                hits = right[size, :, rows] & (rank[rows] < limit)
+                recall[:, label, size, column] = hits.sum(axis=1) / objects
+    return precision, recall
+
+
+def _place_in_group(group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the rows of each group from 0; ``group`` ascends."""
+    return np.arange(len(group)) - np.searchsorted(group, group)
+
+
+def _of_another_size(areas_px: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which areas lie outside each range of size: ``[K]`` to ``[K, S]``."""
+    outside: NDArray[np.bool_] = (areas_px[:, None] < _LEAST_PX) | (
+        areas_px[:, None] > _GREATEST_PX
+    )
+    return outside
+
+
+def _judge(
+    found: _Boxes, wanted: _Boxes, crowd: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which detections are right and which are wrong; others are neither.
+
+    A detection takes, of the objects of its group that overlap it enough and that no better one
+    has taken, the one it overlaps most: of those that count if there is any, else of those that
+    do not. A crowd can be taken by many. Of equal overlaps the later object wins.
+
+    Args:
+        found: group by group, best first.
+        wanted: group by group.
+        crowd: ``[M]``.
+
+    Returns:
+        Two ``[S, T, K]`` bool arrays: right, wrong.
+    """
+    wrong = np.repeat(~found.left_out.T[:, None], len(_OVERLAPS), axis=1)
+    right = np.zeros_like(wrong)
+    taken = np.zeros((len(wanted.group), *wrong.shape[:2]), dtype=np.bool_)
+
+    pair_found, pair_wanted = pairs_of_groups(found.group, wanted.group)
+    overlap = _overlap(found.xywh[pair_found], wanted.xywh[pair_wanted], crowd[pair_wanted])
+    enough = overlap >= _OVERLAPS[0]
+    pair_found, pair_wanted, overlap = pair_found[enough], pair_wanted[enough], overlap[enough]
+
+    # Detections take their turns: the first of each group that overlaps anything, the second, ...
+    candidates, candidate = np.unique(pair_found, return_inverse=True)
+    turn = _place_in_group(found.group[candidates])[candidate]
+    order = np.lexsort((pair_wanted, overlap, pair_found, turn))
+    pair_found, pair_wanted, turn = pair_found[order], pair_wanted[order], turn[order]
+    overlap = overlap[order]
+    begins = np.flatnonzero(np.diff(turn, prepend=-1))
+    for begin, end in pairwise([*begins, len(turn)]):
+        who, what = pair_found[begin:end], pair_wanted[begin:end]
+        free = ~(taken[what] & ~crowd[what, None, None])
+        free &= overlap[begin:end, None, None] >= _OVERLAPS[:, None].T
+        # The last of a detection's pairs that is free wins, and any that counts before all others.
+        pairs = end - begin
+        number = np.arange(1, pairs + 1)[:, None] + pairs * ~wanted.left_out[what]
+        start = np.flatnonzero(np.diff(who, prepend=-1))
+        best = np.maximum.reduceat(np.where(free, number[:, :, None], 0), start, axis=0)
+        chose, size, threshold = np.nonzero(best)
+        winner = best[chose, size, threshold] - 1
+        taken[what[winner % pairs], size, threshold] = True
+        right[size, threshold, who[start[chose]]] = winner >= pairs
+        wrong[size, threshold, who[start[chose]]] = False
+    return right, wrong
+
+
+def _overlap(
+    found_xywh: NDArray[np.float64], wanted_xywh: NDArray[np.float64], crowd: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """IoU of row with row, ``[P]``; of a crowd, the share of the detection that lies within it."""
+    top_left = np.maximum(found_xywh[:, :2], wanted_xywh[:, :2])
+    ends = (xywh[:, :2] + xywh[:, 2:] for xywh in (found_xywh, wanted_xywh))
+    shared = (np.minimum(*ends) - top_left).clip(min=0).prod(axis=1)
+    found_px, wanted_px = found_xywh[:, 2:].prod(axis=1), wanted_xywh[:, 2:].prod(axis=1)
+    union = np.where(crowd, found_px, found_px + wanted_px - shared)
+    overlap: NDArray[np.float64] = np.divide(
+        shared, union, out=np.zeros_like(shared), where=shared > 0
+    )
+    return overlap
+
+
+def _precision(
+    right: NDArray[np.bool_], wrong: NDArray[np.bool_], objects: int
+) -> NDArray[np.float64]:
+    """Best precision at each recall or above it, for one class.
+
+    Args:
+        right: ``[T, K]``, best first.
+        wrong: likewise.
+        objects: number of those to be found.
+
+    Returns:
+        ``[T, R]``; 0 where the recall is not reached.
+    """
+    right_so_far, wrong_so_far = np.cumsum(right, axis=1), np.cumsum(wrong, axis=1)
+    # The smallest number spares a division by zero, as in pycocotools.
+    precision = right_so_far / (wrong_so_far + right_so_far + np.spacing(1))
+    falling = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = right_so_far / objects
+    at_recall = np.zeros((len(right), len(_RECALLS)))
+    for row, reached, best in zip(at_recall, recall, falling, strict=True):
+        first = np.searchsorted(reached, _RECALLS)
+        within = first < len(reached)
+        row[within] = best[first[within]]
+    return at_recall
