@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from fcos_lightning.detector.deform import DeformableConv2d
+from fcos_lightning.detector.frozen import fold_frozen_resnet
 from fcos_lightning.detector.weights import fill_classifier
 from fcos_lightning.errors import UserError
 
@@ -71,6 +72,7 @@ def resnet_stages(
     for stage in deformable_stages:
         for block in layers[stage - 2]:
             block.conv2 = DeformableConv2d.starting_as(block.conv2)
+    fold_frozen_resnet(net)
     stem = nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool)
     expansion = net.layer4[-1].expansion
     return (
