@@ -5,6 +5,7 @@ Nothing here imports torch: help and mistyped overrides answer at once.
 
 from __future__ import annotations
 
+import copyreg
 import errno
 import os
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -38,6 +40,9 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     A ``UserError`` is printed as one line and ends the process with status 2, as does a
     configuration that Hydra cannot compose; Hydra's own hint is kept.
     """
+    # For each group that help lists, Hydra copies its sources of configurations, and with them the
+    # store behind one of them, which hands out copies only. A process has one store: so keep it.
+    copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))
     started = False
 
     def guarded(config: DictConfig) -> None:
