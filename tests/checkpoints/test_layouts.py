@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision.ops import deform_conv2d
 
 from fcos_lightning import load_detector
 from fcos_lightning.checkpoints.conventions import Translation
+from fcos_lightning.checkpoints.derive import with_masks
 from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
+from fcos_lightning.detector.deform import DeformableConv2d
 from fcos_lightning.errors import UserError
 
 Shapes = dict[str, list[int]]
@@ -143,6 +146,9 @@ def test_mmdet_families(shapes: Callable[[str], Shapes]) -> None:
     spec = read(dcn, "tricks")[1].spec
     assert spec["backbone"]["deformable_stages"] == [3, 4, 5] and spec["head"]["deformable"]
     assert spec["decoder"]["nms_iou"] == 0.6 and spec["input"]["mean"][0] == 103.53
+    # mmcv's first modulated convolutions have their offsets beside them.
+    beside = {key.replace(".conv_offset.", "_offset."): shape for key, shape in dcn.items()}
+    assert beside != dcn and read(beside, "tricks")[1].spec == spec
     older = {re.sub(r"\.conv_(cls|reg|centerness)", r".fcos_\1", k): v for k, v in plain.items()}
     assert older != plain and read(older)[1].spec == read(plain)[1].spec
     resnext = grouped(deeper(plain, "backbone.layer3"), r"backbone\.layer", 64, 4)
@@ -191,6 +197,62 @@ def test_detectron2(shapes: Callable[[str], Shapes]) -> None:
     assert name == "detectron2" and not found.spec["head"]["level_scales"]
     assert found.weights["head.scales"].tolist() == [1] * 5
     assert found.spec["decoder"]["threshold_on"] == "score"
+
+
+def test_averaged_weights_of_mmdet_come_in_twice(shapes: Callable[[str], Shapes]) -> None:
+    plain = shapes(MMDET)
+    weights = {key: torch.empty(shape, device="meta") for key, shape in plain.items()}
+    # mmcv 1's hook keeps the other set as buffers of the model.
+    both = weights | {f"ema_{key.replace('.', '_')}": value for key, value in weights.items()}
+    found = translated({"state_dict": both}, "a.pth")
+    assert found is not None
+    assert all(found[1].weights[k] is v for k, v in read(plain)[1].weights.items() if k in both)
+    with pytest.raises(UserError, match="1 keys are unknown: ema_backbone_odd_weight"):
+        read({**plain, "ema_backbone_odd_weight": [1]})
+    # mmengine's hook swaps the sets as it saves, and keeps the other one beside the model.
+    kept = {"module." + key: value for key, value in weights.items()}
+    content = {"state_dict": weights, "ema_state_dict": {**kept, "steps": torch.zeros(1)}}
+    assert translated(content, "a.pth") is not None
+
+
+def test_heads_without_norms_are_no_trick(shapes: Callable[[str], Shapes]) -> None:
+    # mmdetection's conv_bias is "auto": where there is no norm, there is a bias.
+    bare = {k: v for k, v in shapes(MMDET).items() if ".gn." not in k}
+    for tower in ("cls", "reg"):
+        bare |= {f"bbox_head.{tower}_convs.{index}.conv.bias": [256] for index in range(4)}
+    spec = read(bare)[1].spec
+    assert (spec["head"]["norm"], spec["head"]["distances"]) == ("none", "exp")
+    assert read(bare, "tricks")[1].spec["head"]["distances"] == "relu"
+
+
+def test_groups_of_one_channel_are_refused(shapes: Callable[[str], Shapes]) -> None:
+    # 32 groups in towers of 32 channels; ours have 16 there, which would give other numbers.
+    narrow = {
+        key: [32 if size == 256 and not key.startswith("backbone.body") else size for size in shape]
+        for key, shape in shapes(OFFICIAL).items()
+    }
+    with pytest.raises(UserError, match="32 groups of one channel"):
+        read(narrow)
+
+
+def test_offsets_without_masks_look_at_the_same_places_with_equal_weights() -> None:
+    torch.manual_seed(0)
+    image, weight = torch.randn(2, 4, 9, 7), torch.randn(6, 4, 3, 3)
+    plain = {
+        "a.weight": weight,
+        "a.offset.weight": torch.randn(18, 4, 3, 3) / 9,
+        "a.offset.bias": torch.randn(18),
+    }
+    expected = deform_conv2d(
+        image,
+        torch.nn.functional.conv2d(image, plain["a.offset.weight"], plain["a.offset.bias"], 1, 1),
+        weight,
+        padding=1,
+    )
+    made = DeformableConv2d(4, 6, 3, padding=1, bias=False)
+    made.load_state_dict({k.removeprefix("a."): v for k, v in with_masks(plain).items()})
+    assert torch.equal(made(image), expected)
+    assert with_masks({"b.offset.weight": torch.zeros(())}).keys() == {"b.offset.weight"}
 
 
 @pytest.mark.parametrize("name", [OFFICIAL, ADELAIDET, MMDET])

@@ -1,7 +1,7 @@
 """AdelaiDet (github.com/aim-uofa/AdelaiDet): keys ``proposal_generator.fcos_head...``.
 
-Its models: ResNet, ResNeXt and DLA-34; real-time models with three levels, shared towers and a
-BatchNorm for each level.
+Its models: ResNet, ResNeXt, DLA-34, VoVNet and MobileNetV2; real-time models with three levels,
+shared towers and a BatchNorm for each level.
 
 - Recipes: ``centerness`` and ``iou`` (``BOX_QUALITY``); they differ in the loss alone, so without a
   word it is centerness. Distances are ReLU and in strides.
@@ -9,7 +9,8 @@ BatchNorm for each level.
   file that carries ``pixel_mean`` and ``pixel_std`` says it itself. Nets without groups stride in
   the first 1x1.
 - Boxes are not clipped to the image: there this is up to the code around the detector. Ask for it
-  by ``decoder={"clip": "after_nms", "drop_empty": True}``, which is what that code does.
+  by ``decoder={"clip": "after_nms", "drop_empty": True}``, which is what that code does. Those that
+  score as the hundredth does stay as well.
 - With three levels it is a real-time model, evaluated at 512 and at most 736 pixels.
 """
 
@@ -30,7 +31,9 @@ from fcos_lightning.checkpoints.naming import (
     DETECTRON2_RESNET,
     NOT_NEEDED,
     Rule,
+    mobilenet_rules,
     renamed,
+    vovnet_key,
 )
 
 NAME = "adelaidet"
@@ -58,7 +61,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
             **classes_of(spec["num_classes"], source.class_names),
             "assigner": {"center_radius": 1.5},
             "loss": {**IMPROVED_LOSS, "quality": quality},
-            "decoder": {"clip": "never"},
+            "decoder": {"clip": "never", "keep_ties": True},
             "input": detectron2_input(source, std),
         },
         weights=weights,
@@ -69,6 +72,8 @@ def translate(source: Source, recipe: str | None) -> Translation:
 _RULES: tuple[Rule, ...] = (
     *DETECTRON2_RESNET,
     *DETECTRON2_FPN,
+    *mobilenet_rules(r"backbone\.bottom_up\."),
+    (r"backbone\.bottom_up\.(st(?:em|age[2-5])\..+)", vovnet_key),
     # Its trees within trees have a projection whose output nothing uses; timm's have none.
     (r"backbone\.bottom_up\.level[34]\.project\..+", NOT_NEEDED),
     (r"backbone\.bottom_up\.((base_layer|level\d)\..+)", r"backbone.net.\1"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fcos_lightning.errors import UserError
@@ -52,6 +53,21 @@ def need(weights: Weights, *keys: str) -> None:
         raise UserError(f"nothing in it belongs to {', '.join(missing)}")
 
 
+def with_masks(weights: Weights) -> dict[str, Tensor]:
+    """Return deformable convolutions that have no masks as modulated ones, which compute the same.
+
+    A mask whose logit is always 0 is 1/2, for which doubled weights make up, without rounding.
+    """
+    result = dict(weights)
+    for key, value in weights.items():
+        before, found, leaf = key.rpartition("offset.")
+        if found and value.shape[:1] == (18,):
+            result[key] = torch.cat([value, value.new_zeros(9, *value.shape[1:])])
+            if leaf == "weight" and f"{before}weight" in weights:
+                result[f"{before}weight"] = 2 * weights[f"{before}weight"]
+    return result
+
+
 def stride_on(weights: Weights, caffe: bool) -> str | None:
     """Where a bottleneck of these weights strides, which no tensor tells.
 
@@ -81,6 +97,8 @@ def _backbone(weights: Weights) -> dict[str, Any]:
         return {**spec, "name": "timm/dla34", "frozen_stages": 0}
     if "backbone.stages.1.0.conv.0.0.weight" in weights:
         return {**spec, "name": "mobilenet_v2", "frozen_stages": 0}
+    if "backbone.stages.1.1.merge.0.weight" in weights:
+        return {**spec, **_vovnet(weights), "frozen_stages": 0}
     need(weights, "backbone.stages.1.0.conv1.weight", "backbone.stages.1.0.conv2.weight")
     block = re.compile(r"backbone\.stages\.(\d)\.(\d+)\.conv1\.weight")
     found = [match.groups() for key in weights if (match := block.fullmatch(key))]
@@ -100,6 +118,22 @@ def _backbone(weights: Weights) -> dict[str, Any]:
     if deformable:
         spec["deformable_stages"] = deformable
     return {**spec, "name": name, "frozen_stages": 0 if trained else 2}
+
+
+def _vovnet(weights: Weights) -> dict[str, Any]:
+    merges = re.compile(r"backbone\.stages\.(\d)\.(\d+)\.merge\.0\.weight")
+    found = [match.groups() for key in weights if (match := merges.fullmatch(key))]
+    stages = [f"backbone.stages.{stage}.1" for stage in (1, 2, 3, 4)]
+    need(weights, *(f"{at}.{part}.0.weight" for at in stages for part in ("layers.0", "merge")))
+    layers = re.compile(r"backbone\.stages\.1\.1\.layers\.\d+\.0\.weight")
+    return {
+        "name": "vovnet",
+        "blocks": [sum(stage == str(n) for stage, _ in found) for n in (1, 2, 3, 4)],
+        "layers": sum(layers.fullmatch(key) is not None for key in weights),
+        "widths": [int(weights[f"{at}.layers.0.0.weight"].shape[0]) for at in stages],
+        "channels": [int(weights[f"{at}.merge.0.weight"].shape[0]) for at in stages],
+        "attention": f"{stages[0]}.gate.weight" in weights,
+    }
 
 
 def _fpn(weights: Weights, channels: int) -> dict[str, Any]:
@@ -136,6 +170,8 @@ def _head(weights: Weights, channels: int) -> dict[str, Any]:
     elif f"head.{tower}.1.weight" in weights and weights[f"head.{tower}.1.weight"].ndim == 1:
         norm = "group"
     first = weights.get(f"head.{tower}.0.weight")
+    if norm == "group" and first is not None and first.shape[0] == 32:
+        raise UserError("its GroupNorm has 32 groups of one channel; here none has less than two")
     return {
         "num_convs": len(convs["cls_tower"]),
         "shared_convs": len(convs["shared_tower"]),

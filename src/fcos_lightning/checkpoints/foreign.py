@@ -12,6 +12,7 @@ from torch import Tensor
 from fcos_lightning.checkpoints import adelaidet, detectron2, mmdet, official
 from fcos_lightning.checkpoints import torchvision as torchvision_layout
 from fcos_lightning.checkpoints.conventions import Source, Translation
+from fcos_lightning.checkpoints.derive import with_masks
 from fcos_lightning.checkpoints.naming import listed
 from fcos_lightning.detector import build_fcos
 from fcos_lightning.detector.weights import weights_in
@@ -59,7 +60,7 @@ def translated(
         )
     try:
         translation = layout.translate(_source(content, weights), recipe)
-        complete = _completed(translation.spec, translation.weights)
+        complete = _completed(translation.spec, with_masks(translation.weights))
     except UserError as error:
         raise UserError(f"checkpoint {path}, of the {layout.NAME} layout: {error}") from None
     return layout.NAME, Translation(translation.spec, complete, translation.sides)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
+from fcos_lightning.detector.vovnet import own_key
 from fcos_lightning.errors import UserError
 
-#: A pattern for the whole of a foreign key, and our key for it: as for ``re.sub``.
-Rule = tuple[str, str | Callable[[re.Match[str]], str]]
+#: A pattern for the whole of a foreign key, and our key for it: as for ``re.sub``, or a function,
+#: which gives None for what it does not know either.
+Rule = tuple[str, str | Callable[[re.Match[str]], str | None]]
 
 #: Our key for what is no weight of ours: it is left out on purpose.
 NOT_NEEDED = ""
@@ -100,3 +102,43 @@ def mobilenet_key(index: int, rest: str) -> str:
     """Return our key for one of ``features`` of MobileNetV2, in torchvision's inner naming."""
     stage = next(s for s, end in enumerate((2, 4, 7, 14, 18)) if index < end)
     return f"backbone.stages.{stage}.{index - (0, 2, 4, 7, 14)[stage]}.{rest}"
+
+
+def mobilenet_block_key(index: int, part: int, norm: bool, leaf: str) -> str:
+    """Return our key for a part of a block of MobileNetV2.
+
+    torchvision groups a convolution with what follows it, but for the last one of a block.
+
+    Args:
+        index: of the block among ``features``; the first, 1, does not expand.
+        part: 0 expands, 1 is depthwise, 2 projects.
+        norm: whether it is the norm or the convolution.
+        leaf: as ``weight``.
+    """
+    place = part - (index == 1)
+    inner = f"{place}.{int(norm)}" if part < 2 else f"{place + norm}"
+    return mobilenet_key(index, f"conv.{inner}.{leaf}")
+
+
+def mobilenet_rules(prefix: str) -> tuple[Rule, ...]:
+    """Rules for the MobileNetV2 of official FCOS and AdelaiDet, whose blocks are rows of layers.
+
+    Args:
+        prefix: a pattern for what stands before ``features``.
+    """
+
+    def block(match: re.Match[str]) -> str:
+        index, layer = int(match[1]), int(match[2])
+        # Convolution, norm and ReLU take turns.
+        return mobilenet_block_key(index, layer // 3 + (index == 1), layer % 3 == 1, match[3])
+
+    return (
+        (prefix + r"features\.0\.([01]\.\w+)", lambda m: mobilenet_key(0, m[1])),
+        (prefix + r"features\.(\d|1[0-7])\.conv\.([013467])\.(\w+)", block),
+    )
+
+
+def vovnet_key(match: re.Match[str]) -> str | None:
+    """Return our key for what vovnet-detectron2 names as the match's first group does."""
+    own = own_key(match[1])
+    return None if own is None else f"backbone.stages.{own}"

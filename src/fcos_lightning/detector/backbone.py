@@ -12,8 +12,15 @@ from torchvision.ops import FrozenBatchNorm2d
 from fcos_lightning.detector.resnet import RESNETS, resnet_stages
 from fcos_lightning.detector.timm_backbone import PREFIX, TimmBackbone
 from fcos_lightning.detector.tiny import TinyNet
+from fcos_lightning.detector.vovnet import vovnet_stages
 from fcos_lightning.detector.weights import fill_classifier
 from fcos_lightning.errors import UserError
+
+#: Of nets that have some of their own.
+_OPTIONS = {
+    "tiny": {"widths", "depths"},
+    "vovnet": {"blocks", "layers", "widths", "channels", "attention"},
+}
 
 
 @runtime_checkable
@@ -108,7 +115,7 @@ def build_backbone(
 
     Args:
         name: ``resnet18`` to ``resnet152``, ``resnext101_32x8d``, ``resnext101_64x4d``,
-            ``mobilenet_v2``, ``tiny``, or ``timm/MODEL``, see ``TimmBackbone``.
+            ``mobilenet_v2``, ``vovnet``, ``tiny``, or ``timm/MODEL``, see ``TimmBackbone``.
         weights: ``imagenet`` downloads torchvision's or timm's, a path loads a file, None starts
             fresh.
         norm: whether BatchNorm keeps its statistics and weights (the paper's way with ImageNet
@@ -119,7 +126,7 @@ def build_backbone(
             AdelaiDet's and mmdetection's caffe-style R-50 and R-101 have it on the ``1x1``.
         deformable_stages: of bottleneck ResNets, see ``resnet_stages``; ``[3, 4, 5]`` in the
             official dcnv2 recipes.
-        **options: of ``TinyNet``, where that is the name.
+        **options: of ``TinyNet`` or ``vovnet_stages``, where that is the name.
 
     Raises:
         UserError: if there is no such backbone or its weights do not fit.
@@ -129,7 +136,7 @@ def build_backbone(
     norm_layer: Callable[[int], nn.Module] = (
         FrozenBatchNorm2d if norm == "frozen" else nn.BatchNorm2d
     )
-    unknown = sorted(set(options) - ({"widths", "depths"} if name == "tiny" else set()))
+    unknown = sorted(set(options) - _OPTIONS.get(name, set()))
     if unknown:
         raise UserError(f"model.backbone: {name} takes no option {', '.join(unknown)}")
     if name not in RESNETS and stride_on is not None:
@@ -151,6 +158,8 @@ def build_backbone(
         stages, channels, strides = resnet_stages(
             name, weights, norm_layer, stride_on or "3x3", deformable_stages
         )
+    elif name == "vovnet":
+        stages, channels, strides = vovnet_stages(weights, norm_layer, **options)  # type: ignore[arg-type]  # likewise
     elif name == "mobilenet_v2":
         net = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
         fill_classifier(net, name, weights)
@@ -164,7 +173,7 @@ def build_backbone(
     else:
         raise UserError(
             f"model.backbone.name={name}: no such backbone; there are {', '.join(RESNETS)}, "
-            "mobilenet_v2, tiny and timm/MODEL, or a _target_ of your own"
+            "mobilenet_v2, vovnet, tiny and timm/MODEL, or a _target_ of your own"
         )
     out = [index for index, stride in enumerate(strides) if stride >= 8]
     return StagedBackbone(
