@@ -7,6 +7,7 @@ from fcos_lightning.detector.decode import decode
 from fcos_lightning.detector.fcos import FCOS
 from fcos_lightning.detector.fpn import FPN
 from fcos_lightning.detector.head import Head
+from fcos_lightning.detector.inference import for_inference
 from fcos_lightning.detector.loss import fcos_loss, normalisers_of
 from fcos_lightning.detector.points import make_points
 
@@ -20,6 +21,7 @@ __all__ = [
     "build_fcos",
     "decode",
     "fcos_loss",
+    "for_inference",
     "make_points",
     "normalisers_of",
 ]
