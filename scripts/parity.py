@@ -11,7 +11,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,16 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection import fcos_resnet50_fpn
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever it is called from
+
 from fcos_lightning import load_detector
 from fcos_lightning.checkpoints.plain_file import write_file
+from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Detections
+from plain_sources.detectors import Outputs, Published, run
+from plain_sources.difference import Difference, by_point, difference
+from plain_sources.operations import Weights
+from plain_sources.published import GOLDEN, PUBLISHED, UNPUBLISHED
 
 #: The official code's first recipe, which no tensor tells.
 RECIPES = {"official_fcos_R_50_FPN_1x": "plain"}
@@ -44,59 +50,38 @@ fcos-predict, or `recipe=NAME` of fcos-convert:
 
 | layout | recipes | without a word |
 |---|---|---|
-| official | `improved`, `plain` | `improved`; for MobileNetV2 `plain` |
+| official | `improved`, `plain` | `improved`; for MobileNetV2 and VoVNet `plain` |
 | adelaidet | `centerness`, `iou` (they differ in the loss alone) | `centerness` |
 | mmdet | `plain`, `tricks`, `plain-pytorch`, `tricks-pytorch` | see below |
 | torchvision | `improved` | `improved` |
 | detectron2 | `improved` | `improved` |
 
 Files of mmdetection carry their configuration as text, which says the recipe. Without it, towers
-with biases are of the `tricks` recipe, and R-50 and R-101 are in caffe style, all others pytorch.
+with biases beside GroupNorm are of the `tricks` recipe, and R-50 and R-101 are in caffe style, all
+others pytorch.
 
 AdelaiDet's detector leaves boxes beyond the image as they are, and so does what is loaded here;
 `decoder={"clip": "after_nms", "drop_empty": True}` clips them. Labels of torchvision's 91 classes
 are COCO's category ids, 0 is background. The file about each layout in
 `src/fcos_lightning/checkpoints/` states its other conventions; a new layout is one more such file.
 
+"""
+
+TABLE = """\
 | source | config | class logits | ltrb (px) | quality logits | boxes (px) | scores | detections |
 |---|---|---|---|---|---|---|---|
 """
 
+PLAIN = """
+## Plain re-implementations
 
-@dataclass(frozen=True)
-class Difference:
-    """The largest differences between a source and the detector loaded from its checkpoint.
+The own code of the other configurations is not at hand. Their lines compare with plain
+re-implementations of ours, `scripts/plain_sources`: formulas under the source's keys, written by
+its files, which share no line with what they test. For the {models} published models above they
+give what the sources' own code gives, class logits within {cls:.0e}. The last {rest} lines are nets
+that the layouts have and no published table names.
 
-    Attributes:
-        source: whose code it is.
-        config: the source's name of the model.
-        cls: of class logits.
-        ltrb_px: of distances in pixels.
-        ltrb_excess_px: by which they exceed 1e-4 of the distance.
-        quality: of quality logits.
-        boxes_px: of boxes, each matched with one of equal label.
-        scores: of their scores.
-        unmatched: detections without a counterpart within 0.05 px, on either side.
-        detections: of the source.
-    """
-
-    source: str
-    config: str
-    cls: float
-    ltrb_px: float
-    ltrb_excess_px: float
-    quality: float
-    boxes_px: float
-    scores: float
-    unmatched: int
-    detections: int
-
-    def row(self) -> str:
-        """Return a line of the table."""
-        numbers = (self.cls, self.ltrb_px, self.quality, self.boxes_px, self.scores)
-        shown = " | ".join(f"{number:.1e}" for number in numbers)
-        same = f"{self.detections}, all the same" if not self.unmatched else f"{self.unmatched} off"
-        return f"| {self.source} | {self.config} | {shown} | {same} |"
+"""
 
 
 def golden_files(folder: Path) -> list[Path]:
@@ -105,18 +90,8 @@ def golden_files(folder: Path) -> list[Path]:
     return [file for file in sorted(folder.glob("*.pt")) if file.name.startswith(sources)]
 
 
-def seeded_weights(folder: Path, shapes: dict[str, list[int]]) -> dict[str, Tensor]:
-    """Return the weights that the golden outputs were computed with."""
-    spec = importlib.util.spec_from_file_location("seeded_weights", folder / "seeded_weights.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made: dict[str, Tensor] = module.seeded_weights(shapes)
-    return made
-
-
 def compare_golden(file: Path, checkpoint: Path) -> Difference:
-    """Write the checkpoint of a golden file and compare.
+    """Write the checkpoint of a golden file and compare the detector loaded from it.
 
     Args:
         file: of golden outputs.
@@ -124,10 +99,86 @@ def compare_golden(file: Path, checkpoint: Path) -> Difference:
     """
     golden = torch.load(file, weights_only=True)
     source = file.stem.split("_", 1)[0]
-    level = "state_dict" if source == "mmdet" else "model"
-    torch.save({level: seeded_weights(file.parent, golden["keys"])}, checkpoint)
-    detector = load_detector(checkpoint, recipe=RECIPES.get(file.stem))
+    detector = _loaded(source, _seeded(file, golden), RECIPES.get(file.stem), checkpoint)
     prediction = detector.predict(golden["images"])
+    given = prediction.cls_logits, prediction.ltrb_px, prediction.quality_logits
+    return _from_golden(source, golden, *given, detector.detect(golden["images"]))
+
+
+def compare_plain_with_golden(file: Path) -> Difference:
+    """Compare a plain re-implementation with the golden outputs, for all of the source's keys.
+
+    Raises:
+        ValueError: if it does not ask for one of the source's keys.
+    """
+    golden = torch.load(file, weights_only=True)
+    weights = Weights(_seeded(file, golden))
+    outputs = run(GOLDEN[file.stem], weights, golden["images"])
+    if unasked := set(golden["keys"]) - set(weights.asked):
+        raise ValueError(f"{file.name}: nothing asks for {sorted(unasked)}")
+    source = file.stem.split("_", 1)[0]
+    found = [Detections(*one) for one in outputs.found]
+    return _from_golden(source, golden, *_flat(outputs), found)
+
+
+def compare_plain(model: Published, checkpoint: Path) -> Difference:
+    """Compare the detector loaded from a checkpoint with the plain re-implementation that made it.
+
+    Args:
+        model: of a published configuration.
+        checkpoint: where its weights shall be written; removed in the end, as some are large.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = [
+        torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator)
+        for size in ((96, 128), (90, 101))
+    ]
+    weights = Weights()
+    outputs = run(model, weights, images)
+    detector = _loaded(model.source, weights.asked, model.recipe, checkpoint)
+    checkpoint.unlink()
+    prediction = detector.predict(images)
+    cls, ltrb_px, quality = _flat(outputs)
+    return difference(
+        (model.source, model.config),
+        (prediction.cls_logits, cls),
+        (prediction.ltrb_px, ltrb_px),
+        (prediction.quality_logits, quality),
+        (detector.detect(images), [Detections(*one) for one in outputs.found]),
+    )
+
+
+def _seeded(file: Path, golden: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the weights that the golden outputs were computed with."""
+    script = file.parent / "seeded_weights.py"
+    spec = importlib.util.spec_from_file_location("seeded_weights", script)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    made: dict[str, Tensor] = module.seeded_weights(golden["keys"])
+    return made
+
+
+def _loaded(source: str, weights: dict[str, Tensor], recipe: str | None, checkpoint: Path) -> FCOS:
+    level = "state_dict" if source == "mmdet" else "model"
+    torch.save({level: weights}, checkpoint)
+    return load_detector(checkpoint, recipe=recipe)
+
+
+def _flat(outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
+    maps = outputs.cls, outputs.ltrb_px, outputs.quality
+    cls, ltrb_px, quality = (by_point(part) for part in maps)
+    return cls, ltrb_px, quality.squeeze(-1)
+
+
+def _from_golden(
+    source: str,
+    golden: dict[str, Any],
+    cls: Tensor,
+    ltrb_px: Tensor,
+    quality: Tensor,
+    found: list[Detections],
+) -> Difference:
     # AdelaiDet's head gives strides.
     units = [8, 16, 32, 64, 128] if source == "adelaidet" else [1] * 5
     ltrb = [part * unit for part, unit in zip(golden["reg"], units, strict=False)]
@@ -138,16 +189,11 @@ def compare_golden(file: Path, checkpoint: Path) -> Difference:
     ]
     return difference(
         (source, golden["config"]),
-        (prediction.cls_logits, by_point(golden["cls"])),
-        (prediction.ltrb_px, by_point(ltrb)),
-        (prediction.quality_logits, by_point(golden["ctr"]).squeeze(-1)),
-        (detector.detect(golden["images"]), expected),
+        (cls, by_point(golden["cls"])),
+        (ltrb_px, by_point(ltrb)),
+        (quality, by_point(golden["ctr"]).squeeze(-1)),
+        (found, expected),
     )
-
-
-def by_point(maps: list[Tensor]) -> Tensor:
-    """Return maps ``[B, C, H, W]`` of all levels as ``[B, P, C]``."""
-    return torch.cat([level.flatten(2).transpose(1, 2) for level in maps], dim=1)
 
 
 def compare_torchvision(height: int, width: int, checkpoint: Path) -> Difference:
@@ -189,49 +235,8 @@ def compare_torchvision(height: int, width: int, checkpoint: Path) -> Difference
     )
 
 
-def difference(
-    name: tuple[str, str],
-    cls: tuple[Tensor, Tensor],
-    ltrb_px: tuple[Tensor, Tensor],
-    quality: tuple[Tensor, Tensor],
-    detections: tuple[list[Detections], list[Detections]],
-) -> Difference:
-    """Return the largest differences of pairs (ours, the source's)."""
-    boxes, scores, unmatched = 0.0, 0.0, 0
-    for ours, theirs in zip(*detections, strict=True):
-        left = set(range(len(ours)))
-        for box, score, label in zip(theirs.boxes_xyxy, theirs.scores, theirs.labels, strict=True):
-            apart = (ours.boxes_xyxy - box).abs().amax(dim=1)
-            off = (ours.scores - score).abs()
-            near = (apart < 0.05) & (off < 1e-4) & (ours.labels == label)
-            match = next((row for row in near.nonzero().flatten().tolist() if row in left), None)
-            if match is None:
-                unmatched += 1
-                continue
-            left.discard(match)
-            boxes, scores = max(boxes, float(apart[match])), max(scores, float(off[match]))
-        unmatched += len(left)
-    return Difference(
-        *name,
-        cls=_largest(*cls),
-        ltrb_px=_largest(*ltrb_px),
-        ltrb_excess_px=float(((ltrb_px[0] - ltrb_px[1]).abs() - 1e-4 * ltrb_px[1].abs()).amax()),
-        quality=_largest(*quality),
-        boxes_px=boxes,
-        scores=scores,
-        unmatched=unmatched,
-        detections=sum(len(theirs) for theirs in detections[1]),
-    )
-
-
-def _largest(ours: Tensor, theirs: Tensor) -> float:
-    if ours.shape != theirs.shape:
-        raise ValueError(f"{list(ours.shape)} against {list(theirs.shape)}")
-    return float((ours - theirs).abs().amax())
-
-
 def compare_all(golden: Path) -> Iterator[Difference]:
-    """Compare with everything there is to compare with."""
+    """Compare with all sources whose own outputs or code are at hand."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.pth"
         for file in golden_files(golden):
@@ -240,25 +245,37 @@ def compare_all(golden: Path) -> Iterator[Difference]:
             yield compare_torchvision(height, width, checkpoint)
 
 
+def compare_all_plain() -> Iterator[Difference]:
+    """Compare with the plain re-implementations."""
+    with tempfile.TemporaryDirectory() as folder:
+        for model in (*PUBLISHED, *UNPUBLISHED):
+            yield compare_plain(model, Path(folder) / "checkpoint.pth")
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table and write it; 1 if a detection is off."""
+    """Print the tables and write them; 1 if a detection is off."""
     here = Path(__file__).resolve().parents[1]
     shared = Path(os.environ.get("FCOS_SHARED", here.parent / "shared"))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--golden", type=Path, default=shared / "golden", help="golden outputs")
     parser.add_argument("--out", type=Path, default=here / "docs" / "parity.md", help="the page")
     options = parser.parse_args(arguments)
-    if not golden_files(options.golden):
+    files = golden_files(options.golden)
+    if not files:
         print(f"error: no golden outputs in {options.golden}; give --golden", file=sys.stderr)
         return 2
-    print("\n".join(HEAD.splitlines()[-2:]))
-    found: list[Any] = []
-    for one in compare_all(options.golden):
-        print(one.row(), flush=True)
-        found.append(one)
-    rows = "".join(f"{one.row()}\n" for one in found)
-    write_file((HEAD + rows).encode(), options.out)
-    return int(any(one.unmatched for one in found))
+    agreed = max(compare_plain_with_golden(file).cls for file in files)
+    between = PLAIN.format(models=len(files), cls=agreed, rest=len(UNPUBLISHED))
+    page, off = "", 0
+    for text, compared in ((HEAD, compare_all(options.golden)), (between, compare_all_plain())):
+        print(TABLE, end="")
+        page += text + TABLE
+        for one in compared:
+            print(one.row(), flush=True)
+            page += f"{one.row()}\n"
+            off += one.unmatched
+    write_file(page.encode(), options.out)
+    return int(off > 0)
 
 
 if __name__ == "__main__":
