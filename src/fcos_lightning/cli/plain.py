@@ -14,14 +14,13 @@ from omegaconf import DictConfig, OmegaConf
 
 import fcos_lightning
 from fcos_lightning.cli.app import config_dir
-from fcos_lightning.detector import FCOS
 from fcos_lightning.errors import UserError
 
 #: The choice under which a checkpoint's data can be composed.
 FROM_CHECKPOINT = "from_checkpoint"
 
 
-def describe_run(config: DictConfig, detector: FCOS) -> dict[str, Any]:
+def describe_run(config: DictConfig, channels_last: bool) -> dict[str, Any]:
     """Return what a checkpoint shall carry to be tested without further settings."""
     choices = dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {}
     data = OmegaConf.to_container(config.data, resolve=True)
@@ -33,7 +32,7 @@ def describe_run(config: DictConfig, detector: FCOS) -> dict[str, Any]:
         "data": {str(k): v for k, v in data.items() if not str(k).startswith("_") and _is_plain(v)},
         "shorter_side": int(config.data.shorter_side),
         "longer_side": int(config.data.longer_side),
-        "channels_last": bool(config.channels_last),
+        "channels_last": channels_last,
     }
 
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import lightning as L
 import numpy as np
-from lightning.pytorch.accelerators import CPUAccelerator
+import torch
+from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
@@ -195,6 +196,15 @@ class DetectionDataModule(L.LightningDataModule):
         """Return the same as ``val_dataloader``."""
         return self.val_dataloader()
 
+    def transfer_batch_to_device(
+        self,
+        batch: Any,  # noqa: ANN401  # Lightning's signature; Batch or Views
+        device: torch.device,
+        dataloader_idx: int,
+    ) -> Any:  # noqa: ANN401
+        """Send a batch on its way; nobody waits for its arrival. Called by Lightning."""
+        return batch.to(device, non_blocking=True)
+
     @property
     def _rank(self) -> int:
         return self.trainer.global_rank if self.trainer else 0
@@ -225,6 +235,9 @@ class DetectionDataModule(L.LightningDataModule):
             collate_fn=self.collate,
             worker_init_fn=_start_worker if workers else None,
             persistent_workers=workers > 0,
+            # Only from such memory can a GPU fetch a batch while the processor goes on.
+            pin_memory=self.trainer is not None
+            and isinstance(self.trainer.accelerator, CUDAAccelerator),
         )
 
 

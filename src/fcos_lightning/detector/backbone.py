@@ -9,6 +9,7 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from fcos_lightning.detector.recompute import recomputed
 from fcos_lightning.detector.resnet import RESNETS, resnet_stages
 from fcos_lightning.detector.timm_backbone import PREFIX, TimmBackbone
 from fcos_lightning.detector.tiny import TinyNet
@@ -69,6 +70,7 @@ class StagedBackbone(nn.Module):
         self.channels = tuple(channels)
         self.strides = tuple(strides)
         self.frozen_stages = frozen_stages
+        self.recompute: frozenset[int] = frozenset()  # see recompute_activations
         for stage in self.stages[:frozen_stages]:
             stage.requires_grad_(False)
 
@@ -76,7 +78,7 @@ class StagedBackbone(nn.Module):
         """Return the feature maps of normalised ``images`` ``[B, 3, H, W]``, fine to coarse."""
         features = []
         for index, stage in enumerate(self.stages):
-            images = stage(images)
+            images = recomputed(stage)(images) if index in self.recompute else stage(images)
             if index in self.out_stages:
                 features.append(images)
         return features

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcos_lightning.detector.deform import DeformableConv2d
+from fcos_lightning.detector.recompute import recomputed
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Prediction
 
@@ -90,6 +91,7 @@ class Head(nn.Module):
         self.strides = tuple(strides)
         self.quality_on = quality_on
         self.distances = distances
+        self.recompute = False  # see recompute_activations
         levels = len(self.strides)
         shared = width if shared_convs else in_channels
         self.shared_tower = Tower(in_channels, width, shared_convs, norm, levels, tower_bias)
@@ -118,26 +120,30 @@ class Head(nn.Module):
 
     def forward(self, maps: Sequence[Tensor]) -> Prediction:
         """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""
-        cls_logits, ltrb_px, quality_logits = [], [], []
-        for level, (feature, stride) in enumerate(zip(maps, self.strides, strict=True)):
-            feature = self.shared_tower(feature, level)
-            cls_feature = self.cls_tower(feature, level)
-            box_feature = self.box_tower(feature, level)
-            cls_logits.append(_by_point(self.cls_logits(cls_feature)))
-            # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must
-            # not round it once more.
-            raw = _by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
-            ltrb_px.append(F.relu(raw) * stride if self.distances == "relu" else raw.exp())
-            if self.quality_on == "none":
-                quality_logits.append(torch.zeros_like(ltrb_px[-1][..., 0]))
-            else:
-                quality_feature = box_feature if self.quality_on == "box" else cls_feature
-                quality_logits.append(_by_point(self.quality_logits(quality_feature)).squeeze(-1))
+        look = recomputed(self._at_level) if self.recompute else self._at_level
+        levels = [look(feature, level) for level, feature in enumerate(maps)]
+        cls_logits, ltrb_px, quality_logits = zip(*levels, strict=True)
         return Prediction(
             cls_logits=torch.cat(cls_logits, dim=1),
             ltrb_px=torch.cat(ltrb_px, dim=1),
             quality_logits=torch.cat(quality_logits, dim=1),
         )
+
+    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return class logits, distances in pixels and quality logits of a level's points."""
+        feature = self.shared_tower(feature, level)
+        cls_feature = self.cls_tower(feature, level)
+        box_feature = self.box_tower(feature, level)
+        # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must
+        # not round it once more.
+        raw = _by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
+        ltrb_px = F.relu(raw) * self.strides[level] if self.distances == "relu" else raw.exp()
+        if self.quality_on == "none":
+            quality_logits = torch.zeros_like(ltrb_px[..., 0])
+        else:
+            quality_feature = box_feature if self.quality_on == "box" else cls_feature
+            quality_logits = _by_point(self.quality_logits(quality_feature)).squeeze(-1)
+        return _by_point(self.cls_logits(cls_feature)), ltrb_px, quality_logits
 
 
 class Tower(nn.ModuleList):

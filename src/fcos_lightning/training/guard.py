@@ -31,19 +31,34 @@ class StopOnNonFinite(L.Callback):
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
+        self._bad = torch.zeros(())
+        self._answered: torch.cuda.Event | None = None
 
     def on_before_backward(
         self, trainer: L.Trainer, pl_module: L.LightningModule, loss: Tensor
     ) -> None:
+        """Ask whether the loss of every rank is finite; called by Lightning.
+
+        The answer is awaited when the gradients have been ordered, so that a GPU has work while
+        the processor waits for it.
+        """
+        bad = (~torch.isfinite(loss.detach())).float()
+        if trainer.world_size > 1:
+            bad = trainer.strategy.reduce(bad, reduce_op="sum")
+        self._bad = bad.to("cpu", non_blocking=True)
+        if bad.is_cuda:
+            self._answered = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._answered.record()
+
+    def on_after_backward(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop if the loss of any rank is not finite; called by Lightning.
 
         Raises:
             NonFiniteLoss: naming the step, the term and the images.
         """
-        bad = (~torch.isfinite(loss.detach())).float()
-        if trainer.world_size > 1:
-            bad = trainer.strategy.reduce(bad, reduce_op="sum")
-        if not bad.item():
+        if self._answered is not None:
+            self._answered.synchronize()
+        if not self._bad.item():
             return
         assert isinstance(pl_module, FCOSModule) and pl_module.last_step is not None
         losses, batch = pl_module.last_step.losses, pl_module.last_step.batch
@@ -53,7 +68,7 @@ class StopOnNonFinite(L.Callback):
             if not torch.isfinite(getattr(losses, field.name))
         ]
         kept = ""
-        if self.folder is not None and not torch.isfinite(loss):
+        if self.folder is not None and not torch.isfinite(losses.total):
             rank = f"_rank{trainer.global_rank}" if trainer.global_rank else ""
             file = self.folder / f"nonfinite{rank}.pt"
             save_replay(file, pl_module.detector, batch.images, batch.targets, batch.image_ids)
