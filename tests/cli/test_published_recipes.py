@@ -112,7 +112,7 @@ def test_a_row_is_built_on_the_published_levels(name: str) -> None:
     # The config's input, not that of the weights.
     assert detector.mean.numel() == 3
     assert (row(name).model.input is None) == (
-        name in ("torchvision/r50_26e", "mmdet/x101_64x4d_ms_2x", "adelaidet/ms_vovnet57_3x")
+        name in ("torchvision/r50_26e", "mmdet/x101_64x4d_ms_2x")
     )
 
 

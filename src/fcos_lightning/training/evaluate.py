@@ -1,4 +1,4 @@
-"""The figures that are reported: a detector over all images of a split, by pycocotools."""
+"""The figures that are reported: a detector over all images of a split."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def evaluate(
         The summary, the detections in pixels of the original images, and the callback that
         collected them.
     """
-    evaluation = Evaluation(datamodule.val.truth, datamodule.protocol, backend="pycocotools")
+    evaluation = Evaluation(datamodule.val.truth, datamodule.protocol)
     tester = L.Trainer(
         **{key: trainer[key] for key in EVALUATION_SETTINGS if key in trainer},
         callbacks=[evaluation],

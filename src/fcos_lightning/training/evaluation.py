@@ -20,7 +20,7 @@ class Evaluation(L.Callback):
     Args:
         truth: annotations of the images that are evaluated.
         protocol: ``voc`` adds VOC mAP.
-        backend: library for the COCO figures; ``pycocotools`` for those that are reported.
+        backend: see ``coco_summary``.
     """
 
     def __init__(
