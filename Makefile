@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+comma := ,
+
 SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))
 
 # The first that runs and is of a supported version: a command that exists may be the shim of a
@@ -37,6 +39,10 @@ test: $(VENV)/.stamp-dev ## Install what tests need, and run all but the slow on
 .PHONY: test-slow
 test-slow: $(VENV)/.stamp-dev ## Run the proofs that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+.PHONY: bench
+bench: $(VENV)/.stamp-bench ## Measure against installed peers; writes docs/performance.md
+	$(BIN)/python scripts/benchmark.py $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Check style and types, change nothing
@@ -68,6 +74,10 @@ $(VENV)/.stamp-run: pyproject.toml $(BIN)/python
 $(VENV)/.stamp-dev: pyproject.toml $(BIN)/python
 	$(call install,.[dev])
 	@touch $(VENV)/.stamp-run
+
+$(VENV)/.stamp-bench: pyproject.toml $(BIN)/python
+	$(call install,.[dev$(comma)bench])
+	@touch $(VENV)/.stamp-run $(VENV)/.stamp-dev
 
 # No recipe: where the interpreter is missing or its link leads nowhere, the stamps are out of date.
 $(BIN)/python: ;

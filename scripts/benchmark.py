@@ -35,7 +35,6 @@ ORDER = (
     "inference",
     "training",
     "training_mnv2",
-    "memory",
     "gpu_training",
     "gpu_inference",
     "startup",

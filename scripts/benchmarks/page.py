@@ -184,7 +184,8 @@ def verdict(figure: Figure) -> str:
         missed.append(f"{1 - figure.ratio / figure.target:.0%} short")
     if figure.absolute_target is not None:
         middle = statistics.median(figure.ours)
-        if (middle < figure.absolute_target) == figure.higher_is_better:
+        over, under = middle > figure.absolute_target, middle < figure.absolute_target
+        if under if figure.higher_is_better else over:
             missed.append(f"{abs(middle / figure.absolute_target - 1):.0%} off")
     nothing = figure.target is None and figure.absolute_target is None
     return "" if nothing else ", ".join(missed) or "reached"
