@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from fcos_lightning.data import images
 from fcos_lightning.data.images import image_size, read_image
 from fcos_lightning.errors import UserError
 
@@ -148,6 +150,103 @@ def test_a_transparent_palette_keeps_its_stored_colours(tmp_path: Path, mode: st
 
 def noise(side: int = 64) -> Image.Image:
     return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8))
+
+
+def cloudy(height: int, width: int) -> Image.Image:
+    """Clouds in colour, with something to keep at every quality."""
+    coarse = np.random.default_rng(2).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3))
+    clouds = Image.fromarray(coarse.astype(np.uint8)).resize((width, height), Image.Resampling.BOX)
+    return Image.blend(clouds, noise(max(height, width)).crop((0, 0, width, height)), 0.2)
+
+
+def by_pillow(path: Path) -> NDArray[np.uint8] | None:
+    """Decode by Pillow alone; None if it refuses."""
+    try:
+        return np.array(Image.open(path).convert("RGB"))
+    except Exception:
+        return None
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {},
+        {"progressive": True},
+        {"optimize": True},
+        {"restart_marker_blocks": 3},
+        {"keep_rgb": True},
+    ],
+    ids=str,
+)
+def test_jpegs_have_pillows_pixels_by_the_faster_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, kind: dict[str, object]
+) -> None:
+    path = tmp_path / "image.jpg"
+    monkeypatch.setattr(images, "_to_rgb", None)  # Pillow is not asked
+    for size in ((1, 1), (7, 9), (64, 48), (123, 85)):
+        image = cloudy(*size).convert(mode)
+        for quality in (5, 50, 75, 90, 100):
+            for subsampling in ("4:4:4",) if "keep_rgb" in kind else ("4:4:4", "4:2:2", "4:2:0"):
+                image.save(path, quality=quality, subsampling=subsampling, **kind)
+                pixels = read_image(path)
+                np.testing.assert_array_equal(pixels, by_pillow(path))
+                assert pixels.flags.writeable and pixels.flags.c_contiguous
+
+
+def test_damaged_jpegs_are_judged_as_by_pillow(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    path = tmp_path / "damaged.jpg"
+    judged = {True: 0, False: 0}
+    for kind in ({}, {"progressive": True}, {"restart_marker_blocks": 2}):
+        buffer = io.BytesIO()
+        cloudy(60, 80).save(buffer, "JPEG", quality=80, **kind)
+        whole = buffer.getvalue()
+        start = whole.index(b"\xff\xda")  # of the compressed pixels
+        for _ in range(40):
+            place = int(random.integers(start, len(whole)))
+            torn = whole[place + int(random.integers(1, 40)) :]
+            flipped = bytes([int(random.integers(0, 256))])
+            for damaged in (
+                whole[:place],
+                whole[:place] + b"\xff\xd9",
+                whole[:place] + torn,
+                whole[:place] + flipped + whole[place + 1 :],
+                whole[:place] + bytes(2000),
+                whole + torn,
+            ):
+                path.write_bytes(damaged)
+                expected = by_pillow(path)
+                judged[expected is None] += 1
+                if expected is None:
+                    with pytest.raises(UserError, match=r"damaged\.jpg"):
+                        read_image(path)
+                else:
+                    np.testing.assert_array_equal(read_image(path), expected)
+    assert min(judged.values()) > 100
+
+
+def test_without_the_faster_decoder_pillow_reads_jpegs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unavailable(*_: object, **__: object) -> None:
+        raise RuntimeError("decode_jpeg: torchvision not compiled with libjpeg support")
+
+    path = tmp_path / "image.jpg"
+    cloudy(60, 80).save(path)
+    whole = read_image(path)
+    monkeypatch.setattr("torchvision.io.decode_jpeg", unavailable)
+    np.testing.assert_array_equal(read_image(path), whole)
+
+
+def test_a_large_jpeg_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "large.jpg"
+    cloudy(60, 80).save(path)
+    monkeypatch.setattr(images, "_decode_jpeg", None)
+    with pytest.raises(UserError, match=r"large\.jpg has 80 x 60 pixels"):
+        read_image(path, max_pixels=4799)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "gif", "tif", "webp", "ppm", "jp2"])
