@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections import Counter
 
 import albumentations as A
 import numpy as np
@@ -94,6 +95,17 @@ def test_the_seed_alone_decides() -> None:
     again = [augment(image, *NONE, seed=s)[0] for s in reversed(range(6))][::-1]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert len({a.tobytes() for a in first}) == 6
+
+
+def test_transforms_draw_independently_of_each_other() -> None:
+    image = picture(60, 60)
+    image[:20, :30] = 255
+    flips = Augmentation([ShorterSide([60, 90], 200), A.HorizontalFlip(), A.VerticalFlip()])
+    seen = Counter()
+    for seed in range(400):
+        out, *_ = flips(image, *NONE, seed)
+        seen[out.shape[0], bool(out[:, -1].any()), bool(out[-1].any())] += 1
+    assert len(seen) == 8 and min(seen.values()) > 25  # 50 of each are expected
 
 
 def test_degenerate_boxes_go_and_are_counted() -> None:

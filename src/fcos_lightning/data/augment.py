@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import random
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +104,8 @@ class Augmentation:
 
         The result depends on the arguments alone: ``seed`` takes the place of all random state.
         """
-        self.compose.set_random_seed(seed)
+        # One state for all: seeded each for itself, every transform would draw the same numbers.
+        self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         done = self.compose(image=image, bboxes=boxes_xyxy, rows=np.arange(len(boxes_xyxy)))
         boxes = np.asarray(done["bboxes"], dtype=np.float32).reshape(-1, 4)
         rows = np.asarray(done["rows"], dtype=np.int64)
