@@ -1,3 +1,4 @@
+import random
 import subprocess
 import sys
 from collections import Counter
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcos_lightning.data.augment import Augmentation, ShorterSide
+from fcos_lightning.data.augment import Augmentation, ShorterSide, planes
+from fcos_lightning.errors import UserError
 
 NONE = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
 
@@ -106,6 +108,67 @@ def test_transforms_draw_independently_of_each_other() -> None:
         out, *_ = flips(image, *NONE, seed)
         seen[out.shape[0], bool(out[:, -1].any()), bool(out[-1].any())] += 1
     assert len(seen) == 8 and min(seen.values()) > 25  # 50 of each are expected
+
+
+RECIPES = {
+    "resizing": [ShorterSide([80, 120], 200, scale=(0.5, 1.5)), A.HorizontalFlip()],
+    "turns": [A.HorizontalFlip(), A.VerticalFlip(), A.RandomRotate90(), ShorterSide(90, 200)],
+    "safe crops": [A.BBoxSafeRandomCrop(erosion_rate=0.2), A.GaussNoise(p=0.5)],
+    "crops and padding": [A.RandomCrop(60, 70), A.PadIfNeeded(120, 120), A.HorizontalFlip()],
+    "nested": [A.OneOf([A.RandomCrop(60, 70), A.Rotate(30), A.HueSaturationValue()], p=0.8)],
+    "holes": [A.CoarseDropout(num_holes_range=(3, 5), p=1), A.HorizontalFlip()],
+    "warps": [A.Affine(translate_percent=(-0.4, 0.4), shear=(-15, 15)), A.Perspective()],
+}
+
+
+@pytest.mark.parametrize("min_visibility", [0.0, 0.3])
+@pytest.mark.parametrize("name", RECIPES)
+def test_images_and_boxes_are_those_of_compose(name: str, min_visibility: float) -> None:
+    numbers = np.random.default_rng(0)
+    augment = Augmentation(RECIPES[name], min_visibility, min_side_px=0)
+    compose = A.Compose(
+        RECIPES[name],
+        bbox_params=A.BboxParams(
+            format="pascal_voc",
+            label_fields=["rows"],
+            min_visibility=min_visibility,
+            clip=True,
+            filter_invalid_bboxes=True,
+        ),
+    )
+    image = numbers.integers(0, 256, (100, 130, 3), dtype=np.uint8)
+    for seed in range(30):
+        corners = numbers.uniform(-10, 130, (int(numbers.integers(0, 6)), 2))
+        boxes = np.hstack([corners, corners + numbers.uniform(5, 60, corners.shape)])
+        boxes = boxes[(boxes[:, 0] < 130) & (boxes[:, 1] < 100) & (boxes[:, 2:] > 0).all(axis=1)]
+        labels = np.arange(len(boxes)) + 7
+        compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        # Forced, it draws no number for whether to run at all.
+        plain = compose(force_apply=True, image=image, bboxes=boxes, rows=labels)
+
+        out, found, kept, dropped = augment(image, boxes, labels, seed)
+
+        np.testing.assert_array_equal(out, plain["image"])
+        np.testing.assert_allclose(found, np.reshape(plain["bboxes"], (-1, 4)), atol=1e-3)
+        assert kept.tolist() == list(plain["rows"]) and dropped == 0
+
+
+@pytest.mark.parametrize(
+    "transform", [A.Normalize(), A.ToFloat(max_value=255), A.ToGray(num_output_channels=1, p=1)]
+)
+def test_images_the_detector_does_not_take_are_refused(transform: A.BasicTransform) -> None:
+    augment = Augmentation([transform, A.HorizontalFlip()])
+    with pytest.raises(UserError, match=r"augment\.transforms give .*uint8 \[H, W, 3\]"):
+        augment(picture(20, 30), *NONE, seed=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 70), (70, 1), (33, 47), (64, 64)])
+def test_planes_are_the_transposed_image(size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for stored in (image, image[:, ::-1]):
+        apart = planes(stored)
+        assert apart.flags.c_contiguous
+        np.testing.assert_array_equal(apart, stored.transpose(2, 0, 1))
 
 
 def test_degenerate_boxes_go_and_are_counted() -> None:

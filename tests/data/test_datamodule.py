@@ -1,12 +1,19 @@
 import json
 from pathlib import Path
 
+import albumentations as A
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from fcos_lightning.data import CocoDataModule, ShapesDataModule, VocDataModule
+from fcos_lightning.data import (
+    Augmentation,
+    CocoDataModule,
+    ShapesDataModule,
+    ShorterSide,
+    VocDataModule,
+)
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Batch
 
@@ -39,6 +46,31 @@ def test_batches_are_padded_uint8_with_boxes_in_place(shapes: ShapesDataModule) 
         assert boxes.min() >= 0 and boxes.max() <= 64
     seen = torch.cat([batch.image_ids for batch in batches])
     assert len(seen) == 12 and len(set(seen.tolist())) == 10
+
+
+def test_a_batch_is_its_images_read_augmented_transposed_and_padded(
+    shapes: ShapesDataModule,
+) -> None:
+    augment = Augmentation([ShorterSide([48, 64], 90), A.HorizontalFlip()], min_side_px=2)
+    shapes.augmentation = augment
+    split, seen = shapes.train, 0
+    position = {int(image): index for index, image in enumerate(split.truth.image_ids)}
+    for batch in shapes.train_dataloader():
+        assert batch.images.pixels.is_contiguous()
+        for row, image_id in enumerate(batch.image_ids.tolist()):
+            index = position[image_id]
+            seed = int(np.random.SeedSequence([shapes.seed, 0, index]).generate_state(1)[0])
+            image, boxes, labels, _ = augment(split.image(index), *split.target(index), seed)
+            height, width = batch.images.sizes_hw[row].tolist()
+            assert (height, width) == image.shape[:2]
+            pixels = batch.images.pixels[row].permute(1, 2, 0).numpy()
+            np.testing.assert_array_equal(pixels[:height, :width], image)
+            assert pixels.sum() == image.sum()  # black outside
+            valid = batch.targets.valid[row]
+            assert torch.equal(batch.targets.boxes_xyxy[row][valid], torch.from_numpy(boxes))
+            assert batch.targets.labels[row][valid].tolist() == labels.tolist()
+            seen += 1
+    assert seen == 12
 
 
 def test_workers_change_nothing(shapes: ShapesDataModule) -> None:

@@ -15,6 +15,8 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 import cv2
 
+from fcos_lightning.errors import UserError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -78,7 +80,10 @@ class Augmentation:
         min_visibility: float = 0.0,
         min_side_px: float = 1.0,
     ) -> None:
+        self.min_visibility = min_visibility
         self.min_side_px = min_side_px
+        # Its transforms are called one by one: its own care for the boxes takes as long as
+        # resizing an image. What is nested, such as ``OneOf``, still follows these parameters.
         self.compose = A.Compose(
             list(transforms),
             bbox_params=A.BboxParams(
@@ -86,8 +91,6 @@ class Augmentation:
                 label_fields=["rows"],
                 min_visibility=min_visibility,
                 clip=True,
-                # Without it, a box that clipping leaves empty raises instead of going.
-                filter_invalid_bboxes=True,
             ),
         )
 
@@ -106,12 +109,59 @@ class Augmentation:
         """
         # One state for all: seeded each for itself, every transform would draw the same numbers.
         self.compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        done = self.compose(image=image, bboxes=boxes_xyxy, rows=np.arange(len(boxes_xyxy)))
-        boxes = np.asarray(done["bboxes"], dtype=np.float32).reshape(-1, 4)
-        rows = np.asarray(done["rows"], dtype=np.int64)
-        big_enough = (boxes[:, 2:] - boxes[:, :2] >= self.min_side_px).all(axis=1)
-        dropped = int(len(boxes) - big_enough.sum())
-        return done["image"], boxes[big_enough], labels[rows[big_enough]], dropped
+        height, width = image.shape[:2]
+        boxes = np.empty((len(boxes_xyxy), 5), dtype=np.float32)
+        boxes[:, :4] = boxes_xyxy / (width, height, width, height)
+        boxes[:, 4] = np.arange(len(boxes_xyxy))
+        data: dict[str, Any] = {"image": image, "bboxes": _visible(boxes, 0.0)}
+        for transform in self.compose.transforms:
+            data = transform(**data)
+            data["bboxes"] = _visible(data["bboxes"], self.min_visibility)
+        image, boxes = _checked(data["image"]), data["bboxes"]
+        height, width = image.shape[:2]
+        found = boxes[:, :4] * np.array([width, height, width, height], dtype=np.float32)
+        big_enough = (found[:, 2:] - found[:, :2] >= self.min_side_px).all(axis=1)
+        rows = boxes[big_enough, 4].astype(np.int64)
+        return image, found[big_enough], labels[rows], int((~big_enough).sum())
+
+
+def _visible(boxes: NDArray[np.float32], least_share: float) -> NDArray[np.float32]:
+    """Clip boxes to the image, and drop those of which nothing or too little is left.
+
+    Args:
+        boxes: ``[G, 5]`` xyxy as parts of the image's sides, and which of the given boxes it was;
+            without boxes albumentations may leave out that column.
+        least_share: of a box's area that has to be left.
+    """
+    if not len(boxes):
+        return np.zeros((0, 5), dtype=np.float32)
+    clipped = boxes.copy()
+    clipped[:, :4] = boxes[:, :4].clip(0, 1)
+    sides = clipped[:, 2:4] - clipped[:, :2]
+    area = (boxes[:, 2:4] - boxes[:, :2]).prod(axis=1)
+    enough = (sides > 0).all(axis=1) & (sides.prod(axis=1) >= least_share * area)
+    left: NDArray[np.float32] = clipped[enough]
+    return left
+
+
+def _checked(image: object) -> NDArray[np.uint8]:
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.shape[2:] == (3,):
+        return image
+    kind, shape = getattr(image, "dtype", type(image)), list(getattr(image, "shape", ()))
+    raise UserError(
+        f"augment.transforms give images of type {kind} and shape {shape}, but the detector takes "
+        "uint8 [H, W, 3] and normalises it itself: leave out what changes type or channels"
+    )
+
+
+def planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a contiguous ``[3, H, W]`` copy of an image ``[H, W, 3]``.
+
+    OpenCV takes the colours apart several times as fast as numpy copies a transposed array.
+    """
+    apart = np.empty((3, *image.shape[:2]), dtype=np.uint8)
+    cv2.split(image, list(apart))
+    return apart
 
 
 def single_threaded() -> None:

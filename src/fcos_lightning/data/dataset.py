@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fcos_lightning.data.augment import Augmentation
+from fcos_lightning.data.augment import Augmentation, planes
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Target
@@ -93,7 +93,7 @@ class DetectionDataset(Dataset[Sample]):
         seed = int(np.random.SeedSequence([self.seed, epoch, chosen]).generate_state(1)[0])
         image, kept_boxes, labels, dropped = self.augmentation(pixels, boxes, labels, seed)
         return Sample(
-            image=torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))),
+            image=torch.from_numpy(planes(image)),
             target=Target(torch.from_numpy(kept_boxes), torch.from_numpy(labels)),
             image_id=int(self.split.truth.image_ids[chosen]),
             original_size_hw=(pixels.shape[0], pixels.shape[1]),
