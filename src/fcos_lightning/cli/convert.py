@@ -1,4 +1,4 @@
-"""``fcos-convert``: a checkpoint of any source in our plain format, or in torchvision's layout."""
+"""``fcos-convert``: a checkpoint of any source in our plain format, another layout, or as ONNX."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def convert(config: DictConfig) -> None:
     wanted = required(config, "out", "give a file to write, as out=model.safetensors")
     if config.layout not in ("plain", "torchvision"):
         raise UserError(f"layout={config.layout}: give plain or torchvision")
-    endings = (".safetensors",) if config.layout == "plain" else (".safetensors", ".pth")
+    other = ".onnx" if config.layout == "plain" else ".pth"
+    endings = (".safetensors", other)
 
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
@@ -44,12 +45,17 @@ def convert(config: DictConfig) -> None:
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
 
     from fcos_lightning.checkpoints import load_detector
-    from fcos_lightning.checkpoints.native import KEY, read_checkpoint
-    from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
+    from fcos_lightning.checkpoints.native import KEY, detector_of, read_checkpoint
+    from fcos_lightning.checkpoints.plain_file import write_file, write_plain, write_weights
     from fcos_lightning.checkpoints.torchvision import for_torchvision
 
     content = read_checkpoint(source, recipe_for(given, config.recipe))
-    if config.layout == "plain":
+    if out.suffix == ".onnx":
+        from fcos_lightning.deploy import export_onnx
+
+        sides = {key: content[KEY].get(key) for key in ("shorter_side", "longer_side")}
+        write_file(export_onnx(detector_of(content, source), **sides), out)
+    elif config.layout == "plain":
         write_plain(content, out)
         load_detector(out)  # what was written can be read
     else:

@@ -191,6 +191,7 @@ def _loaded(config: DictConfig, path: str, device: torch.device) -> tuple[FCOS, 
     from fcos_lightning.cli.instantiate import make
     from fcos_lightning.cli.published import checkpoint_file, recipe_for
     from fcos_lightning.data.augment import Augmentation, ShorterSide
+    from fcos_lightning.detector import for_inference
 
     recipe = recipe_for(path, config.get("recipe"))
     path = str(checkpoint_file(os.path.expanduser(path)))
@@ -214,6 +215,7 @@ def _loaded(config: DictConfig, path: str, device: torch.device) -> tuple[FCOS, 
         detector.to(device).eval()
     if description.get("channels_last"):
         detector = detector.to(memory_format=torch.channels_last)
+    detector = for_inference(detector, config.channels_last)
     return detector, Augmentation([ShorterSide(shorter, longer)])
 
 

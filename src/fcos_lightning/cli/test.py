@@ -9,8 +9,11 @@ from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from omegaconf import DictConfig
 
+    from fcos_lightning.detector import FCOS
     from fcos_lightning.training.evaluate import ViewSizes
 
 
@@ -38,16 +41,14 @@ def main() -> None:
 def test(config: DictConfig) -> None:
     """Evaluate a checkpoint, print the table, and write metrics and predictions."""
     # Imported here, because this costs seconds that help and mistakes should not.
-    from pathlib import Path
-
     from rich.console import Console
 
-    from fcos_lightning.checkpoints import load_detector, load_weights, read_checkpoint
+    from fcos_lightning.checkpoints.plain_file import write_file
     from fcos_lightning.cli.app import is_first_process, required
-    from fcos_lightning.cli.instantiate import make
-    from fcos_lightning.cli.published import checkpoint_file, recipe_for
+    from fcos_lightning.cli.evaluating import evaluation_settings, quicker
+    from fcos_lightning.cli.published import checkpoint_file
     from fcos_lightning.cli.run_folder import new_run_folder
-    from fcos_lightning.cli.session import evaluation_settings, make_datamodule, quiet
+    from fcos_lightning.cli.session import make_datamodule, quiet
     from fcos_lightning.data.collate import Collate
     from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
     from fcos_lightning.training.evaluate import evaluate
@@ -55,13 +56,65 @@ def test(config: DictConfig) -> None:
     given = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )
-    path, recipe = checkpoint_file(given), recipe_for(given, config.get("recipe"))
+    if config.backend not in ("torch", "onnx"):
+        raise UserError(f"backend={config.backend}: give torch or onnx")
+    path = checkpoint_file(given)
     quiet()
+    detector = _loaded(config, given, path)
+    if detector.class_names is None or detector.category_ids is None:
+        raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
+    datamodule = make_datamodule(config)
+    datamodule.collate = Collate(detector.size_multiple)
+    datamodule.read_val(detector.class_names, detector.category_ids)
+    views = view_sizes(config)
+    model: bytes | None = None
+    if config.backend == "onnx":
+        from fcos_lightning.deploy import OnnxDetector, export_onnx
+
+        sides = {key: config.data.get(key) for key in ("shorter_side", "longer_side")}
+        model = export_onnx(detector, **sides)
+        detector = OnnxDetector(detector, model)
+    else:
+        detector = quicker(detector, config.trainer.accelerator, config.channels_last)
+    folder = new_run_folder(config.run_dir, config.name)
+    summary, table, evaluation = evaluate(
+        detector, datamodule, evaluation_settings(config), views=views
+    )
+    if not is_first_process():
+        return
+    if model is not None:
+        write_file(model, folder / "model.onnx")
+    write_metrics(summary, folder / "metrics.json")
+    write_predictions(table, datamodule.val.truth, folder / "predictions.json")
+    print_table(summary, Console())
+    for file in sorted(evaluation.unreadable):
+        print(f"could not be read and counts as without detections: {file}", file=sys.stderr)
+    written = "metrics.json and predictions.json"
+    if model is not None:
+        written = "metrics.json, predictions.json and model.onnx"
+    print(f"{path.name} on {datamodule.val.name}; {written} in {folder}")
+
+
+def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
+    """Return the detector of a checkpoint, its decoder as the user wants it.
+
+    Args:
+        config: of the command.
+        given: the checkpoint as the user named it.
+        path: of its file.
+    """
+    import torch
+
+    from fcos_lightning.checkpoints import load_weights, read_checkpoint
+    from fcos_lightning.checkpoints.native import KEY, detector_of
+    from fcos_lightning.cli.instantiate import make
+    from fcos_lightning.cli.published import recipe_for
+
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
+    content = read_checkpoint(path, recipe_for(given, config.get("recipe")))
     if config.get("model") is not None:
-        content = read_checkpoint(path, recipe)
-        spec = content["fcos"]["spec"]
-        detector = make(
+        spec = content[KEY]["spec"]
+        detector: FCOS = make(
             config,
             "model",
             class_names=spec["class_names"],
@@ -70,27 +123,10 @@ def test(config: DictConfig) -> None:
         )
         load_weights(detector, content, path)
     else:
-        detector = load_detector(path, decoder=decoder, recipe=recipe)
-    if detector.class_names is None or detector.category_ids is None:
-        raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
-    datamodule = make_datamodule(config)
-    datamodule.collate = Collate(detector.size_multiple)
-    datamodule.read_val(detector.class_names, detector.category_ids)
-    folder = new_run_folder(config.run_dir, config.name)
-    views = view_sizes(config)
-    summary, table, evaluation = evaluate(
-        detector, datamodule, evaluation_settings(config), views=views
-    )
-    if not is_first_process():
-        return
-    write_metrics(summary, folder / "metrics.json")
-    write_predictions(table, datamodule.val.truth, folder / "predictions.json")
-    print_table(summary, Console())
-    for file in sorted(evaluation.unreadable):
-        print(f"could not be read and counts as without detections: {file}", file=sys.stderr)
-    print(
-        f"{Path(path).name} on {datamodule.val.name}; metrics.json and predictions.json in {folder}"
-    )
+        detector = detector_of(content, path, decoder=decoder)
+    if content[KEY].get("channels_last"):
+        detector = detector.to(memory_format=torch.channels_last)
+    return detector
 
 
 def view_sizes(config: DictConfig) -> ViewSizes | None:
