@@ -1,13 +1,16 @@
 """ONNX Runtime's answers against torch's."""
 
 import json
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from fcos_lightning.deploy import OnnxDetector, export, export_onnx
@@ -90,6 +93,24 @@ def test_detections_are_the_same(exported: tuple[FCOS, bytes]) -> None:
         assert len(wanted) > 0 and torch.equal(got.labels, wanted.labels)
         torch.testing.assert_close(got.boxes_xyxy, wanted.boxes_xyxy, atol=1e-3, rtol=1e-4)
         torch.testing.assert_close(got.scores, wanted.scores, atol=1e-5, rtol=1e-4)
+
+
+def test_the_program_of_the_documentation_finds_the_same(
+    exported: tuple[FCOS, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector, content = exported
+    page = (Path(__file__).resolve().parents[2] / "docs/deployment.md").read_text(encoding="utf-8")
+    _, program = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert "strides = (8, 16, 32, 64, 128)" in program
+    monkeypatch.chdir(tmp_path)
+    (image,) = noise((50, 90))
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save("photo.png")
+    Path("model.onnx").write_bytes(content)
+    names: dict[str, Any] = {}
+    exec(program.replace("(8, 16, 32, 64, 128)", "(16, 32, 64)"), names)
+    (wanted,) = detector.detect([image])
+    assert len(wanted) > 0 and torch.equal(names["found"].labels, wanted.labels)
+    torch.testing.assert_close(names["found"].boxes_xyxy, wanted.boxes_xyxy, atol=1e-3, rtol=1e-4)
 
 
 def test_a_model_that_computes_something_else_is_refused(exported: tuple[FCOS, bytes]) -> None:
