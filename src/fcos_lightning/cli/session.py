@@ -17,10 +17,12 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig
 from rich.console import Console
+from torch._dynamo.exc import TorchDynamoException
+from torch._inductor.exc import InductorError
 
 from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
 from fcos_lightning.checkpoints.replacing import replacing
-from fcos_lightning.cli.app import is_first_process
+from fcos_lightning.cli.app import first_line, is_first_process
 from fcos_lightning.cli.evaluating import evaluation_settings, quicker
 from fcos_lightning.cli.instantiate import make
 from fcos_lightning.cli.plain import describe_run
@@ -116,6 +118,11 @@ class Session:
             trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         except Stopped as stop:
             _leave(stop, trainer, folder)
+        except (TorchDynamoException, InductorError) as error:
+            raise UserError(
+                f"trainer.compile=true: torch.compile cannot translate this model here "
+                f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
+            ) from error
         if trainer.interrupted:
             raise SystemExit(130)
         self._keep_the_end(trainer, folder)
