@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from cli_running import SMALL, Command, only_run
+from hydra.core.config_store import ConfigStore
 
 
 @pytest.fixture
@@ -22,6 +23,14 @@ def test_a_checkpoint_needs_nothing_else(command: Command, trained: Path, tmp_pa
         assert json.loads((run / name).read_text()) == json.loads((trained / name).read_text())
     predictions = json.loads((run / "predictions.json").read_text())
     assert {row["category_id"] for row in predictions} <= {1, 2, 3, 4, 5}
+
+
+def test_the_other_processes_of_a_run_find_the_data_too(command: Command, trained: Path) -> None:
+    """Lightning starts them with the words that Hydra got from the first."""
+    ConfigStore.instance().repo.get("data", {}).clear()  # each has its own
+    words = (f"ckpt={trained}/checkpoints/best.ckpt", "data=from_checkpoint")
+    result = command("test", *words, "--cfg", "job")
+    assert result.code == 0 and "image_px: 64" in result.out, result.err
 
 
 def test_several_sizes_are_merged(command: Command, trained: Path, tmp_path: Path) -> None:

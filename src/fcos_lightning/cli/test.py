@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point of the command."""
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
-    # overrides as data.root= apply to it.
+    # overrides as data.root= apply to it. The other processes of a run on several devices are
+    # started with this one's words.
     given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
-    if "ckpt" in given and "data" not in given:
+    if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
         from fcos_lightning.checkpoints import read_checkpoint
         from fcos_lightning.cli.plain import FROM_CHECKPOINT, offer_data_of
         from fcos_lightning.cli.published import checkpoint_file
@@ -33,8 +34,9 @@ def main() -> None:
             fail(error)
         if not offered:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
-        # Beside the other override: words after an option would be taken for its values.
-        sys.argv.insert(sys.argv.index(f"ckpt={given['ckpt']}"), f"data={FROM_CHECKPOINT}")
+        if "data" not in given:
+            # Beside the other override: words after an option would be taken for its values.
+            sys.argv.insert(sys.argv.index(f"ckpt={given['ckpt']}"), f"data={FROM_CHECKPOINT}")
     run(test, "test")
 
 
