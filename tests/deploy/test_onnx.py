@@ -128,6 +128,27 @@ def test_no_model_at_all_is_one_line(exported: tuple[FCOS, bytes]) -> None:
         OnnxDetector(exported[0], b"no model")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"backbone": {"name": "resnet50"}},
+        {"backbone": {"name": "resnext101_32x8d"}},
+        {"backbone": {"name": "mobilenet_v2"}, "head": {"distances": "exp", "prior": 0.1}},
+        {"backbone": {"name": "timm/dla34"}, "head": {"shared_convs": 4, "num_convs": 0}},
+        {"head": {"norm": "batch", "quality_on": "none"}},
+    ],
+    ids=str,
+)
+def test_every_kind_of_net_is_the_same(options: dict[str, Any]) -> None:
+    detector = small(fpn=None, **options)
+    images = noise((130, 300), (200, 100))
+    prediction = OnnxDetector(detector, export_onnx(detector)).predict(images)
+    for name in export.OUTPUTS:
+        ours = getattr(detector.predict(images), name)
+        torch.testing.assert_close(getattr(prediction, name), ours, atol=1e-3, rtol=1e-4)
+
+
 class Undecided(nn.Module):
     """Its steps depend on what it sees."""
 
