@@ -45,7 +45,7 @@ def test_a_run_leaves_everything_in_its_folder(command: Command, tmp_path: Path)
     assert "APl" in result.out and "triangle" in result.out
 
     config = OmegaConf.load(run / "config.yaml")
-    assert config.data.image_px == 64 and config.augment.transforms[0].shorter == 64
+    assert config.data.image_px == 64 and config.augment.transforms[1].shorter == 64
 
     rows = list(csv.DictReader((run / "metrics.csv").open()))
     assert {
