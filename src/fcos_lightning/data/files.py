@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 from fcos_lightning.errors import UserError
@@ -12,6 +15,34 @@ from fcos_lightning.errors import UserError
 
 class OutsideFolder(ValueError):
     """A name leads out of the folder."""
+
+
+class _Listing:
+    """What lies directly in a folder; nothing where ``path`` is a file.
+
+    Attributes:
+        plain_files: names of files that are no links.
+        others: everything else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.plain_files: set[str] = set()
+        self.others: dict[str, os.DirEntry[str]] = {}
+        with suppress(NotADirectoryError), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_file(follow_symlinks=False):
+                    self.plain_files.add(entry.name)
+                else:
+                    self.others[entry.name] = entry
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.plain_files or name in self.others
+
+    @cached_property
+    def by_nfc(self) -> dict[str, str]:
+        """The names by their NFC form."""
+        names = sorted(chain(self.plain_files, self.others))
+        return {unicodedata.normalize("NFC", name): name for name in names}
 
 
 class Folder:
@@ -30,8 +61,10 @@ class Folder:
             raise UserError(f"{kind} folder {root} does not exist or is not a folder")
         self.root = root.resolve()
         self.kind = kind
-        self._listings: dict[str, dict[str, os.DirEntry[str]]] = {}
-        self._by_nfc: dict[str, dict[str, str]] = {}
+        #: When each folder that was listed had last changed before, in nanoseconds, by its name.
+        self.listed_ns: dict[str, int] = {}
+        self._listings: dict[str, _Listing] = {}
+        self._plain_files: dict[str, set[str]] = {}
 
     def find(self, name: str) -> str | None:
         """Find a file by the name an annotation gives it.
@@ -45,27 +78,36 @@ class Folder:
         Raises:
             OutsideFolder: if the name, links resolved, leads out of the folder.
         """
+        end = name.rfind("/") + 1
+        if name[end:] in self._plain_files.get(name[:end], ()):
+            return name
         if "\0" in name:
             return None
         parts = name.split("/")
         if ".." in parts or os.path.isabs(name):
             parts = self._inside(name).split(os.sep)
         found = ""
-        entry = None
+        is_file = False
         for part in parts:
             if part in ("", "."):
                 continue
-            entries = self._list(found)
-            if part not in entries:
+            listing = self._list(found)
+            if part not in listing:
                 # The name differs, or only its normalisation does.
-                part = self._by_nfc[found].get(unicodedata.normalize("NFC", part), "")
+                part = listing.by_nfc.get(unicodedata.normalize("NFC", part), "")
                 if not part:
                     return None
-            entry = entries[part]
             found = os.path.join(found, part)
-            if entry.is_symlink():
-                self._inside(found)
-        return found if entry is not None and entry.is_file() else None
+            is_file = part in listing.plain_files
+            if not is_file:
+                entry = listing.others[part]
+                is_file = entry.is_file()
+                if entry.is_symlink():
+                    self._inside(found)
+        if found == name and is_file:
+            # Further names of this folder lead through the same folders, all inside.
+            self._plain_files[name[:end]] = self._list(name[: max(end - 1, 0)]).plain_files
+        return found if is_file else None
 
     def find_all(self, names: Iterable[str], source: Path) -> list[str]:
         """Find every file that ``source`` names.
@@ -79,7 +121,11 @@ class Folder:
         """
         found: list[str] = []
         missing: list[str] = []
+        plain_files = self._list("").plain_files
         for name in names:
+            if name in plain_files:
+                found.append(name)
+                continue
             try:
                 on_disk = self.find(name)
             except OutsideFolder:
@@ -104,26 +150,22 @@ class Folder:
         Args:
             endings: lower-case endings with their dots, the preferred one first.
         """
-        self._list("")
         by_stem: dict[str, str] = {}
         for ending in endings:
-            for nfc, name in self._by_nfc[""].items():
+            for nfc, name in self._list("").by_nfc.items():
                 stem, own_ending = os.path.splitext(nfc)
                 if own_ending.lower() == ending:
                     by_stem.setdefault(stem, name)
         return by_stem
 
-    def _list(self, folder: str) -> dict[str, os.DirEntry[str]]:
+    def _list(self, folder: str) -> _Listing:
         if folder not in self._listings:
+            path = self.root / folder
             try:
-                with os.scandir(self.root / folder) as entries:
-                    listing = {entry.name: entry for entry in entries}
-            except NotADirectoryError:
-                listing = {}
+                self.listed_ns[folder] = path.stat().st_mtime_ns
+                self._listings[folder] = _Listing(path)
             except OSError as error:
-                raise UserError(f"cannot list {self.root / folder}: {error.strerror}") from None
-            self._listings[folder] = listing
-            self._by_nfc[folder] = {unicodedata.normalize("NFC", name): name for name in listing}
+                raise UserError(f"cannot list {path}: {error.strerror}") from None
         return self._listings[folder]
 
     def _inside(self, name: str) -> str:

@@ -103,6 +103,16 @@ class FoundBoxes:
     ignored: NDArray[np.bool_]
     areas_px: NDArray[np.float64]
 
+    def take(self, rows: NDArray[np.int64]) -> FoundBoxes:
+        """Return those at some rows, in their order."""
+        return FoundBoxes(
+            image=self.image.take(rows),
+            xyxy=self.xyxy.take(rows, axis=0),
+            labels=self.labels.take(rows),
+            ignored=self.ignored.take(rows),
+            areas_px=self.areas_px.take(rows),
+        )
+
 
 def build_split(
     *,
@@ -143,7 +153,7 @@ def build_split(
     sizes = np.asarray(sizes_hw, dtype=np.int64).reshape(-1, 2)
     counts = dict(dropped or {})
     usable = np.ones(len(boxes.xyxy), dtype=bool)
-    for reason, bad in _faults(boxes.xyxy, sizes[boxes.image]).items():
+    for reason, bad in _faults(boxes.xyxy, sizes.take(boxes.image, axis=0)).items():
         rows = np.flatnonzero(bad & usable)
         if len(rows) and strict:
             row = int(rows[0])
@@ -155,11 +165,12 @@ def build_split(
             counts[reason] = len(rows)
         usable &= ~bad
 
-    kept = np.flatnonzero(usable)
-    kept = kept[np.argsort(boxes.image[kept], kind="stable")]
-    per_image = np.bincount(boxes.image[kept], minlength=len(sizes))
-    xyxy = boxes.xyxy[kept]
-    areas = boxes.areas_px[kept]
+    rows = np.flatnonzero(usable)
+    # No two keys are equal, so that any sort is stable, also numpy's fastest.
+    in_order = np.sort(boxes.image.take(rows) * len(usable) + rows) % max(len(usable), 1)
+    kept = boxes.take(in_order)
+    per_image = np.bincount(kept.image, minlength=len(sizes))
+    xyxy = kept.xyxy
     box_areas = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
     truth = GroundTruth(
         image_ids=np.asarray(image_ids, dtype=np.int64),
@@ -167,9 +178,9 @@ def build_split(
         sizes_hw=sizes,
         first_box=np.concatenate([[0], np.cumsum(per_image)]).astype(np.int64),
         boxes_xyxy=xyxy,
-        labels=boxes.labels[kept],
-        ignored=boxes.ignored[kept],
-        areas_px=np.where(np.isfinite(areas), areas, box_areas),
+        labels=kept.labels,
+        ignored=kept.ignored,
+        areas_px=np.where(np.isfinite(kept.areas_px), kept.areas_px, box_areas),
         class_names=tuple(class_names),
         category_ids=tuple(category_ids),
     )
@@ -178,8 +189,8 @@ def build_split(
 
 def _faults(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
     """For each reason to drop a box, ``[M]`` bool; ``sizes_hw`` is ``[M, 2]``."""
-    x1, y1, x2, y2 = xyxy.T
-    height, width = sizes_hw.T
+    x1, y1, x2, y2 = np.ascontiguousarray(xyxy.T)
+    height, width = np.ascontiguousarray(sizes_hw.T)
     finite = np.isfinite(x1) & np.isfinite(y1) & np.isfinite(x2) & np.isfinite(y2)
     # Far enough out, x + width rounds to x: a size is judged by the corners that are kept.
     no_area = (x2 <= x1) | (y2 <= y1)
