@@ -21,6 +21,7 @@ class CocoDataModule(DetectionDataModule):
         root: folder of the data set.
         annotations: the JSON of a split, below ``root``; ``SPLIT`` stands for its name.
         images: the image folder of a split, below ``root``.
+        cache: see ``read_coco``.
         **options: of ``DetectionDataModule``.
     """
 
@@ -30,12 +31,14 @@ class CocoDataModule(DetectionDataModule):
         *,
         annotations: str = "annotations/instances_SPLIT.json",
         images: str = "SPLIT",
+        cache: bool = True,
         **options: object,
     ) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # checked there
         self.root = Path(root)
         self.annotations = annotations
         self.images = images
+        self.cache = cache
 
     def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
         """Read a split; a category of its own that the other one lacks is an error."""
@@ -60,7 +63,13 @@ class CocoDataModule(DetectionDataModule):
                     f"SPLIT); fetch COCO with `python scripts/download_coco.py {self.root}`, "
                     "point data.root at yours, or try data=shapes, which needs no download"
                 )
-        return read_coco(annotation_file, image_dir, categories=categories, strict=self.strict)
+        return read_coco(
+            annotation_file,
+            image_dir,
+            categories=categories,
+            strict=self.strict,
+            cache=self.cache,
+        )
 
 
 class VocDataModule(DetectionDataModule):
