@@ -54,7 +54,7 @@ class PlainColumns:
 
     @property
     def sizes_hw(self) -> NDArray[np.int64]:
-        """``[N, 2]`` pixels, with a zero where the file states none."""
+        """``[N, 2]`` pixels, both zero where the file does not state both."""
         sizes = [self._size_hw(row, image) for row, image in enumerate(self._images)]
         return np.array(sizes, dtype=np.int64).reshape(-1, 2)
 

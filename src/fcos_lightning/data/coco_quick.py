@@ -39,7 +39,7 @@ class Columns:
         file: the JSON.
         image_ids: ``[N]`` int64.
         file_names: ``[N]``.
-        sizes_hw: ``[N, 2]`` int64 pixels, with a zero where the file states none.
+        sizes_hw: ``[N, 2]`` int64 pixels, both zero where the file does not state both.
         annotated: ``[M]`` int64, image ids.
         annotated_categories: ``[M]`` int64, category ids.
         boxes_xywh: ``[M, 4]`` float64 pixels.
@@ -141,6 +141,7 @@ def _read(file: Path, content: mmap.mmap) -> Columns | None:
     sizes_hw = _integers(sizes).reshape(-1, 2)
     if ((sizes_hw < 0) | (sizes_hw >= 2**31)).any():
         return None
+    sizes_hw[(sizes_hw == 0).any(axis=1)] = 0
     image_ids, category_ids, boxes_xywh, ignored, areas_px = map(
         np.concatenate, zip(*pieces, strict=True)
     )
