@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from fcos_lightning.detector.recompute import recomputed
+from fcos_lightning.detector.relu6 import replace_relu6
 from fcos_lightning.detector.resnet import RESNETS, resnet_stages
 from fcos_lightning.detector.timm_backbone import PREFIX, TimmBackbone
 from fcos_lightning.detector.tiny import TinyNet
@@ -165,6 +166,7 @@ def build_backbone(
     elif name == "mobilenet_v2":
         net = torchvision.models.get_model(name, weights=None, norm_layer=norm_layer)
         fill_classifier(net, name, weights)
+        replace_relu6(net)
         # A stage ends where the next block halves the map; the last 1x1 convolution to 1280
         # channels serves only classification.
         stages = [

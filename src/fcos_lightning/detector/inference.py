@@ -123,12 +123,12 @@ def _pairs(module: nn.Module) -> list[tuple[str, str]]:
 
 
 class _Tracer(fx.Tracer):
-    """Looks into every module but convolutions and norms."""
+    """Looks into every module but convolutions, norms, and what is torch's in another guise."""
 
     def __init__(self, norms: tuple[type[nn.Module], ...]) -> None:
         super().__init__()
         self.norms = norms
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        is_kept = isinstance(m, (*_CONVOLUTIONS, *self.norms))
+        is_kept = isinstance(m, (*_CONVOLUTIONS, *self.norms, nn.ReLU6))
         return is_kept or super().is_leaf_module(m, module_qualified_name)
