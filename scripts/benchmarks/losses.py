@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -123,7 +124,11 @@ def run(rounds: int) -> Result:
     growths = [
         _grow("boxes of an image", (1, 5, 20, 100, 500), lambda n: Case(2, (800, 1088), 80, n)),
         _grow("classes", (1, 10, 80, 400, 1203), lambda n: Case(2, (512, 512), n, 7)),
-        _grow("image side in px", (256, 512, 1024, 1536), lambda n: Case(2, (n, n), 80, 7)),
+        _grow(
+            "pixels of an image",
+            tuple(side**2 for side in (256, 512, 1024, 1536)),
+            lambda n: Case(2, (math.isqrt(n), math.isqrt(n)), 80, 7),
+        ),
     ]
     return Result(figures, notes, growths)
 
@@ -132,7 +137,7 @@ def _grow(along: str, sizes: tuple[int, ...], make: Callable[[int], Case]) -> Gr
     ours_s, theirs_s = [], []
     for size in sizes:
         case = make(size)
-        ours, theirs = alternate(case.ours, case.peer, rounds=3)
+        ours, theirs = alternate(case.ours, case.peer, rounds=5)
         ours_s.append(median(ours))
         theirs_s.append(median(theirs))
     return Growth("assignment and losses", along, sizes, "torchvision", ours_s, theirs_s)

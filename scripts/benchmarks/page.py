@@ -26,6 +26,17 @@ docs/performance.json are behind this page.
 
 """
 
+GROWTH = """
+## How cost grows
+
+Both axes are logarithmic: the dotted line is one along which twice as much takes twice as long.
+
+![Curves of time by size](performance.png)
+
+| | ours | peer |
+|---|---|---|
+"""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -124,13 +135,17 @@ class Report:
         reports[self.name] = self
         kept = [reports[name] for name in order if name in reports]
         _replace(file, json.dumps([asdict(report) for report in kept], indent=1) + "\n")
-        growths = [g for report in kept if report.result for g in report.result.growths]
-        if growths:
+        if growths := growths_of(kept):
             draw(growths, folder / "performance.png")
-        _replace(folder / "performance.md", page(kept, bool(growths)))
+        _replace(folder / "performance.md", page(kept))
 
 
-def page(reports: Sequence[Report], picture: bool) -> str:
+def growths_of(reports: Sequence[Report]) -> list[Growth]:
+    """Return the curves of all rows."""
+    return [growth for report in reports if report.result for growth in report.result.growths]
+
+
+def page(reports: Sequence[Report]) -> str:
     """Return docs/performance.md."""
     lines = [HEAD]
     lines.append("| row | ours | peer | ratio | asked | |\n|---|---|---|---|---|---|\n")
@@ -147,12 +162,26 @@ def page(reports: Sequence[Report], picture: bool) -> str:
         if report.result is not None and report.result.notes:
             lines.append(f"\n### {report.title}\n\n")
             lines += [f"- {note}\n" for note in report.result.notes]
-    if picture:
-        lines.append(
-            "\n## How cost grows\n\nBoth axes are logarithmic: the dotted line is one along which "
-            "twice as much takes twice as long.\n\n![Curves of time by size](performance.png)\n"
-        )
+    if growths := growths_of(reports):
+        lines.append(GROWTH)
+        lines += ["| " + " | ".join(growth_cells(growth)) + " |\n" for growth in growths]
     return "".join(lines)
+
+
+def growth_cells(growth: Growth) -> list[str]:
+    """Return how much longer the largest takes than the smallest, for ours and for the peer."""
+    cells = [f"{growth.what} by {growth.along}"]
+    known = [(x, y) for x, y in zip(growth.sizes, growth.theirs_s, strict=True) if y]
+    for curve in (list(zip(growth.sizes, growth.ours_s, strict=True)), known):
+        if len(curve) < 2:
+            cells.append("")
+            continue
+        (small, short), (large, long) = curve[0], curve[-1]
+        cells.append(
+            f"{small:,} to {large:,}, {number(large / small)} times as much: "
+            f"**{number(long / short)}** times as long"
+        )
+    return cells
 
 
 def spread(values: Sequence[float], unit: str) -> str:
@@ -206,8 +235,7 @@ def draw(growths: Sequence[Growth], file: Path) -> None:
         known = [(x, y) for x, y in zip(growth.sizes, growth.theirs_s, strict=True) if y]
         if known:
             panel.plot(*zip(*known, strict=True), "s--", label=growth.peer)
-        first, last = growth.sizes[0], growth.sizes[-1]
-        top = max(growth.ours_s[-1], *(y for _, y in known)) if known else growth.ours_s[-1]
+        first, last, top = growth.sizes[0], growth.sizes[-1], growth.ours_s[-1]
         panel.plot([first, last], [top * first / last, top], ":", color="grey", linewidth=1)
         panel.set(xscale="log", yscale="log", title=growth.what, xlabel=growth.along, ylabel="s")
         panel.title.set_fontsize(10)

@@ -58,6 +58,7 @@ def test_the_page_says_what_was_reached_and_what_fell_short(tmp_path: Path) -> N
     assert "2 s (1 to 3) | the peer 6 s (4 to 15) | **4.00** | 4x | reached" in lines[2]
     assert "**1.50** | 2x | 25% short" in lines[3]
     assert "1.5 s (1.4 to 1.6) |  |  | at most 1.5 s | reached" in lines[4]
+    assert "| the work by boxes | 1 to 10, 10 times as much: **2** times as long |  |" in text
     assert "Both find the same." in text and "row: a machine; torch 1; 2026-01-01." in text
     assert (tmp_path / "performance.png").stat().st_size > 5000
     assert [row["name"] for row in json.loads((tmp_path / "performance.json").read_text())] == [
@@ -78,7 +79,7 @@ def test_a_row_measured_again_takes_its_old_place(tmp_path: Path) -> None:
 
 def test_json_gives_the_report_back() -> None:
     again = Report.from_json(report().to_json())
-    assert page([again], picture=False) == page([report()], picture=False)
+    assert page([again]) == page([report()])
 
 
 def test_every_row_has_a_title_and_something_to_run() -> None:

@@ -3,17 +3,22 @@ import signal
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.accelerators import Accelerator, CPUAccelerator, CUDAAccelerator
 from torch import Tensor, nn
 
 from fcos_lightning.drawing import COLOURS, draw
 from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Batch, Images, Target, Targets
+from fcos_lightning.training import monitor as monitor_module
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO, remove_drafts
 from fcos_lightning.training.csv_log import RunCSVLogger
 from fcos_lightning.training.ema import EMA
+from fcos_lightning.training.monitor import Monitor
 
 
 class Toy(L.LightningModule):
@@ -129,3 +134,56 @@ def test_boxes_and_names_are_drawn_where_they_are() -> None:
     assert torch.equal(drawn[:, 150, 70], blue)  # bottom side
     assert torch.equal(drawn[:, 100, 70], torch.zeros(3, dtype=torch.uint8))  # inside stays
     assert torch.equal(draw(image, boxes[:0], torch.zeros(0), None), image)
+
+
+class Watched:
+    """What ``Monitor`` looks at of a trainer, between steps that it does not log."""
+
+    current_epoch, max_epochs, callback_metrics = 0, 3, {}
+    num_devices, world_size, log_every_n_steps, is_last_batch = 1, 1, 50, False
+
+    def __init__(self, accelerator: type[Accelerator]) -> None:
+        self.accelerator = accelerator.__new__(accelerator)
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "processors", "remedy"),
+    [
+        (CUDAAccelerator, 2, "raise data.num_workers, or lower data.shorter_side"),
+        (CPUAccelerator, 2, None),
+        (CPUAccelerator, 8, "leave it a processor by data.num_workers=1 and OMP_NUM_THREADS=7"),
+    ],
+)
+@pytest.mark.parametrize("slow", [False, True])
+def test_waiting_for_data_is_remarked_upon_with_the_knob(
+    accelerator: type[Accelerator],
+    processors: int,
+    remedy: str | None,
+    slow: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(monitor_module.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(monitor_module, "processor_count", lambda: processors)
+    sizes = torch.full((2, 2), 8)
+    none = Targets.stack([Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))] * 2)
+    batch = Batch(Images(torch.zeros(2, 3, 8, 8), sizes), none, torch.arange(2), sizes)
+    trainer: Any = Watched(accelerator)
+    monitor = Monitor()
+    for _ in range(2):
+        monitor.on_train_epoch_start(trainer, Toy())
+        for index in range(11):
+            clock[0] += 3.0 if slow else 0.05  # the first of these is the start of the loaders
+            monitor.on_train_batch_start(trainer, Toy(), batch, index)
+            clock[0] += 1.0
+            monitor.on_train_batch_end(trainer, Toy(), None, batch, index)
+        monitor.on_train_epoch_end(trainer, Toy())
+    lines = capsys.readouterr().out.splitlines()
+    share = "73%" if slow else "4%"
+    remarks = [line for line in lines if not line.startswith("epoch 1/3")]
+    assert len(lines) - len(remarks) == 2
+    assert lines[0].endswith(f"images/s, waiting for data {share}")
+    assert len(remarks) == (slow and remedy is not None)
+    if remarks:
+        assert remarks[0].startswith(f"training waited 73% of the epoch for data: {remedy}")

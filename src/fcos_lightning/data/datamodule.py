@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -22,6 +21,7 @@ from fcos_lightning.data.loader import StepLoader
 from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.views import CollateViews, ViewsDataset
 from fcos_lightning.errors import UserError
+from fcos_lightning.processors import processor_count
 from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
 
@@ -216,7 +216,7 @@ class DetectionDataModule(L.LightningDataModule):
     def _chosen_workers(self) -> int:
         if self.trainer is None or isinstance(self.trainer.accelerator, CPUAccelerator):
             return 0
-        return min(max(_processors() // self.trainer.num_devices - 1, 1), 8)
+        return min(max(processor_count() // self.trainer.num_devices - 1, 1), 8)
 
     def _loader(
         self,
@@ -253,11 +253,6 @@ def _place_in_run(trainer: L.Trainer | None) -> tuple[int, int]:
     within = epochs.total.processed < epochs.total.started
     batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
     return epochs.current.processed, batches if within else 0
-
-
-def _processors() -> int:
-    """Processors this process may use, which in a container are fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start_worker(worker: int) -> None:

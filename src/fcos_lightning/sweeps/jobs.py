@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.processors import processor_count
 
 #: How long a job may take to keep a checkpoint before it is killed.
 PATIENCE_S = 60.0
@@ -95,8 +96,8 @@ class LocalLauncher:
             first = slot * each % len(self.gpus)
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(self.gpus[first : first + each])
         # Threads of several jobs on the same processors wait for each other.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        environment.setdefault("OMP_NUM_THREADS", str(max((cores or 1) // self.parallel, 1)))
+        threads = max(processor_count() // self.parallel, 1)
+        environment.setdefault("OMP_NUM_THREADS", str(threads))
         return environment
 
 

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.utilities import rank_zero_only
 
+from fcos_lightning.processors import processor_count
 from fcos_lightning.structures import Batch
 from fcos_lightning.training.module import FCOSModule
 
@@ -20,7 +21,7 @@ class Monitor(L.Callback):
     Prints one line for each epoch, which log files keep where a progress bar leaves nothing.
 
     Args:
-        warn_wait_share: waiting more than this share of an epoch is remarked upon.
+        warn_wait_share: waiting more than this share of an epoch is remarked upon, once.
     """
 
     def __init__(self, warn_wait_share: float = 0.1) -> None:
@@ -31,6 +32,7 @@ class Monitor(L.Callback):
         self._epoch_began = 0.0
         self._waited = 0.0
         self._images = 0
+        self._remarked = False
         self.positives: dict[str, float] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -119,14 +121,11 @@ class Monitor(L.Callback):
         parts.append(f"{self.images_per_s:.1f} images/s")
         parts.append(f"waiting for data {self.wait_share:.0%}")
         print(", ".join(parts), flush=True)
-        # A processor that also trains reads its data in between; nobody waits for anybody.
-        waits = not isinstance(trainer.accelerator, CPUAccelerator)
-        if waits and self.wait_share > self.warn_wait_share:
-            print(
-                f"the device waited {self.wait_share:.0%} of the epoch for data: raise "
-                "data.num_workers, or lower data.shorter_side",
-                flush=True,
-            )
+        if self.wait_share > self.warn_wait_share and not self._remarked:
+            if remedy := _remedy(trainer):
+                share = f"{self.wait_share:.0%}"
+                print(f"training waited {share} of the epoch for data: {remedy}", flush=True)
+            self._remarked = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say what was passed over, if anything was; called by Lightning."""
@@ -141,3 +140,18 @@ class Monitor(L.Callback):
         if self.unreadable:
             first = min(self.unreadable)
             print(f"{len(self.unreadable)} unreadable images were skipped: {first}, ...")
+
+
+def _remedy(trainer: L.Trainer) -> str | None:
+    """Say which knob gives training its data sooner; None where there is none."""
+    if not isinstance(trainer.accelerator, CPUAccelerator):
+        return "raise data.num_workers, or lower data.shorter_side"
+    # Threads that compute must not share their processor with a loader, see DetectionDataModule;
+    # of two processors neither can be spared.
+    threads = processor_count() // trainer.num_devices - 1
+    if threads < 2:
+        return None
+    return (
+        f"leave it a processor by data.num_workers=1 and OMP_NUM_THREADS={threads} in the "
+        "environment, or lower data.shorter_side"
+    )
