@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Figure, Result, alternate, median, seconds
+from benchmarks.measure import Figure, Result, alternate, seconds
 
 TITLE = "start-up"
 
@@ -93,9 +93,8 @@ def run(rounds: int) -> Result:
         what = "first step of `experiment=quickstart`, on the processor"
         figures.append(Figure(what, f"`{FLOOR}`", "s", ours, peer))
     note = (
-        "The peer of the first step is its floor, the import of three libraries it needs: of "
-        f"{median(ours):.1f} s, {median(peer):.1f} s are theirs; the rest is albumentations, the "
-        "configuration, reading the data set, the model, the loader's processes, and one step "
-        "without a warm-up."
+        "The peer of the first step is the import of three libraries that it needs. Beside them "
+        "there are albumentations, the configuration, reading the data set, the model, and one "
+        "step without a warm-up."
     )
     return Result(figures, [note])
