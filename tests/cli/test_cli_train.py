@@ -274,10 +274,12 @@ def test_devices_that_cannot_share_a_batch_are_refused(command: Command) -> None
     assert "cannot be shared by 3 devices; use 2 or 4 devices" in result.err
 
 
-def test_the_bar_shows_losses_positives_speed_and_waiting(command: Command) -> None:
+@pytest.mark.parametrize("shown", [True, False])
+def test_the_bar_shows_losses_positives_speed_and_waiting(command: Command, shown: bool) -> None:
     words = [word for word in SMALL if word != "callbacks.progress=null"]
-    result = command("train", *words, "trainer.max_steps=3", "trainer.log_every_n_steps=1")
+    words += ["trainer.max_steps=3", "trainer.log_every_n_steps=1"]
+    result = command("train", *words, f"trainer.enable_progress_bar={str(shown).lower()}")
     assert result.code == 0, result.err
-    shown = " ".join(result.out.split())
+    text = " ".join(result.out.split())
     for part in ("loss: ", "cls: ", "box: ", "quality: ", "positives: ", "images/s: ", "wait: "):
-        assert part in shown
+        assert (part in text) == shown

@@ -165,6 +165,8 @@ class Session:
             UserError: if a setting does not fit, or the devices cannot share a batch.
         """
         callbacks = _chosen(make(self.config, "callbacks"))
+        if not self.config.trainer.enable_progress_bar:
+            callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
         data = self.datamodule
         evaluation = Evaluation(data.val.truth, data.protocol)
         # AP must be known before the checkpoint callback asks for it.
@@ -180,8 +182,7 @@ class Session:
             logger=_chosen(make(self.config, "logger")) or False,
             plugins=[AtomicCheckpointIO(), *cluster_plugins()],
             # Without ours Lightning would add its own.
-            enable_progress_bar=self.config.trainer.enable_progress_bar
-            and any(isinstance(callback, ProgressBar) for callback in callbacks),
+            enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),
             use_distributed_sampler=False,
         )
         assert isinstance(trainer, L.Trainer)
