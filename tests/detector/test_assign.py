@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fcos_lightning.detector import assign, make_points
 from fcos_lightning.structures import Assignment, Points, Target, Targets
@@ -282,3 +285,32 @@ def test_custom_levels() -> None:
     levels = assignment.matched[0].split(points.per_level)
     assert set(levels[0].tolist()) == {-1, 0}
     assert set(levels[1].tolist()) == {1}
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the bytes of the largest tensor that any operation has returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for one in pytree.tree_leaves(result):
+            if isinstance(one, torch.Tensor):
+                self.bytes = max(self.bytes, one.untyped_storage().nbytes())
+        return result
+
+
+def test_no_tensor_has_a_number_for_each_point_box_and_side() -> None:
+    sizes = [(64, 64), (32, 32), (16, 16), (8, 8), (4, 4)]
+    points, boxes = make_points(sizes, [8, 16, 32, 64, 128]), 300
+    corners = torch.rand(boxes, 2, 2, generator=torch.Generator().manual_seed(0)) * 512
+    many = target(torch.cat([corners.amin(1), corners.amax(1) + 1], dim=1).tolist())
+    with Largest() as seen:
+        assignment = assign(points, [many])
+    assert (assignment.labels >= 0).any()
+    # Not even a float for each point and box, let alone four.
+    assert 0 < seen.bytes < 4 * len(points.xy) * boxes
