@@ -149,6 +149,16 @@ def test_what_real_files_carry_beside_their_weights(
         assert torch.equal(value, net.state_dict()[key])
 
 
+@pytest.mark.parametrize("module", ["pathlib", "pathlib._local"])
+def test_a_path_of_any_python(tmp_path: Path, module: str) -> None:
+    # Python 3.13 pickles paths under another name than the versions before and after it.
+    file = tmp_path / "a.pkl"
+    place = b"c" + module.encode() + b"\nPosixPath\n(V/runs\ntR"
+    file.write_bytes(b"(dVplace\n" + place + b"sVblobs\n(dVa\nF1.5\nss.")
+    content = read_file(file, "weights")
+    assert content["place"].name == f"{module}.PosixPath" and content["blobs"] == {"a": 1.5}
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int64", "uint8", "bool"])
 @pytest.mark.parametrize("shape", [(), (0, 3), (2, 3, 4)])
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -31,7 +31,7 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 #: Of the standard library, these are met in honest checkpoints; nothing of them is called either.
 _HARMLESS_MODULES = {
     "argparse", "collections", "copyreg", "datetime", "decimal", "enum", "fractions",
-    "functools", "pathlib", "types", "uuid",
+    "functools", "pathlib", "pathlib._local", "types", "uuid",  # _local: Python 3.13's paths
 }  # fmt: skip
 _HARMLESS_BUILTINS = {
     "bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "getattr", "int", "list",
