@@ -19,7 +19,10 @@ def test_a_compiled_run_loses_what_a_plain_one_does(command: Command, tmp_path: 
         with (folder / "metrics.csv").open() as file:
             losses.append([float(r["train/loss"]) for r in csv.DictReader(file) if r["train/loss"]])
     assert len(losses[0]) == 3
-    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert losses[1][:2] == pytest.approx(losses[0][:2], rel=1e-4)
+    # AdamW's first updates have the size of the learning rate whatever the gradient's, so that
+    # rounding turns those of near-zero gradients round.
+    assert losses[1][2] == pytest.approx(losses[0][2], rel=2e-3)
 
 
 def test_without_a_compiler_the_reason_is_one_line(
