@@ -240,9 +240,7 @@ def run(rounds: int, images: int = IMAGES, growth: Sequence[int] = GROWTH) -> Re
         "Half of the first time is the JSON decoder's, and half of that goes into passing over "
         "outlines. Tried and left: cutting these out beforehand, by a regular expression or by "
         "numpy, costs what it saves; larger pieces change nothing; a second process for half of "
-        "the file would save about a third once for each data set, at the price of a fork. "
-        "Three runs on two cores of a shared Xeon gave 7.7, 7.8 and, while other guests had much "
-        "of the host, 6.2.",
+        "the file would save about a third once for each data set, at the price of a fork.",
     ]
     return Result(figures, notes, [curve])
 

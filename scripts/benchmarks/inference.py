@@ -87,8 +87,4 @@ def run(rounds: int) -> Result:
         notes.append(f"{name}: the same {case.check(detector)} detections as torchvision.")
         ours, theirs = alternate(lambda one=detector: case.ours(one), case.peer, rounds)
         figures.append(Figure(name, "torchvision", "s", ours, theirs, target=1.35))
-    notes.append(
-        "Four runs on two cores of a shared Xeon gave 1.40, 1.35, 1.43 and, while other guests had "
-        "much of the host, 1.15 (by ONNX Runtime 1.47, 1.41, 1.48 and 1.25)."
-    )
     return Result(figures, notes)

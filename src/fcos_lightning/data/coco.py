@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.coco_plain import PlainColumns
+from fcos_lightning.data.coco_plain import PlainColumns, refuse
 from fcos_lightning.data.coco_quick import Columns, read_quick
 from fcos_lightning.data.files import Folder
 from fcos_lightning.data.images import image_size
@@ -134,9 +134,7 @@ def _categories(
     entries = listed.categories
     if entries is None:
         if given is None:
-            raise UserError(
-                f"{listed.file} is not a COCO detection file: it has no list 'categories'"
-            )
+            refuse(listed.file, "it has no list 'categories'")
         return given
     own: dict[int, str] = {}
     for category, name in entries:

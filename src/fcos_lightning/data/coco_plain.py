@@ -33,7 +33,7 @@ class PlainColumns:
         self.file = file
         content = _parse(file)
         if not isinstance(content, dict):
-            _refuse(
+            refuse(
                 self.file,
                 f"the top level is a {type(content).__name__}, not an object with images, "
                 "annotations and categories",
@@ -80,7 +80,7 @@ class PlainColumns:
         values = [entry.get("area") for entry in self._annotations]
         for row, value in enumerate(values):
             if not _is_number(value):
-                _refuse(self.file, f"annotations[{row}] has area {_short(value)}, not a number")
+                refuse(self.file, f"annotations[{row}] has area {_short(value)}, not a number")
         return np.array([_to_float(value) for value in values], dtype=np.float64)
 
     @property
@@ -106,7 +106,7 @@ class PlainColumns:
             for row, value in enumerate(values):
                 four = isinstance(value, list) and len(value) == 4
                 if not (four and all(map(_is_number, value))):
-                    _refuse(
+                    refuse(
                         self.file,
                         f"annotations[{row}] (id {self.identity(row)}) has a bbox that is not "
                         f"four numbers: {_short(value)}",
@@ -122,10 +122,10 @@ class PlainColumns:
         """The list under ``key``, whose items are objects."""
         entries = self._content.get(key)
         if not isinstance(entries, list):
-            _refuse(self.file, f"it has no list {key!r}")
+            refuse(self.file, f"it has no list {key!r}")
         for row, entry in enumerate(entries):
             if not isinstance(entry, dict):
-                _refuse(self.file, f"{key}[{row}] is a {type(entry).__name__}, not an object")
+                refuse(self.file, f"{key}[{row}] is a {type(entry).__name__}, not an object")
         return entries
 
     def _size_hw(self, row: int, image: dict[str, Any]) -> tuple[int, int]:
@@ -134,7 +134,7 @@ class PlainColumns:
             return 0, 0
         for number in (height, width):
             if not _is_number(number) or not 0 < number < 2**31 or number != int(number):
-                _refuse(
+                refuse(
                     self.file, f"images[{row}] has width {_short(width)}, height {_short(height)}"
                 )
         return int(height), int(width)
@@ -144,13 +144,13 @@ class PlainColumns:
             return [entry[key] for entry in entries]
         except KeyError:
             row = next(row for row, entry in enumerate(entries) if key not in entry)
-            _refuse(self.file, f"{part}[{row}] has no {key!r}")
+            refuse(self.file, f"{part}[{row}] has no {key!r}")
 
     def _strings(self, entries: Entries, part: str, key: str) -> list[str]:
         values = self._column(entries, part, key)
         for row, value in enumerate(values):
             if not isinstance(value, str):
-                _refuse(self.file, f"{part}[{row}] has {key} {_short(value)}, not a text")
+                refuse(self.file, f"{part}[{row}] has {key} {_short(value)}, not a text")
         return values
 
     def _integers(
@@ -165,12 +165,12 @@ class PlainColumns:
         for row, value in enumerate(values) if set(map(type, values)) != {int} else ():
             # Tables exported by pandas turn whole numbers into 1.0.
             if not isinstance(value, int | float) or value != value // 1:
-                _refuse(self.file, f"{part}[{row}] has {key} {_short(value)}, not a whole number")
+                refuse(self.file, f"{part}[{row}] has {key} {_short(value)}, not a whole number")
         try:
             return np.array(list(map(int, values)), dtype=np.int64)
         except OverflowError:
             row = next(row for row, value in enumerate(values) if abs(value) >= 2**63)
-            _refuse(self.file, f"{part}[{row}] has {key} {_short(values[row])}, beyond 64 bit")
+            refuse(self.file, f"{part}[{row}] has {key} {_short(values[row])}, beyond 64 bit")
 
 
 def _parse(file: Path) -> object:
@@ -190,7 +190,8 @@ def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def _refuse(file: Path, problem: str) -> NoReturn:
+def refuse(file: Path, problem: str) -> NoReturn:
+    """Raise for a file that is not of COCO's format."""
     raise UserError(f"{file} is not a COCO detection file: {problem}")
 
 
