@@ -143,7 +143,7 @@ class Steps:
 
     def _our_loss(self) -> Tensor:
         images, targets = self.batch
-        points = self.ours.points(images.padded_size)
+        points = self.ours.grid(images)
         prediction = self.ours(images)
         return self.ours.loss(prediction, self.ours.assign(points, targets), points).total
 

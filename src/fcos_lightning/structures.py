@@ -7,9 +7,11 @@ Boxes are ``xyxy`` in pixels, the right and bottom ends exclusive, so ``width = 
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -40,10 +42,12 @@ def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: AN
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, _OnDevice):
-        kept = {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
+        kept = {one.name: getattr(value, one.name) for one in fields(value)}  # type: ignore[arg-type]
         return type(value)(**{name: _changed(item, change) for name, item in kept.items()})
     if isinstance(value, tuple):
         return tuple(_changed(item, change) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _changed(item, change) for key, item in value.items()}
     return value
 
 
@@ -135,6 +139,11 @@ class Images(_OnDevice):
         """Height and width of the padded tensor."""
         return self.pixels.shape[-2], self.pixels.shape[-1]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the pixels lie."""
+        return self.pixels.device
+
 
 @dataclass(frozen=True, eq=False)
 class PaddedTargets(_OnDevice):
@@ -147,6 +156,11 @@ class PaddedTargets(_OnDevice):
 
     targets: Targets
     padded_size: tuple[int, int]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the boxes lie."""
+        return self.targets.boxes_xyxy.device
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,39 +212,46 @@ class Views(_OnDevice):
 
 @dataclass(frozen=True, eq=False)
 class Points(_OnDevice):
-    """The places that predict: one per feature-map cell of every level.
+    """The places that predict: one or more for each feature-map cell of every level.
 
     Attributes:
         xy: ``[P, 2]`` float32 pixels.
         stride: ``[P]`` float32 pixels.
         feature_sizes: height and width of each level's feature map.
         strides: stride of each level in pixels.
+        size_wh: ``[P, 2]`` float32 pixels, width and height of the anchor box whose center the
+            point is; None: points without anchors.
+        per_cell: how many points a cell has, one after the other; 1 without anchors.
     """
 
     xy: Tensor
     stride: Tensor
     feature_sizes: tuple[tuple[int, int], ...]
     strides: tuple[int, ...]
+    size_wh: Tensor | None = None
+    per_cell: int = 1
 
     @property
     def per_level(self) -> list[int]:
         """Number of points of each level; they add up to ``P``."""
-        return [height * width for height, width in self.feature_sizes]
+        return [height * width * self.per_cell for height, width in self.feature_sizes]
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction(_OnDevice):
     """What the head says at every point, in training and evaluation alike.
 
+    A head may give a class of its own with further fields, which its loss and decoder know.
+
     Attributes:
         cls_logits: ``[B, P, C]``.
         ltrb_px: ``[B, P, 4]`` distances to the four sides, in pixels.
-        quality_logits: ``[B, P]``; centerness in the paper.
+        quality_logits: ``[B, P]``; centerness in the paper. None: nothing predicts it.
     """
 
     cls_logits: Tensor
     ltrb_px: Tensor
-    quality_logits: Tensor
+    quality_logits: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,15 +260,22 @@ class Assignment(_OnDevice):
 
     Attributes:
         labels: ``[B, P]`` int64, -1 is background.
-        ltrb_px: ``[B, P, 4]`` float32 pixels, 0 on background.
+        ltrb_px: ``[B, P, 4]`` float32 pixels, 0 on background. Negative where the point of an
+            anchor lies outside of its box.
         matched: ``[B, P]`` int64 index of the box among its image's boxes, -1 is none.
         claims: ``[B, P]`` int64, how many boxes claimed the point; above 1 it was ambiguous.
+        weight: ``[B, P]`` float32, how much of a positive each point is, the soft target of
+            mappings that grade their points; None: each is a whole one.
+        ignored: ``[B, P]`` bool, points that are neither positive nor background, so that no
+            loss looks at them; None: there are none.
     """
 
     labels: Tensor
     ltrb_px: Tensor
     matched: Tensor
     claims: Tensor
+    weight: Tensor | None = None
+    ignored: Tensor | None = None
 
     @property
     def positive(self) -> Tensor:
@@ -256,42 +284,39 @@ class Assignment(_OnDevice):
 
 
 @dataclass(frozen=True, eq=False)
-class Normalisers(_OnDevice):
-    """What the losses are divided by. Averaged over ranks before use, see the training step.
+class Totals(_OnDevice):
+    """What a loss divides by: sums over all the batches of an optimiser step, on all devices.
 
     Attributes:
-        positives: scalar float32, number of positive points.
-        quality: scalar float32, sum of the centerness targets over the positive points.
-        classification: scalar float32, what the classification loss is divided by where that is
-            not the number of positives; else None.
+        sums: scalars float32 by the names that the loss gave them.
+        batches: how many batches they are of. Gradients are averaged over those, so each batch
+            divides by its share of a sum.
     """
 
-    positives: Tensor
-    quality: Tensor
-    classification: Tensor | None = None
+    sums: Mapping[str, Tensor]
+    batches: int = 1
+
+    def share(self, name: str, at_least: float = 0.0) -> Tensor:
+        """Return one batch's share of a sum, the sum being no less than ``at_least``."""
+        return self.sums[name].clamp(min=at_least) / self.batches
 
 
 @dataclass(frozen=True, eq=False)
 class Losses(_OnDevice):
-    """Scalars of one batch.
+    """Scalars of one batch, by name.
 
     Attributes:
-        classification: focal loss.
-        box: IoU-type loss.
-        quality: binary cross-entropy of centerness.
-        quality_excess: ``quality`` minus the entropy of its soft targets, without gradient. The
-            cross-entropy cannot fall below that entropy; this one goes to zero.
+        terms: what is minimised: their sum is.
+        monitors: what is only looked at, without gradient.
     """
 
-    classification: Tensor
-    box: Tensor
-    quality: Tensor
-    quality_excess: Tensor
+    terms: Mapping[str, Tensor]
+    monitors: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def total(self) -> Tensor:
         """The scalar that is minimised."""
-        return self.classification + self.box + self.quality
+        return functools.reduce(operator.add, self.terms.values())
 
 
 @dataclass(frozen=True, eq=False)

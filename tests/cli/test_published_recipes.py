@@ -198,9 +198,9 @@ def one_step(name: str) -> None:
         for labels in (torch.tensor([0, 2]), torch.tensor([1, 1]))
     ]
     images = Images.pad(pictures, detector.size_multiple)
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     losses = detector.loss(detector(images), detector.assign(points, targets), points)
-    total = losses.classification + losses.box + losses.quality
+    total = losses.terms["cls"] + losses.terms["box"] + losses.terms["quality"]
     assert math.isfinite(total.item())
     total.backward()
     learning = {key: p for key, p in detector.named_parameters() if p.requires_grad}

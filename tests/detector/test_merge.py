@@ -1,5 +1,3 @@
-from functools import partial
-
 import pytest
 import torch
 from torchvision.ops import batched_nms
@@ -7,7 +5,9 @@ from torchvision.ops import batched_nms
 from fcos_lightning import build_fcos
 from fcos_lightning.detector import FCOS
 from fcos_lightning.detector.merge import detect_merged
-from fcos_lightning.structures import Images
+from fcos_lightning.detector.parts import Decoder
+from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Detections, Images
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,14 @@ def test_boxes_of_every_size_come_in_the_frame_of_the_file(detector: FCOS) -> No
     assert merged.boxes_xyxy[:, 3].max() <= 256 and len(merged.scores) <= 40
 
 
-def test_a_decoder_of_ones_own_is_refused(detector: FCOS) -> None:
-    other = build_fcos(num_classes=2, backbone={"name": "resnet18"}, decoder=partial(max, 1))
-    with pytest.raises(ValueError, match="decodes by fcos_lightning's decode"):
+class Silent(Decoder):
+    """Somebody's own, which says nothing of its candidates."""
+
+    def __call__(self, *arguments: object) -> list[Detections]:
+        return []
+
+
+def test_a_decoder_that_keeps_its_candidates_to_itself_is_refused() -> None:
+    other = build_fcos(num_classes=2, backbone={"name": "resnet18"}, decoder=Silent())
+    with pytest.raises(UserError, match=r"test\.tta: Silent cannot merge"):
         detect_merged(other, [Images.pad([picture(64, 64)], 32)], torch.tensor([64, 64]))

@@ -17,7 +17,7 @@ def losses_and_gradients(detector: FCOS) -> tuple[Tensor, dict[str, Tensor]]:
     pixels = torch.randint(0, 256, (2, 3, 96, 128), dtype=torch.uint8, generator=generator)
     images = Images(pixels, torch.tensor([[96, 128], [90, 100]]))
     targets = Targets.stack([Target(torch.tensor([[5.0, 5, 60, 70]]), torch.tensor([0]))] * 2)
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     losses = detector.loss(detector(images), detector.assign(points, targets), points)
     detector.zero_grad()
     losses.total.backward()

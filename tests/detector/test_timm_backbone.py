@@ -177,9 +177,9 @@ def test_a_step_of_a_detector_of_three_levels() -> None:
     pictures = [torch.randint(0, 256, (3, 90, 120), dtype=torch.uint8) for _ in range(2)]
     images = Images.pad(pictures, detector.size_multiple)
     targets = [Target(torch.tensor([[10.0, 10.0, 60.0, 70.0]]), torch.tensor([1]))] * 2
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     losses = detector.loss(detector(images), detector.assign(points, targets), points)
-    (losses.classification + losses.box + losses.quality).backward()
+    (losses.terms["cls"] + losses.terms["box"] + losses.terms["quality"]).backward()
     for key, parameter in detector.named_parameters():
         assert parameter.requires_grad is (parameter.grad is not None), key
     again = build_fcos(**{k: v for k, v in detector.spec.items() if k != "custom"})

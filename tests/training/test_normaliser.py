@@ -5,9 +5,16 @@ import torch
 
 from fcos_lightning import build_fcos
 from fcos_lightning.errors import UserError
-from fcos_lightning.structures import Batch, Images, Target, Targets
+from fcos_lightning.structures import Batch, Images, Target, Targets, Totals
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.normaliser import MovingPositives
+
+
+def average(moving: MovingPositives, count: float) -> float:
+    """Take in a step's positives and return the average."""
+    totals = moving(Totals({"positives": torch.tensor(count), "other": torch.tensor(3.0)}))
+    assert totals.sums["positives"] == count and totals.sums["other"] == 3
+    return float(totals.sums["moving_positives"])
 
 
 @pytest.mark.parametrize("start", [None, 300.0])
@@ -16,19 +23,24 @@ def test_the_average_is_that_of_a_plain_loop(start: float | None) -> None:
     expected = counts[0] if start is None else start
     for count in counts:
         expected = 0.9 * expected + 0.1 * count
-        assert moving(torch.tensor(count)).item() == pytest.approx(expected)
+        assert average(moving, count) == pytest.approx(expected)
 
 
 def test_a_resumed_run_goes_on_with_it() -> None:
     first, second = MovingPositives(), MovingPositives()
-    first(torch.tensor(50.0))
+    average(first, 50.0)
     second.load_state_dict(first.state_dict())
-    assert second(torch.tensor(10.0)).item() == pytest.approx(46.0)
+    assert average(second, 10.0) == pytest.approx(46.0)
 
 
 def test_a_share_that_is_none_is_refused() -> None:
     with pytest.raises(UserError, match=r"moving_normaliser=1\.5"):
         MovingPositives(1.5)
+
+
+def test_a_loss_that_counts_no_positives_is_refused() -> None:
+    with pytest.raises(UserError, match="counts no positives"):
+        MovingPositives()(Totals({"weights": torch.tensor(1.0)}))
 
 
 def test_only_the_classification_loss_is_divided_by_it() -> None:
@@ -45,15 +57,14 @@ def test_only_the_classification_loss_is_divided_by_it() -> None:
         strategy=SimpleNamespace(reduce=lambda totals, reduce_op: totals),
     )
     module._fabric = None
-    points = detector.points((64, 64))
+    points = detector.grid((64, 64))
     assignment = detector.assign(points, target)
     plain = detector.loss(detector(images), assignment, points)
-    found = detector.loss(
-        detector(images), assignment, points, module.normalisers_of_step(batch, assignment)
-    )
-    positives = float(detector.normalisers(assignment).positives)
+    totals = module.over_the_whole_step(assignment, batch)
+    found = detector.loss(detector(images), assignment, points, totals)
+    positives = float(assignment.positive.sum())
     ratio = positives / (0.9 * 1000 + 0.1 * positives)
-    assert float(found.classification) == pytest.approx(float(plain.classification) * ratio)
-    assert float(found.box) == pytest.approx(float(plain.box))
-    assert float(found.quality) == pytest.approx(float(plain.quality))
+    assert float(found.terms["cls"]) == pytest.approx(float(plain.terms["cls"]) * ratio)
+    assert float(found.terms["box"]) == pytest.approx(float(plain.terms["box"]))
+    assert float(found.terms["quality"]) == pytest.approx(float(plain.terms["quality"]))
     assert "moving_positives.average" in module.state_dict()

@@ -17,25 +17,22 @@ from torch import Tensor, nn
 
 from fcos_lightning.checkpoints import describe
 from fcos_lightning.checkpoints.plain_file import KEY
-from fcos_lightning.deploy.runtime import INPUTS, OUTPUTS, OnnxDetector, check_packages
-from fcos_lightning.detector import FCOS, for_inference
+from fcos_lightning.deploy.runtime import INPUTS, OnnxDetector, check_packages, parts_of
+from fcos_lightning.detector import DenseDetector, for_inference
 from fcos_lightning.errors import UserError
-from fcos_lightning.structures import Images, Prediction
+from fcos_lightning.structures import Images
 
 #: The newest that every ONNX Runtime for Python 3.10 to 3.13 knows; DeformConv came with 19.
 _OPSET = 20
 #: By how much ONNX Runtime may differ from torch, absolutely and relatively: it sums in another
 #: order, in some sixty layers.
 _TOLERANCE = 1e-3
-#: What may be of any size, under the names that the model shows.
-_AXES = {
-    "pixels": {0: "batch", 2: "height", 3: "width"},
-    "sizes_hw": {0: "batch"},
-    **{name: {0: "batch", 1: "points"} for name in OUTPUTS},
-}
+#: What may be of any size, under the names that the model shows; of outputs, ``_ROWS``.
+_AXES = {"pixels": {0: "batch", 2: "height", 3: "width"}, "sizes_hw": {0: "batch"}}
+_ROWS = {0: "batch", 1: "points"}
 
 
-def export_onnx(detector: FCOS, **more: object) -> bytes:
+def export_onnx(detector: DenseDetector, **more: object) -> bytes:
     """Return the dense prediction of a detector as an ONNX model that computes the same.
 
     Args:
@@ -52,6 +49,8 @@ def export_onnx(detector: FCOS, **more: object) -> bytes:
     # No level of the example has a side of one cell, which would be taken for a rule.
     side = math.lcm(folded.size_multiple, *folded.strides)
     example = _noise(2, 2 * side, 3 * side)
+    with torch.inference_mode():
+        outputs = list(parts_of(folded(Images(*example))))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the exporter about its own parts
@@ -66,7 +65,7 @@ def export_onnx(detector: FCOS, **more: object) -> bytes:
                 dynamo=True,
                 opset_version=_OPSET,
                 input_names=INPUTS,
-                output_names=OUTPUTS,
+                output_names=outputs,
                 custom_translation_table=_translations(),
                 verbose=False,
             )
@@ -77,7 +76,7 @@ def export_onnx(detector: FCOS, **more: object) -> bytes:
     assert exported is not None
     exported.model.metadata_props[KEY] = json.dumps(describe(detector, **more))
     for value in (*exported.model.graph.inputs, *exported.model.graph.outputs):
-        for axis, name in _AXES[str(value.name)].items():
+        for axis, name in _AXES.get(str(value.name), _ROWS).items():
             value.shape[axis] = name  # type: ignore[index]  # they all have a shape
     model: bytes = exported.model_proto.SerializeToString()
     _compare(model, folded)
@@ -87,16 +86,12 @@ def export_onnx(detector: FCOS, **more: object) -> bytes:
 class _Dense(nn.Module):
     """Tensors in, tensors out."""
 
-    def __init__(self, detector: FCOS) -> None:
+    def __init__(self, detector: DenseDetector) -> None:
         super().__init__()
         self.detector = detector
 
     def forward(self, pixels: Tensor, sizes_hw: Tensor) -> tuple[Tensor, ...]:
-        return _parts(self.detector(Images(pixels, sizes_hw)))
-
-
-def _parts(prediction: Prediction) -> tuple[Tensor, ...]:
-    return tuple(getattr(prediction, name) for name in OUTPUTS)
+        return tuple(parts_of(self.detector(Images(pixels, sizes_hw))).values())
 
 
 def _noise(count: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -130,13 +125,14 @@ def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {torch.ops.torchvision.deform_conv2d.default: deformable}
 
 
-def _compare(model: bytes, detector: FCOS) -> None:
+def _compare(model: bytes, detector: DenseDetector) -> None:
     """Refuse a model that does not compute what the detector does, at a size of its own."""
     side = detector.size_multiple
     images = Images(*_noise(1, side, 3 * side))
     with torch.inference_mode():
-        ours, theirs = _parts(detector(images)), _parts(OnnxDetector(detector, model)(images))
-    for name, expected, found in zip(OUTPUTS, ours, theirs, strict=True):
+        ours, theirs = parts_of(detector(images)), parts_of(OnnxDetector(detector, model)(images))
+    for name, expected in ours.items():
+        found = theirs[name]
         if not torch.allclose(found, expected, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
             off = float((found - expected).abs().max())
             raise UserError(

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fcos_lightning.detector import FCOS
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Images, Prediction
 
 #: Of the model, in this order; ``docs/deployment.md`` has their shapes and units.
 INPUTS = ("pixels", "sizes_hw")
-OUTPUTS = ("cls_logits", "ltrb_px", "quality_logits")
 
 
-class OnnxDetector(FCOS):
+def parts_of(prediction: Prediction) -> dict[str, Tensor]:
+    """Return what every method predicts, as far as this one does: the outputs of the model.
+
+    What a head of its own kind gives beyond that is for its loss.
+    """
+    named = {one.name: getattr(prediction, one.name) for one in fields(Prediction)}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+class OnnxDetector(DenseDetector):
     """A detector in all but its forward pass, which an ONNX model does.
 
     Normalisation, backbone, FPN and head are the model's. Points and decoding are the detector's
@@ -31,19 +40,18 @@ class OnnxDetector(FCOS):
         UserError: if ONNX Runtime is not installed or cannot run the model.
     """
 
-    def __init__(self, detector: FCOS, model: bytes) -> None:
+    def __init__(self, detector: DenseDetector, model: bytes) -> None:
         super().__init__(
             detector.backbone,
             detector.fpn,
             detector.head,
+            grid=detector.grid,
             assigner=detector.assigner,
-            loss=detector.loss_function,
+            loss=detector.loss,
             decoder=detector.decoder,
             mean=detector.mean.flatten().tolist(),
             std=detector.std.flatten().tolist(),
             channel_order=detector.channel_order,
-            point_offset=detector.point_offset,
-            point_spacing=detector.point_spacing,
             class_names=detector.class_names,
             category_ids=detector.category_ids,
             spec=detector.spec,
@@ -54,8 +62,9 @@ class OnnxDetector(FCOS):
         """Return the prediction for a batch of padded images, on the device they lie on."""
         given: list[Tensor] = [images.pixels, images.sizes_hw]
         feed = {name: part.cpu().numpy() for name, part in zip(INPUTS, given, strict=True)}
-        found = self.session.run(OUTPUTS, feed)
-        return Prediction(*(torch.from_numpy(part).to(images.pixels.device) for part in found))
+        names = [output.name for output in self.session.get_outputs()]
+        found = zip(names, self.session.run(names, feed), strict=True)
+        return Prediction(**{k: torch.from_numpy(v).to(images.pixels.device) for k, v in found})
 
 
 def check_packages() -> None:

@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torchvision.ops import FrozenBatchNorm2d
 
 from fcos_lightning.detector.deform import DeformableConv2d
-from fcos_lightning.detector.fcos import FCOS
+from fcos_lightning.detector.dense import DenseDetector
 from fcos_lightning.detector.frozen import FoldedConv2d, PassedBatchNorm2d
 from fcos_lightning.detector.timm_backbone import TimmBackbone
 from fcos_lightning.errors import UserError
@@ -27,10 +27,10 @@ _NORMS: tuple[type[nn.Module], ...] = (nn.BatchNorm2d, nn.SyncBatchNorm, FrozenB
 
 
 def for_inference(
-    detector: FCOS,
+    detector: DenseDetector,
     channels_last: bool | Literal["auto"] = "auto",
     device: torch.device | str | None = None,
-) -> FCOS:
+) -> DenseDetector:
     """Return a copy in evaluation mode that finds the same boxes in less time.
 
     It is for use, not for keeping: its weights no longer stand under the names that a checkpoint

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torchvision.ops import batched_nms
 
-from fcos_lightning.detector.decode import decode
-from fcos_lightning.detector.fcos import FCOS
-from fcos_lightning.structures import Detections, Images, Points, Prediction
-
-#: Above any overlap, and any number of boxes: decoding then returns all its candidates.
-_ALL = {"nms_iou": 1.0, "max_detections": 1 << 60}
+from fcos_lightning.detector.dense import DenseDetector
+from fcos_lightning.structures import Detections, Images
 
 
 @torch.no_grad()
 def detect_merged(
-    detector: FCOS, views: Iterable[Images], original_hw: Tensor, flip: bool = True
+    detector: DenseDetector, views: Iterable[Images], original_hw: Tensor, flip: bool = True
 ) -> Detections:
     """Return the boxes that several views of one image give together.
 
@@ -33,32 +27,21 @@ def detect_merged(
         flip: see each view from left to right as well.
 
     Raises:
-        ValueError: if the detector decodes by a function of the user's, whose NMS cannot be held
-            back.
+        UserError: if the detector's decoder is somebody's own and keeps its candidates to itself.
     """
-    options = _decoder_options(detector)
-    candidates = partial(detector.decoder, **_ALL)
     found = []
     for view in views:
         for mirrored in (False, True) if flip else (False,):
             images = _mirrored(view) if mirrored else view
-            prediction: Prediction = detector(images)
-            points: Points = detector.points(images.padded_size)
-            (detections,) = candidates(prediction, points, images.sizes_hw)
-            found.append(_in_frame(detections, view.sizes_hw[0], original_hw, mirrored))
-    boxes = torch.cat([one.boxes_xyxy for one in found])
-    scores = torch.cat([one.scores for one in found])
-    labels = torch.cat([one.labels for one in found])
-    keep = batched_nms(boxes, scores, labels, float(options.get("nms_iou", 0.6)))
-    keep = keep[: int(options.get("max_detections", 100))]
-    return Detections(boxes[keep], scores[keep], labels[keep])
-
-
-def _decoder_options(detector: FCOS) -> dict[str, float]:
-    decoder: Callable[..., Sequence[Detections]] = detector.decoder
-    if not isinstance(decoder, partial) or decoder.func is not decode:
-        raise ValueError("merging views needs a detector that decodes by fcos_lightning's decode")
-    return dict(decoder.keywords)
+            points = detector.grid(images)
+            (candidates,) = detector.decoder.candidates(detector(images), points, images.sizes_hw)
+            found.append(_in_frame(candidates, view.sizes_hw[0], original_hw, mirrored))
+    together = Detections(
+        torch.cat([one.boxes_xyxy for one in found]),
+        torch.cat([one.scores for one in found]),
+        torch.cat([one.labels for one in found]),
+    )
+    return detector.decoder.best(together, original_hw)
 
 
 def _mirrored(view: Images) -> Images:

@@ -10,7 +10,7 @@ import lightning as L
 from torch.utils.data import DataLoader
 
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.detector import FCOS
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.detector.merge import detect_merged
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.table import DetectionTable
@@ -48,7 +48,7 @@ class ViewSizes:
 class _Merging(FCOSModule):
     """Tests images in several sizes."""
 
-    def __init__(self, detector: FCOS, data: DetectionDataModule, views: ViewSizes) -> None:
+    def __init__(self, detector: DenseDetector, data: DetectionDataModule, views: ViewSizes) -> None:
         super().__init__(detector)
         self.data = data
         self.views = views
@@ -65,7 +65,7 @@ class _Merging(FCOSModule):
 
 
 def evaluate(
-    detector: FCOS,
+    detector: DenseDetector,
     datamodule: DetectionDataModule,
     trainer: Mapping[str, Any],
     progress: bool = True,

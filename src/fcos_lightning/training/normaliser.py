@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Totals
 
 
 class MovingPositives(nn.Module):
@@ -33,8 +34,17 @@ class MovingPositives(nn.Module):
         self.average: Tensor
 
     @torch.no_grad()
-    def forward(self, positives: Tensor) -> Tensor:
-        """Take in the positives of a step; return the average, both scalars."""
+    def forward(self, totals: Totals) -> Totals:
+        """Take in the positives of a step; return its totals with ``moving_positives`` beside.
+
+        Raises:
+            UserError: if the loss counts no positives.
+        """
+        if "positives" not in totals.sums:
+            raise UserError(
+                "moving_normaliser: the loss of this method counts no positives; give null"
+            )
+        positives = totals.sums["positives"]
         before = torch.where(self.average.isnan(), positives, self.average)
         self.average.copy_(before * self.momentum + positives * (1 - self.momentum))
-        return self.average.clone()
+        return Totals({**totals.sums, "moving_positives": self.average.clone()}, totals.batches)

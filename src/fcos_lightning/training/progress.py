@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import RichProgressBar
 from fcos_lightning.training.monitor import Monitor
 
 _PAUSE_S = 0.5
-_SHORT = {"train/loss": "loss", "train/cls": "cls", "train/box": "box", "train/quality": "quality"}
+_PREFIX = "train/"
 
 
 class RunProgressBar(RichProgressBar):
@@ -48,7 +48,9 @@ class RunProgressBar(RichProgressBar):
         """Return what the bar shows; called by Lightning."""
         figures = trainer.progress_bar_metrics
         shown: dict[str, int | str | float | dict[str, float]] = {
-            short: f"{figures[key]:.3f}" for key, short in _SHORT.items() if key in figures
+            key.removeprefix(_PREFIX): f"{value:.3f}"
+            for key, value in figures.items()
+            if key.startswith(_PREFIX) and not key.endswith(("_step", "_epoch"))
         }
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set in its constructor
             if isinstance(callback, Monitor) and callback.positives:

@@ -46,7 +46,7 @@ def test_images_of_any_size() -> None:
     detector = small()
     images = [noise(*size) for size in SIZES]
     prediction = detector.predict(images)
-    points = detector.points((64, 96))
+    points = detector.grid((64, 96))
     # 8x12, 4x6, 2x3, 1x2 and 1x1 points.
     assert len(points.xy) == 96 + 24 + 6 + 2 + 1
     assert prediction.cls_logits.shape == (5, 129, 3)
@@ -70,10 +70,10 @@ def test_a_training_step_reads_as_in_the_paper() -> None:
         Target(torch.tensor([[5.0, 5, 50, 40]]), torch.tensor([2])),
         Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)),
     ]
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     prediction = detector(images)
     assignment = detector.assign(points, targets)
-    losses = detector.loss(prediction, assignment, points, detector.normalisers(assignment))
+    losses = detector.loss(prediction, assignment, points)
     assert assignment.labels.unique().tolist() == [-1, 2]
     assert losses.total.isfinite()
     losses.total.backward()
@@ -85,9 +85,9 @@ def test_a_batch_without_any_box_gives_every_parameter_a_gradient() -> None:
     detector = small(backbone={"name": "tiny", "norm": "trained", "frozen_stages": 0}).train()
     images = detector.collate([noise(64, 64), noise(64, 64, seed=1)])
     none = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     losses = detector.loss(detector(images), detector.assign(points, [none, none]), points)
-    assert (losses.box.item(), losses.quality.item()) == (0, 0)
+    assert (losses.terms["box"].item(), losses.terms["quality"].item()) == (0, 0)
     losses.total.backward()
     for name, parameter in detector.named_parameters():
         assert parameter.grad is not None, name
@@ -145,7 +145,7 @@ def test_normalisation_by_hand_and_zero_padding(order: str) -> None:
             torch.testing.assert_close(
                 row[channel, :height, :width], (source - mean[channel]) / std[channel]
             )
-    assert_same(*(detector.decode(detector(b), detector.points((64, 64)), b.sizes_hw)[0]
+    assert_same(*(detector.decode(detector(b), detector.grid((64, 64)), b.sizes_hw)[0]
                   for b in (dirty, batch)))  # fmt: skip
 
 
@@ -197,13 +197,13 @@ def test_points_fit_the_maps_of_any_padded_size() -> None:
     for size in ((32, 32), (96, 160), (50, 70), (1, 1)):
         images = Images(torch.zeros(1, 3, *size, dtype=torch.uint8), torch.tensor([size]))
         with torch.no_grad():
-            assert detector(images).cls_logits.shape[1] == len(detector.points(size).xy)
+            assert detector(images).cls_logits.shape[1] == len(detector.grid(size).xy)
 
 
 def test_the_offset_of_points_moves_boxes() -> None:
     at_half, at_zero = small(), small(point_offset=0.0)
-    shift = at_half.points((32, 32)).xy - at_zero.points((32, 32)).xy
-    assert torch.equal(shift, at_half.points((32, 32)).stride[:, None].expand(-1, 2) / 2)
+    shift = at_half.grid((32, 32)).xy - at_zero.grid((32, 32)).xy
+    assert torch.equal(shift, at_half.grid((32, 32)).stride[:, None].expand(-1, 2) / 2)
 
 
 def test_results_carry_no_graph() -> None:

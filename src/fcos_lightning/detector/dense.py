@@ -1,23 +1,20 @@
-"""The detector: composes backbone, FPN, head, assignment, loss and decoding."""
+"""The detector: composes backbone, FPN, grid, head, assigner, loss and decoder."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from fcos_lightning.detector.loss import normalisers_of
-from fcos_lightning.detector.points import make_points
+from fcos_lightning.detector.grid import Grid
+from fcos_lightning.detector.parts import Assigner, Decoder, Loss
 from fcos_lightning.structures import (
     Assignment,
     Detections,
     Images,
-    Losses,
-    Normalisers,
     Points,
     Prediction,
     Target,
@@ -25,27 +22,28 @@ from fcos_lightning.structures import (
 )
 
 
-class FCOS(nn.Module):
-    """Fully convolutional one-stage detector (arXiv 1904.01355, 2006.09214).
+class DenseDetector(nn.Module):
+    """A detector that predicts at every place of a grid, without proposals.
 
-    One training step reads: points, prediction, assignment, normalisers, losses. Made by
-    ``build_fcos``, which derives every number that can be derived.
+    FCOS (arXiv 1904.01355, 2006.09214) is one, RetinaNet another: they differ in their parts. A
+    training step reads ``grid``, the detector itself, ``assign``, ``loss``; in evaluation
+    ``decode`` takes the place of the last two. Made by ``build_detector``, which derives every
+    number that can be derived.
 
     Args:
         backbone: normalised images -> feature maps.
         fpn: feature maps -> one map for each level; has ``.strides``.
         head: maps -> ``Prediction``.
-        assigner: as ``fcos_lightning.detector.assign``, size ranges given.
-        loss: as ``fcos_lightning.detector.fcos_loss``.
-        decoder: as ``fcos_lightning.detector.decode``.
+        grid: padded size -> ``Points``.
+        assigner: points and targets -> ``Assignment``.
+        loss: prediction and assignment -> ``Losses``.
+        decoder: prediction and points -> ``Detections``.
         mean: of each channel on the 0 to 255 scale, in ``channel_order``.
         std: of each channel on the 0 to 255 scale, in ``channel_order``.
         channel_order: in which the backbone takes channels; images are always given as RGB.
-        point_offset: where in its cell a point sits, see ``make_points``.
-        point_spacing: ``stride``, or ``image``: see ``image_size`` of ``make_points``.
         class_names: one per label, or None where nobody said.
         category_ids: one per label, the ids of the data set it was trained on, or None.
-        spec: keyword arguments with which ``build_fcos`` makes this detector again.
+        spec: keyword arguments with which ``build_detector`` makes this detector again.
     """
 
     def __init__(
@@ -54,14 +52,13 @@ class FCOS(nn.Module):
         fpn: nn.Module,
         head: nn.Module,
         *,
-        assigner: Callable[..., Assignment],
-        loss: Callable[..., Losses],
-        decoder: Callable[..., list[Detections]],
+        grid: Grid,
+        assigner: Assigner,
+        loss: Loss,
+        decoder: Decoder,
         mean: Sequence[float],
         std: Sequence[float],
         channel_order: Literal["rgb", "bgr"] = "rgb",
-        point_offset: float = 0.5,
-        point_spacing: Literal["stride", "image"] = "stride",
         class_names: Sequence[str] | None = None,
         category_ids: Sequence[int] | None = None,
         spec: Mapping[str, Any] | None = None,
@@ -70,12 +67,11 @@ class FCOS(nn.Module):
         self.backbone = backbone
         self.fpn = fpn
         self.head = head
+        self.grid = grid
         self.assigner = assigner
-        self.loss_function = loss
+        self.loss = loss
         self.decoder = decoder
         self.channel_order = channel_order
-        self.point_offset = point_offset
-        self.point_spacing = point_spacing
         self.class_names = None if class_names is None else tuple(class_names)
         self.category_ids = None if category_ids is None else tuple(category_ids)
         self.spec = dict(spec or {})
@@ -87,12 +83,12 @@ class FCOS(nn.Module):
     @property
     def strides(self) -> tuple[int, ...]:
         """Stride of each level in pixels."""
-        return tuple(self.fpn.strides)  # type: ignore[arg-type]  # a plain attribute of the FPN
+        return self.grid.strides
 
     @property
     def size_multiple(self) -> int:
         """Height and width of a batch are padded to a multiple of this: the backbone's stride."""
-        return int(max(self.backbone.strides))  # type: ignore[arg-type]  # likewise
+        return int(max(self.backbone.strides))  # type: ignore[arg-type]  # a plain attribute
 
     def forward(self, images: Images) -> Prediction:
         """Return the prediction for a batch of padded images, in training and evaluation alike."""
@@ -109,32 +105,14 @@ class FCOS(nn.Module):
         inside = rows[:, None, :, None] & columns[:, None, None, :]
         return torch.where(inside, normal, 0.0)
 
-    def points(self, padded_size: tuple[int, int]) -> Points:
-        """Return the points of all levels for a padded image of this height and width."""
-        height, width = padded_size
-        sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in self.strides]
-        image_size = padded_size if self.point_spacing == "image" else None
-        return make_points(
-            sizes, self.strides, self.point_offset, self.mean.device, image_size=image_size
-        )
-
-    def assign(self, points: Points, targets: Targets | Sequence[Target]) -> Assignment:
-        """Return which box each point answers for."""
-        return self.assigner(points, targets)
-
-    def normalisers(self, assignment: Assignment) -> Normalisers:
-        """Return what the losses of this batch are divided by."""
-        return normalisers_of(assignment)
-
-    def loss(
+    def assign(
         self,
-        prediction: Prediction,
-        assignment: Assignment,
         points: Points,
-        normalisers: Normalisers | None = None,
-    ) -> Losses:
-        """Return the three losses of a batch."""
-        return self.loss_function(prediction, assignment, points, normalisers)
+        targets: Targets | Sequence[Target],
+        prediction: Prediction | None = None,
+    ) -> Assignment:
+        """Return which box each point answers for, see ``Assigner``."""
+        return self.assigner(points, targets, prediction)
 
     def decode(self, prediction: Prediction, points: Points, sizes_hw: Tensor) -> list[Detections]:
         """Return the final boxes of each image, in pixels of the padded input."""
@@ -166,7 +144,7 @@ class FCOS(nn.Module):
         batch = self.collate(images)
         with self._evaluating():
             prediction = self(batch)
-        return self.decode(prediction, self.points(batch.padded_size), batch.sizes_hw)
+        return self.decode(prediction, self.grid(batch), batch.sizes_hw)
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from fcos_lightning.detector import focal
-from fcos_lightning.detector.focal import plain_focal_sum, sigmoid_focal_sum
+from fcos_lightning.detector.losses import focal
+from fcos_lightning.detector.losses.focal import plain_focal_sum, sigmoid_focal_sum
 
 
 def scene(

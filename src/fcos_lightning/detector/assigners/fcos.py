@@ -9,16 +9,63 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from fcos_lightning.boxes import xyxy_to_ltrb
-from fcos_lightning.structures import Assignment, Points, Target, Targets
+from fcos_lightning.detector.parts import Assigner
+from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
 
 #: Sizes in pixels, both ends inclusive, that P3 to P7 answer for (paper, section 3.2).
 PAPER_SIZE_RANGES = ((-1.0, 64.0), (64.0, 128.0), (128.0, 256.0), (256.0, 512.0), (512.0, math.inf))
+
+
+@dataclass(frozen=True)
+class FCOSAssigner(Assigner):
+    """The smallest of the boxes that hold a point and suit its level (paper, section 3).
+
+    Args:
+        size_ranges: for each level the smallest and largest ``max(l, t, r, b)`` in pixels. None:
+            a level of stride s answers for sizes from 4s to 8s, the finest for all below and the
+            coarsest for all above, which on P3 to P7 is the paper's choice.
+        center_radius: see ``assign``.
+        range_ends: see ``assign``.
+    """
+
+    name: ClassVar[str] = "fcos"
+
+    size_ranges: tuple[tuple[float, float], ...] | None = None
+    center_radius: float | None = 1.5
+    range_ends: Literal["inclusive", "exclusive"] = "inclusive"
+
+    def check(self, strides: Sequence[int]) -> None:
+        """Refuse size ranges of another number of levels."""
+        if self.size_ranges is not None and len(self.size_ranges) != len(strides):
+            raise UserError(
+                f"model.assigner.size_ranges: {len(self.size_ranges)} ranges for "
+                f"{len(strides)} levels"
+            )
+
+    def ranges(self, strides: Sequence[int]) -> tuple[tuple[float, float], ...]:
+        """Return the size ranges of levels of these strides, given or derived."""
+        if self.size_ranges is not None:
+            return self.size_ranges
+        return tuple(pairwise([-1.0, *(8.0 * stride for stride in strides[:-1]), math.inf]))
+
+    def __call__(
+        self,
+        points: Points,
+        targets: Targets | Sequence[Target],
+        prediction: Prediction | None = None,
+    ) -> Assignment:
+        """Return the assignment; the prediction is not looked at."""
+        ranges = self.ranges(points.strides)
+        return assign(points, targets, ranges, self.center_radius, self.range_ends)
 
 
 def assign(

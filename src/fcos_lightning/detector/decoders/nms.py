@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
 from fcos_lightning.boxes import clip_boxes, ltrb_to_xyxy
+from fcos_lightning.detector.parts import Decoder
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Detections, Points, Prediction
 
@@ -18,37 +20,18 @@ from fcos_lightning.structures import Detections, Points, Prediction
 _HEAD = 1000
 
 
-@torch.no_grad()
-def decode(
-    prediction: Prediction,
-    points: Points,
-    sizes_hw: Tensor,
-    *,
-    score_threshold: float = 0.05,
-    topk_per_level: int = 1000,
-    nms_iou: float = 0.6,
-    max_detections: int = 100,
-    score: Literal["sqrt", "product", "class"] = "sqrt",
-    rank_by: Literal["score", "class"] = "score",
-    clip_to: Literal["edge", "last_pixel"] = "edge",
-    threshold_on: Literal["class", "score"] = "class",
-    clip: Literal["before_nms", "after_nms", "never"] = "before_nms",
-    drop_empty: bool = False,
-    keep_ties: bool = False,
-) -> list[Detections]:
-    """Return the final boxes of each image, in pixels of the padded input.
+@dataclass(frozen=True)
+class NMSDecoder(Decoder):
+    """The best boxes of each class that do not overlap a better one.
 
     Args:
-        prediction: what the head says about ``B`` images.
-        points: the points of all levels.
-        sizes_hw: ``[B, 2]`` size of each image without its padding.
-        score_threshold: a point's class needs a higher probability, centerness not counted; or
-            its score does, see ``threshold_on``.
+        score_threshold: a point's class needs a higher probability, quality not counted; or its
+            score does, see ``threshold_on``.
         topk_per_level: at most so many candidates of each level go on to NMS.
         nms_iou: of two boxes of a class that overlap more than this the weaker one goes.
         max_detections: at most so many boxes an image.
-        score: ``sqrt(cls * centerness)`` (official), ``cls * centerness`` (mmdetection), or
-            ``class``: that probability alone.
+        score: ``sqrt(cls * quality)`` (official), ``cls * quality`` (mmdetection), or ``class``:
+            that probability alone, as it is wherever the head predicts no quality.
         rank_by: what the top-k looks at: the score, or the class probability alone (mmdetection).
         clip_to: the image's edge, or its last pixel (official).
         threshold_on: the class probability (official), or the score (torchvision, detectron2).
@@ -61,44 +44,108 @@ def decode(
     Raises:
         UserError: if the threshold is no probability.
     """
-    if not 0 <= score_threshold <= 1:
-        raise UserError(f"model.decoder.score_threshold={score_threshold}: give a number in [0, 1]")
-    # Comparing logits spares the sigmoid of all points and classes but the few that pass. Quality
-    # is at most 1, so a score above the threshold takes a class above this; less for rounding.
-    class_threshold = score_threshold
-    if threshold_on == "score":
-        class_threshold = 0.999 * (score_threshold**2 if score == "sqrt" else score_threshold)
-    if 0 < class_threshold < 1:
-        logit_threshold = math.log(class_threshold / (1 - class_threshold))
-    else:
-        logit_threshold = math.inf if class_threshold else -math.inf
-    detections = []
-    for image, size_hw in enumerate(sizes_hw):
-        point, label, cls = _passing(prediction.cls_logits[image], logit_threshold)
+
+    name: ClassVar[str] = "nms"
+
+    score_threshold: float = 0.05
+    topk_per_level: int = 1000
+    nms_iou: float = 0.6
+    max_detections: int = 100
+    score: Literal["sqrt", "product", "class"] = "sqrt"
+    rank_by: Literal["score", "class"] = "score"
+    clip_to: Literal["edge", "last_pixel"] = "edge"
+    threshold_on: Literal["class", "score"] = "class"
+    clip: Literal["before_nms", "after_nms", "never"] = "before_nms"
+    drop_empty: bool = False
+    keep_ties: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.score_threshold <= 1:
+            raise UserError(
+                f"model.decoder.score_threshold={self.score_threshold}: give a number in [0, 1]"
+            )
+
+    @torch.no_grad()
+    def __call__(
+        self, prediction: Prediction, points: Points, sizes_hw: Tensor
+    ) -> list[Detections]:
+        """Return the final boxes of each image, in pixels of the padded input."""
+        found = self.candidates(prediction, points, sizes_hw)
+        return [self.best(one, size_hw) for one, size_hw in zip(found, sizes_hw, strict=True)]
+
+    @torch.no_grad()
+    def candidates(
+        self, prediction: Prediction, points: Points, sizes_hw: Tensor
+    ) -> list[Detections]:
+        """Return what passes each image's threshold and top-k, not in order."""
+        found = []
+        for image, size_hw in enumerate(sizes_hw):
+            candidates = self._of_image(prediction, points, image)
+            if self.clip == "before_nms":
+                candidates = self._clipped(candidates, size_hw)
+            found.append(candidates)
+        return found
+
+    @torch.no_grad()
+    def best(self, candidates: Detections, size_hw: Tensor) -> Detections:
+        """Return what NMS leaves of an image's candidates, best first."""
+        kept = _kept(candidates, self.nms_iou, self.max_detections, self.keep_ties)
+        found = _rows(candidates, kept)
+        return self._clipped(found, size_hw) if self.clip == "after_nms" else found
+
+    def _of_image(self, prediction: Prediction, points: Points, image: int) -> Detections:
+        score = "class" if prediction.quality_logits is None else self.score
+        threshold = self._class_threshold(score)
+        point, label, cls = _passing(prediction.cls_logits[image], threshold)
         candidate_score = cls
-        if score != "class":
+        if score != "class" and prediction.quality_logits is not None:
             candidate_score = cls * prediction.quality_logits[image][point].float().sigmoid()
-        if threshold_on == "score":
+        if self.threshold_on == "score":
             final = candidate_score.sqrt() if score == "sqrt" else candidate_score
-            passed = final > score_threshold
+            passed = final > self.score_threshold
             point, label, cls = point[passed], label[passed], cls[passed]
             candidate_score = candidate_score[passed]
-        ranking = candidate_score if rank_by == "score" else cls
-        best = _best_of_levels(ranking, point, points.per_level, topk_per_level)
+        ranking = candidate_score if self.rank_by == "score" else cls
+        best = _best_of_levels(ranking, point, points.per_level, self.topk_per_level)
         if best is not None:
             point, label, candidate_score = point[best], label[best], candidate_score[best]
-        found = Detections(
+        return Detections(
             ltrb_to_xyxy(points.xy[point], prediction.ltrb_px[image][point].float()),
             candidate_score.sqrt() if score == "sqrt" else candidate_score,
             label,
         )
-        if clip == "before_nms":
-            found = _clipped(found, size_hw, clip_to, drop_empty)
-        found = _rows(found, _kept(found, nms_iou, max_detections, keep_ties))
-        if clip == "after_nms":
-            found = _clipped(found, size_hw, clip_to, drop_empty)
-        detections.append(found)
-    return detections
+
+    def _class_threshold(self, score: str) -> float:
+        """Return the logit that a class must pass.
+
+        Comparing logits spares the sigmoid of all points and classes but the few that pass.
+        Quality is at most 1, so a score above the threshold takes a class above this; less for
+        rounding.
+        """
+        threshold = self.score_threshold
+        if self.threshold_on == "score":
+            threshold = 0.999 * (threshold**2 if score == "sqrt" else threshold)
+        if 0 < threshold < 1:
+            return math.log(threshold / (1 - threshold))
+        return math.inf if threshold else -math.inf
+
+    def _clipped(self, found: Detections, size_hw: Tensor) -> Detections:
+        boxes = clip_boxes(found.boxes_xyxy, size_hw, last_pixel=self.clip_to == "last_pixel")
+        clipped = Detections(boxes, found.scores, found.labels)
+        if not self.drop_empty:
+            return clipped
+        return _rows(clipped, (boxes[:, 2:] > boxes[:, :2]).all(dim=1))
+
+
+def decode(
+    prediction: Prediction,
+    points: Points,
+    sizes_hw: Tensor,
+    **options: Any,  # noqa: ANN401  # the fields of NMSDecoder
+) -> list[Detections]:
+    """Return what ``NMSDecoder(**options)`` finds in these."""
+    return NMSDecoder(**options)(prediction, points, sizes_hw)
 
 
 def _passing(cls_logits: Tensor, threshold: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,14 +201,6 @@ def _kept(found: Detections, iou: float, max_detections: int, keep_ties: bool) -
         if enough or len(rows) == len(order):
             break
     return rows[best]
-
-
-def _clipped(found: Detections, size_hw: Tensor, clip_to: str, drop_empty: bool) -> Detections:
-    boxes = clip_boxes(found.boxes_xyxy, size_hw, last_pixel=clip_to == "last_pixel")
-    clipped = Detections(boxes, found.scores, found.labels)
-    if not drop_empty:
-        return clipped
-    return _rows(clipped, (boxes[:, 2:] > boxes[:, :2]).all(dim=1))
 
 
 def _rows(found: Detections, rows: Tensor) -> Detections:

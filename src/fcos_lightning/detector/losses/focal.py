@@ -13,9 +13,13 @@ from torchvision.ops import sigmoid_focal_loss
 #: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
 _PIECE = {"cpu": 2**17}
 _PIECE_ELSEWHERE = 2**25
+#: A logit whose probability is 0 in every precision, and which every precision can hold.
+_NEVER = -1e4
 
 
-def sigmoid_focal_sum(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
+def sigmoid_focal_sum(
+    logits: Tensor, labels: Tensor, alpha: float, gamma: float, ignored: Tensor | None = None
+) -> Tensor:
     """Return the sum of the focal loss over all points and classes (arXiv 1708.02002, eq. 5).
 
     Equal to ``plain_focal_sum``. Torch would keep a dozen tensors of the logits' size until the
@@ -26,10 +30,14 @@ def sigmoid_focal_sum(logits: Tensor, labels: Tensor, alpha: float, gamma: float
         labels: ``[B, P]`` int64, -1 is background.
         alpha: weight of the right class, ``1 - alpha`` of the others; negative: no weights.
         gamma: how strongly easy examples are faded out.
+        ignored: ``[B, P]`` bool, points that are left out; None: none is.
 
     Returns:
         A scalar, float32.
     """
+    if ignored is not None:
+        # Taken for background, neither loss nor slope is left of them.
+        logits = logits.masked_fill(ignored[..., None], _NEVER)
     if torch.compiler.is_compiling():  # the compiler itself fuses the plain formula
         return plain_focal_sum(logits, labels, alpha, gamma)
     total: Tensor = _FocalSum.apply(logits, labels, alpha, gamma)

@@ -1,6 +1,7 @@
 """The losses against the official outputs, plain formulas, and what autocast does to them."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,19 @@ from torchvision.ops import (
 )
 
 from fcos_lightning.boxes import iou_of_ltrb, ltrb_to_xyxy
-from fcos_lightning.detector import assign, fcos_loss, make_points, normalisers_of
-from fcos_lightning.detector.loss import BoxLoss
+from fcos_lightning.detector import FCOSLoss, assign, fcos_loss, make_points
+from fcos_lightning.detector.losses.fcos import BoxLoss
 from fcos_lightning.structures import (
     Assignment,
     Losses,
-    Normalisers,
     Points,
     Prediction,
     Target,
+    Totals,
 )
 
 BOX_LOSSES: list[BoxLoss] = ["iou", "linear_iou", "giou", "diou", "ciou"]
-TERMS = ("classification", "box", "quality", "quality_excess")
+TERMS = ("cls", "box", "quality")
 
 
 def scene(
@@ -59,7 +60,8 @@ def scene(
 
 
 def values(losses: Losses) -> list[float]:
-    return [getattr(losses, term).item() for term in TERMS]
+    named = {**losses.terms, **losses.monitors}
+    return [named[name].item() for name in (*TERMS, "quality_excess")]
 
 
 def sigmoid(x: float) -> float:
@@ -183,14 +185,14 @@ def test_focal_loss_is_torchvisions_and_the_papers(alpha: float, gamma: float) -
     one_hot[rows, columns, assignment.labels[rows, columns]] = 1
     positives = int(assignment.positive.sum())
     theirs = sigmoid_focal_loss(prediction.cls_logits, one_hot, alpha, gamma, "sum") / positives
-    assert losses.classification.item() == pytest.approx(theirs.item(), rel=1e-6)
+    assert losses.terms["cls"].item() == pytest.approx(theirs.item(), rel=1e-6)
     plain = sum(
         plain_focal(logit, bool(is_class), alpha, gamma)
         for logit, is_class in zip(
             prediction.cls_logits.flatten().tolist(), one_hot.flatten().tolist(), strict=True
         )
     )
-    assert losses.classification.item() == pytest.approx(plain / positives, rel=1e-5)
+    assert losses.terms["cls"].item() == pytest.approx(plain / positives, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -204,17 +206,17 @@ def test_focal_loss_is_torchvisions_and_the_papers(alpha: float, gamma: float) -
 def test_box_losses_are_torchvisions(kind: BoxLoss, torchvisions: object) -> None:
     assert callable(torchvisions)
     prediction, assignment, points = scene()
-    normalisers = Normalisers(positives=torch.tensor(1.0), quality=torch.tensor(1.0))
+    totals = Totals({"positives": torch.tensor(1.0), "quality": torch.tensor(1.0)})
     ours = fcos_loss(
         prediction,
         assignment,
         points,
-        normalisers,
+        totals,
         box_loss=kind,
         box_epsilon="plain",
         box_units="pixels",
         quality="iou",
-    ).box
+    ).terms["box"]
     positive = assignment.positive
     xy = points.xy.expand(2, -1, 2)[positive]
     theirs = torchvisions(
@@ -240,10 +242,10 @@ def test_torchvisions_box_loss_is_a_plain_mean_over_the_positives() -> None:
         ltrb_to_xyxy(xy, assignment.ltrb_px[positive]),
         reduction="mean",
     )
-    assert ours.box.item() == pytest.approx(theirs.item(), rel=1e-5)
+    assert ours.terms["box"].item() == pytest.approx(theirs.item(), rel=1e-5)
     weighted = fcos_loss(prediction, assignment, points, box_loss="giou", box_epsilon="plain")
-    assert ours.quality.item() == weighted.quality.item()  # the branch learns as before
-    assert ours.box.item() != pytest.approx(weighted.box.item(), rel=1e-3)
+    assert ours.terms["quality"] == weighted.terms["quality"]  # the branch learns as before
+    assert ours.terms["box"].item() != pytest.approx(weighted.terms["box"].item(), rel=1e-3)
 
 
 def test_the_official_losses_and_gradients(shared: Path) -> None:
@@ -275,9 +277,9 @@ def test_the_official_losses_and_gradients(shared: Path) -> None:
             box_units="strides" if in_strides else "pixels",
         )
         official = case["losses"]
-        assert losses.classification.item() == pytest.approx(official["cls"], rel=1e-4)
-        assert losses.box.item() == pytest.approx(official["box"], rel=1e-4)
-        assert losses.quality.item() == pytest.approx(official["centerness"], rel=1e-4)
+        assert losses.terms["cls"].item() == pytest.approx(official["cls"], rel=1e-4)
+        assert losses.terms["box"].item() == pytest.approx(official["box"], rel=1e-4)
+        assert losses.terms["quality"].item() == pytest.approx(official["centerness"], rel=1e-4)
         losses.total.backward()
         for part, norms in case["grad_norms"].items():
             ours = [level.grad.norm().item() for level in levels[part]]
@@ -298,7 +300,7 @@ def test_no_box_in_any_image(box_loss: BoxLoss, box_epsilon: str, quality: str) 
         quality=quality,  # type: ignore[arg-type]
     )
     assert values(losses)[1:] == [0, 0, 0]
-    assert losses.classification.item() > 0
+    assert losses.terms["cls"].item() > 0
     losses.total.backward()
     # A gradient of zero, not None: every rank of a distributed run takes part in the reduction.
     for tensor in (prediction.ltrb_px, prediction.quality_logits):
@@ -361,13 +363,13 @@ def test_a_perfect_prediction_costs_only_the_entropy(box_loss: BoxLoss) -> None:
     _, assignment, points = scene(requires_grad=False)
     prediction, c = perfect(assignment)
     losses = fcos_loss(prediction, assignment, points, box_loss=box_loss)
-    assert losses.classification.item() == pytest.approx(0, abs=1e-6)
-    assert losses.box.item() == pytest.approx(0, abs=1e-6)
-    assert losses.quality_excess.item() == pytest.approx(0, abs=1e-6)
+    assert losses.terms["cls"].item() == pytest.approx(0, abs=1e-6)
+    assert losses.terms["box"].item() == pytest.approx(0, abs=1e-6)
+    assert losses.monitors["quality_excess"].item() == pytest.approx(0, abs=1e-6)
     floor = -(torch.xlogy(c, c) + torch.xlogy(1 - c, 1 - c)).mean()
-    assert losses.quality.item() == pytest.approx(floor.item(), abs=1e-6)
+    assert losses.terms["quality"].item() == pytest.approx(floor.item(), abs=1e-6)
     assert floor > 0.3  # the plateau that is mistaken for failure
-    assert not losses.quality_excess.requires_grad
+    assert not losses.monitors["quality_excess"].requires_grad
 
 
 def test_any_other_quality_costs_more() -> None:
@@ -377,7 +379,7 @@ def test_any_other_quality_costs_more() -> None:
         moved = Prediction(
             prediction.cls_logits, prediction.ltrb_px, prediction.quality_logits + shift
         )
-        assert fcos_loss(moved, assignment, points).quality_excess.item() > 1e-3
+        assert fcos_loss(moved, assignment, points).monitors["quality_excess"].item() > 1e-3
 
 
 @pytest.mark.parametrize("quality", ["centerness", "iou"])
@@ -388,7 +390,7 @@ def test_autocast_changes_nothing(quality: str) -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         under = fcos_loss(prediction, assignment, points, quality=quality)  # type: ignore[arg-type]
     assert values(under) == values(plain)
-    assert {getattr(under, term).dtype for term in TERMS} == {torch.float32}
+    assert {under.terms[term].dtype for term in TERMS} == {torch.float32}
     (under_gradient,) = torch.autograd.grad(under.total, prediction.ltrb_px)
     assert torch.equal(gradient, under_gradient)
 
@@ -401,7 +403,7 @@ def test_autocast_is_off_inside_the_loss(monkeypatch: pytest.MonkeyPatch) -> Non
         seen.append(torch.is_autocast_enabled("cpu"))
         return iou_of_ltrb(*arguments)
 
-    monkeypatch.setattr("fcos_lightning.detector.loss.iou_of_ltrb", watched)
+    monkeypatch.setattr("fcos_lightning.detector.losses.fcos.iou_of_ltrb", watched)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.is_autocast_enabled("cpu")
         fcos_loss(*scene(), quality="iou")
@@ -425,26 +427,60 @@ def test_logits_in_bfloat16_are_summed_in_float32() -> None:
     assert values(losses) == values(fcos_loss(rounded, assignment, points))
 
 
-def test_normalisers_are_those_of_the_batch_or_those_given() -> None:
+def test_totals_are_those_of_the_batch_or_those_given() -> None:
     prediction, assignment, points = scene()
-    own = normalisers_of(assignment)
-    assert own.positives.item() == int(assignment.positive.sum())
+    own = FCOSLoss().totals(assignment)
+    assert own["positives"].item() == int(assignment.positive.sum())
     _, centerness = perfect(assignment)
-    assert own.quality.item() == pytest.approx(centerness.sum().item(), rel=1e-6)
+    assert own["quality"].item() == pytest.approx(centerness.sum().item(), rel=1e-6)
     expected = values(fcos_loss(prediction, assignment, points))
-    assert values(fcos_loss(prediction, assignment, points, own)) == expected
-    other = Normalisers(positives=own.positives * 4, quality=own.quality * 2)
+    assert values(fcos_loss(prediction, assignment, points, Totals(own))) == expected
+    other = Totals({"positives": own["positives"] * 4, "quality": own["quality"] * 2})
     cls, box, quality, excess = values(fcos_loss(prediction, assignment, points, other))
     assert [cls * 4, box * 2, quality * 4, excess * 4] == pytest.approx(expected, rel=1e-6)
+    # The same sums, of two batches: each divides by its half of them.
+    halves = values(fcos_loss(prediction, assignment, points, Totals(own, batches=2)))
+    assert halves == pytest.approx([2 * value for value in expected], rel=1e-6)
+    moving = Totals({**own, "moving_positives": own["positives"] * 3})
+    cls, *others = values(fcos_loss(prediction, assignment, points, moving))
+    assert [cls * 3, *others] == pytest.approx(expected, rel=1e-6)
+
+
+def test_without_quality_there_is_no_such_term() -> None:
+    prediction, assignment, points = scene()
+    plain = fcos_loss(prediction, assignment, points, box_weight="none")
+    bare = Prediction(prediction.cls_logits, prediction.ltrb_px)
+    for losses in (
+        fcos_loss(bare, assignment, points),
+        fcos_loss(prediction, assignment, points, quality="none"),
+    ):
+        assert list(losses.terms) == ["cls", "box"] and not losses.monitors
+        assert losses.terms["box"] == plain.terms["box"]
+        assert losses.total == plain.terms["cls"] + plain.terms["box"]
+
+
+def test_ignored_points_say_nothing_about_classes() -> None:
+    prediction, assignment, points = scene()
+    ignored = ~assignment.positive & (torch.arange(len(points.xy)) % 3 == 0)
+    grey = replace(assignment, ignored=ignored)
+    kept = prediction.cls_logits.detach().clone()
+    kept[ignored] = -80.0  # background beyond doubt
+    expected = fcos_loss(replace(prediction, cls_logits=kept), assignment, points)
+    losses = fcos_loss(prediction, grey, points)
+    torch.testing.assert_close(losses.terms["cls"], expected.terms["cls"])
+    losses.total.backward()
+    assert prediction.cls_logits.grad is not None
+    assert (prediction.cls_logits.grad[ignored] == 0).all()
+    assert (prediction.cls_logits.grad[~ignored] != 0).all()
 
 
 def test_no_gradient_flows_into_the_iou_as_a_target() -> None:
     prediction, assignment, points = scene()
     losses = fcos_loss(prediction, assignment, points, quality="iou")
-    (gradient,) = torch.autograd.grad(losses.quality, prediction.ltrb_px, allow_unused=True)
+    (gradient,) = torch.autograd.grad(losses.terms["quality"], prediction.ltrb_px, allow_unused=True)
     assert gradient is None or (gradient == 0).all()
 
 
 def test_unknown_box_loss() -> None:
-    with pytest.raises(ValueError, match=r"box_loss must be one of iou, .* not 'gious'"):
+    with pytest.raises(ValueError, match=r"box_loss=gious: give one of iou, linear_iou"):
         fcos_loss(*scene(), box_loss="gious")  # type: ignore[arg-type]
