@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from importlib import import_module
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from torch import nn
 
-from fcos_lightning.detector import assigners, decoders, heads, losses
 from fcos_lightning.detector.backbone import Backbone, StagedBackbone, build_backbone
 from fcos_lightning.detector.dense import DenseDetector
 from fcos_lightning.detector.fpn import FPN, FPNOptions
 from fcos_lightning.detector.grid import Grid
+from fcos_lightning.detector.lookup import Choice, is_ours, made, name_of, part_of
 from fcos_lightning.detector.parts import Assigner, Decoder, HeadOptions, Loss, Part
 from fcos_lightning.errors import UserError
 
@@ -23,17 +20,6 @@ IMAGENET_INPUT = {
     "mean": [123.675, 116.28, 103.53],
     "std": [58.395, 57.12, 57.375],
     "channel_order": "rgb",
-}
-
-Choice = Mapping[str, Any]
-_Part = TypeVar("_Part", bound=Part)
-
-#: Where the parts of each kind lie, one in a file of its name, and which is FCOS's.
-_FOLDERS = {
-    HeadOptions: (heads, "fcos"),
-    Assigner: (assigners, "fcos"),
-    Loss: (losses, "fcos"),
-    Decoder: (decoders, "nms"),
 }
 
 
@@ -82,32 +68,37 @@ def build_detector(
     if category_ids is not None and len(category_ids) != num_classes:
         raise UserError(f"{len(category_ids)} category ids but num_classes={num_classes}")
 
-    built_backbone = backbone if isinstance(backbone, nn.Module) else build_backbone(**_of(backbone))
+    built_backbone = (
+        backbone if isinstance(backbone, nn.Module) else build_backbone(**_of(backbone))
+    )
     if not isinstance(built_backbone, Backbone):
         raise UserError(
             f"model.backbone: {type(built_backbone).__name__} has no .channels and .strides; "
             "a backbone declares both"
         )
-    built_fpn = fpn
-    if not isinstance(built_fpn, nn.Module):
-        fpn = _made(FPNOptions, _of(fpn))
-        built_fpn = fpn.build(built_backbone.channels, built_backbone.strides)
+    fpn_options: FPNOptions | None = None
+    if isinstance(fpn, nn.Module):
+        built_fpn = fpn
+    else:
+        fpn_options = made(FPNOptions, _of(fpn))
+        built_fpn = fpn_options.build(built_backbone.channels, built_backbone.strides)
     if isinstance(built_backbone, StagedBackbone) and isinstance(built_fpn, FPN):
         built_backbone.drop_after(built_fpn.last_index)
-    strides = tuple(built_fpn.strides)  # type: ignore[arg-type]  # a plain attribute of the FPN
-    built_grid = _made(Grid, _of(grid), strides=strides)
-    head_options = None if isinstance(head, nn.Module) else part_of(HeadOptions, head)
-    if head_options is None:
+    channels: Any = built_fpn.channels  # as strides, a plain attribute of any FPN
+    strides: Any = built_fpn.strides
+    built_grid = made(Grid, _of(grid), strides=tuple(strides))
+    head_options: HeadOptions | None = None
+    if isinstance(head, nn.Module):
         built_head = head
     else:
-        channels: int = built_fpn.channels  # type: ignore[assignment]  # likewise
+        head_options = part_of(HeadOptions, head)
         built_head = head_options.build(channels, num_classes, built_grid)
     parts = (part_of(Assigner, assigner), part_of(Loss, loss), part_of(Decoder, decoder))
     for part in parts:
         part.check(strides)
     expected = getattr(built_backbone, "input", IMAGENET_INPUT)
     spec = {
-        **_spec(backbone, fpn, head_options or built_head, *parts),
+        **_spec(backbone, fpn_options or built_fpn, head_options or built_head, *parts),
         "grid": built_grid.spec(),
         # Built again by another version of timm, its weights still need what they learnt with.
         "input": _plain(input if expected == IMAGENET_INPUT else {**expected, **_of(input)}),
@@ -116,7 +107,7 @@ def build_detector(
         "category_ids": None if category_ids is None else list(category_ids),
     }
     return DenseDetector(
-        built_backbone,  # type: ignore[arg-type]  # a module that satisfies the protocol
+        built_backbone,
         built_fpn,
         built_head,
         grid=built_grid,
@@ -153,62 +144,6 @@ def build_fcos(
     return build_detector(**parts)
 
 
-def part_of(kind: type[_Part], choice: Choice | _Part | None) -> _Part:
-    """Return a part of this package with the options of a choice, or the part that is one already.
-
-    Args:
-        kind: ``HeadOptions``, ``Assigner``, ``Loss`` or ``Decoder``.
-        choice: its options, and its ``name`` where it is not FCOS's.
-
-    Raises:
-        UserError: if there is no such part or option.
-    """
-    if isinstance(choice, kind):
-        return choice
-    folder, usual = _FOLDERS[kind]  # type: ignore[type-abstract]
-    if choice is not None and not isinstance(choice, Mapping):
-        raise UserError(
-            f"model.{kind.kind}: {_name_of(choice)} is no {kind.__name__}; derive your class from "
-            f"fcos_lightning.detector.parts.{kind.__name__}"
-        )
-    options = _of(choice)
-    name = options.pop("name", None) or usual
-    found = _find(kind, name)
-    if found is None:
-        raise UserError(
-            f"model.{kind.kind}.name={name}: no such part; there are {', '.join(part_names(kind))}"
-        )
-    return _made(found, options)
-
-
-def part_names(kind: type[Part]) -> list[str]:
-    """Return the names of this package's parts of a kind."""
-    folder, _ = _FOLDERS[kind]  # type: ignore[index]
-    names = (one.name for one in pkgutil.iter_modules(folder.__path__))
-    return sorted(name for name in names if _find(kind, name) is not None)
-
-
-def _find(kind: type[_Part], name: object) -> type[_Part] | None:
-    """Return this package's part of a name; None if there is none."""
-    folder, _ = _FOLDERS[kind]  # type: ignore[index]
-    if name not in [one.name for one in pkgutil.iter_modules(folder.__path__)]:
-        return None
-    inside = vars(import_module(f"{folder.__name__}.{name}")).values()
-    of_kind = (one for one in inside if isinstance(one, type) and issubclass(one, kind))
-    return next((one for one in of_kind if one.name == name), None)
-
-
-def _made(part: type[_Part], options: Mapping[str, Any], **derived: Any) -> _Part:  # noqa: ANN401
-    """Make a part, and name an option that it does not have."""
-    known = [one.name for one in fields(part) if one.name not in derived]
-    for option in options:
-        if option not in known:
-            raise UserError(
-                f"model.{part.kind}.{option}: no such option; there are {', '.join(known)}"
-            )
-    return part(**derived, **options)
-
-
 def _spec(
     backbone: Choice | nn.Module | None, fpn: FPNOptions | nn.Module, head: object, *parts: Part
 ) -> dict[str, Any]:
@@ -216,31 +151,16 @@ def _spec(
     spec: dict[str, Any] = {}
     custom: dict[str, str] = {}
     if isinstance(backbone, nn.Module):
-        custom["backbone"] = _name_of(backbone)
+        custom["backbone"] = name_of(backbone)
     else:
         # A checkpoint brings its weights along: building it again must fetch nothing.
         spec["backbone"] = {**_plain(_of(backbone)), "weights": None}
     for key, part in (("fpn", fpn), ("head", head), *((part.kind, part) for part in parts)):
-        if isinstance(part, Part) and _is_ours(part):
+        if isinstance(part, Part) and is_ours(part):
             spec[key] = part.spec()
         else:
-            custom[key] = _name_of(part)
+            custom[key] = name_of(part)
     return {**spec, **({"custom": custom} if custom else {})}
-
-
-def _is_ours(part: Part) -> bool:
-    """Whether the part can be made again by its name."""
-    if isinstance(part, FPNOptions | Grid):
-        return True
-    folder = next(folder for kind, (folder, _) in _FOLDERS.items() if isinstance(part, kind))
-    return type(part).__module__ == f"{folder.__name__}.{part.name}"
-
-
-def _name_of(part: object) -> str:
-    named = getattr(part, "func", part)
-    name = getattr(named, "__qualname__", type(named).__qualname__)
-    module = getattr(named, "__module__", type(named).__module__)
-    return f"{module}.{name}"
 
 
 def _of(choice: Choice | None) -> dict[str, Any]:

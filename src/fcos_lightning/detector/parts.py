@@ -31,6 +31,8 @@ from fcos_lightning.structures import (
     Totals,
 )
 
+_LARGEST = 2**1000
+
 
 @dataclass(frozen=True)
 class Part:
@@ -51,9 +53,7 @@ class Part:
         for option, hint in self._options().items():
             value = plain_to(getattr(self, option), hint)
             if not _fits(value, hint):
-                raise UserError(
-                    f"model.{self.kind}.{option}={_shown(value)}: give {_words(hint)}"
-                )
+                raise UserError(f"model.{self.kind}.{option}={_shown(value)}: give {_words(hint)}")
             object.__setattr__(self, option, value)
 
     @classmethod
@@ -227,9 +227,12 @@ def plain_to(value: Any, hint: Any) -> Any:  # noqa: ANN401  # a tree of plain v
     if isinstance(value, str) and float in choices and value.strip("+-.").lower() == "inf":
         return float(value.replace(".", ""))
     if isinstance(value, int) and not isinstance(value, bool) and float in choices:
-        return value if int in choices else float(value)
+        # A whole number beyond float64 stays what it is, and is refused as that.
+        return value if int in choices or abs(value) > _LARGEST else float(value)
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        return value
     for choice in choices:
-        if get_origin(choice) is tuple and isinstance(value, Sequence) and not isinstance(value, str):
+        if get_origin(choice) is tuple:
             inner = get_args(choice)
             kinds = [inner[0]] * len(value) if inner[-1:] == (...,) else list(inner)
             if len(kinds) == len(value):

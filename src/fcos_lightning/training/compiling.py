@@ -22,7 +22,9 @@ from fcos_lightning.structures import (
 )
 
 
-def compile_detector(detector: DenseDetector, backend: str | Callable[..., Any] = "inductor") -> None:
+def compile_detector(
+    detector: DenseDetector, backend: str | Callable[..., Any] = "inductor"
+) -> None:
     """Let torch.compile translate, in place, what a training step runs: net, assignment, losses.
 
     Each is one graph without a break. Assignment and losses are translated for any size, the net
@@ -43,12 +45,15 @@ def compile_detector(detector: DenseDetector, backend: str | Callable[..., Any] 
 class _CompiledAssigner(Assigner):
     """An assigner that was translated."""
 
+    plain: Assigner
+    translated: Callable[..., Any]
+
     def __init__(self, plain: Assigner, translated: Callable[..., Any]) -> None:
-        vars(self).update(plain=plain, translated=translated)
+        vars(self).update(plain=plain, translated=translated)  # the class is a frozen one
 
     @property
     def needs_prediction(self) -> bool:  # type: ignore[override]  # as the plain one says
-        return self.plain.needs_prediction  # type: ignore[no-any-return]
+        return self.plain.needs_prediction
 
     def __call__(
         self,
@@ -63,11 +68,14 @@ class _CompiledAssigner(Assigner):
 class _CompiledLoss(Loss):
     """A loss that was translated."""
 
+    plain: Loss
+    translated: Callable[..., Any]
+
     def __init__(self, plain: Loss, translated: Callable[..., Any]) -> None:
-        vars(self).update(plain=plain, translated=translated)
+        vars(self).update(plain=plain, translated=translated)  # the class is a frozen one
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
-        return self.plain.totals(assignment)  # type: ignore[no-any-return]
+        return self.plain.totals(assignment)
 
     def __call__(
         self,

@@ -48,7 +48,9 @@ class ViewSizes:
 class _Merging(FCOSModule):
     """Tests images in several sizes."""
 
-    def __init__(self, detector: DenseDetector, data: DetectionDataModule, views: ViewSizes) -> None:
+    def __init__(
+        self, detector: DenseDetector, data: DetectionDataModule, views: ViewSizes
+    ) -> None:
         super().__init__(detector)
         self.data = data
         self.views = views

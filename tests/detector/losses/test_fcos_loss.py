@@ -477,7 +477,9 @@ def test_ignored_points_say_nothing_about_classes() -> None:
 def test_no_gradient_flows_into_the_iou_as_a_target() -> None:
     prediction, assignment, points = scene()
     losses = fcos_loss(prediction, assignment, points, quality="iou")
-    (gradient,) = torch.autograd.grad(losses.terms["quality"], prediction.ltrb_px, allow_unused=True)
+    (gradient,) = torch.autograd.grad(
+        losses.terms["quality"], prediction.ltrb_px, allow_unused=True
+    )
     assert gradient is None or (gradient == 0).all()
 
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcos_lightning.detector.deform import DeformableConv2d
+from fcos_lightning.detector.heads.towers import Tower, by_point
 from fcos_lightning.detector.parts import HeadOptions, Levels
 from fcos_lightning.detector.recompute import recomputed
 from fcos_lightning.errors import UserError
@@ -129,7 +130,9 @@ class Head(nn.Module):
         self.box_ltrb = nn.Conv2d(last, 4, 3, padding=1)
         if quality_on != "none":
             self.quality_logits = nn.Conv2d(last, 1, 3, padding=1)
-        self.scales = nn.Parameter(torch.ones(len(self.strides)), requires_grad=options.level_scales)
+        self.scales = nn.Parameter(
+            torch.ones(len(self.strides)), requires_grad=options.level_scales
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, std=0.01)
@@ -163,67 +166,10 @@ class Head(nn.Module):
         box_feature = self.box_tower(feature, level)
         # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must
         # not round it once more.
-        raw = _by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
+        raw = by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
         ltrb_px = F.relu(raw) * self.strides[level] if self.distances == "relu" else raw.exp()
-        cls_logits = _by_point(self.cls_logits(cls_feature))
+        cls_logits = by_point(self.cls_logits(cls_feature))
         if self.quality_on == "none":
             return cls_logits, ltrb_px
         quality_feature = box_feature if self.quality_on == "box" else cls_feature
-        return cls_logits, ltrb_px, _by_point(self.quality_logits(quality_feature)).squeeze(-1)
-
-
-class Tower(nn.ModuleList):
-    """Convolutions, each with its normalisation and a ReLU, one after the other.
-
-    Args:
-        in_channels: of the feature maps.
-        width: channels of every convolution.
-        num_convs: how many; with 0 the tower returns what it is given.
-        norm: see ``Head``.
-        levels: number of levels.
-        bias: of the convolutions.
-        deformable: whether the last convolution is a deformable one.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        width: int,
-        num_convs: int,
-        norm: str,
-        levels: int,
-        bias: bool,
-        deformable: bool = False,
-    ) -> None:
-        super().__init__()
-        for index in range(num_convs):
-            learns_places = deformable and index == num_convs - 1
-            kind = DeformableConv2d if learns_places else nn.Conv2d
-            self.append(kind(width if index else in_channels, width, 3, padding=1, bias=bias))
-            if norm == "group":
-                self.append(nn.GroupNorm(_groups(width), width))
-            elif norm == "batch":
-                self.append(nn.ModuleList(nn.BatchNorm2d(width) for _ in range(levels)))
-            self.append(nn.ReLU(inplace=True))
-
-    def forward(self, feature: Tensor, level: int) -> Tensor:
-        """Return ``[B, width, H, W]`` for the map ``[B, in_channels, H, W]`` of a level."""
-        for module in self:
-            of_level = module[level] if isinstance(module, nn.ModuleList) else module
-            feature = of_level(feature)
-        return feature
-
-
-def _by_point(level_map: Tensor) -> Tensor:
-    """``[B, C, H, W]`` -> ``[B, H * W, C]``."""
-    return level_map.flatten(2).transpose(1, 2)
-
-
-def _groups(width: int) -> int:
-    """Number of groups: 32 where that divides the width, and no group of a single channel.
-
-    Such a group has one number on a 1x1 map, as P7 of a small image is: it would be normalised to
-    zero, and torch refuses it.
-    """
-    groups = math.gcd(32, width)
-    return max(groups // 2, 1) if groups == width else groups
+        return cls_logits, ltrb_px, by_point(self.quality_logits(quality_feature)).squeeze(-1)
