@@ -1,5 +1,6 @@
 """Every file of conf/ composes, and what it describes can be made."""
 
+import json
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from fcos_lightning.cli.app import config_dir
 from fcos_lightning.cli.instantiate import check_targets, make
 from fcos_lightning.data import Augmentation, DetectionDataModule
-from fcos_lightning.detector import FCOS
+from fcos_lightning.detector import FCOS, DenseDetector, build_detector
 from fcos_lightning.errors import UserError
 from fcos_lightning.training.schedule import Schedule
 
@@ -20,7 +21,9 @@ GROUPS = {
     for group in config_dir().iterdir()
     if group.is_dir()
 }
-PAIRS = [(group, name) for group, names in GROUPS.items() for name in names if group != "sweep"]
+# A sweep is no part of a run; what a method wants otherwise on a net follows from these two.
+APART = ("sweep", "method_on")
+PAIRS = [(group, name) for group, names in GROUPS.items() for name in names if group not in APART]
 
 
 def composed(name: str, *overrides: str) -> DictConfig:
@@ -29,8 +32,8 @@ def composed(name: str, *overrides: str) -> DictConfig:
 
 
 def test_all_groups_are_here() -> None:
-    expected = {"model", "data", "augment", "schedule", "trainer", "callbacks", "logger"}
-    assert set(GROUPS) == expected | {"experiment", "sweep"}
+    expected = {"method", "model", "data", "augment", "schedule", "trainer", "callbacks", "logger"}
+    assert set(GROUPS) == expected | {"experiment", *APART}
     assert {"r18", "r34", "r50", "r101", "r152", "mnv2", "tiny"} <= set(GROUPS["model"])
     assert {"none", "flip", "multiscale", "strong"} <= set(GROUPS["augment"])
     assert {"1x", "2x", "quick"} <= set(GROUPS["schedule"])
@@ -51,6 +54,40 @@ def test_a_model_is_built(name: str) -> None:
     detector = make(config, "model", class_names=("a", "b"), category_ids=(1, 2))
     assert isinstance(detector, FCOS)
     assert detector.strides == ((8, 16, 32) if name == "tiny" else (8, 16, 32, 64, 128))
+
+
+@pytest.mark.parametrize("net", ["tiny", "mnv2"])
+@pytest.mark.parametrize("name", GROUPS["method"])
+def test_a_method_is_built_on_any_net(name: str, net: str) -> None:
+    config = composed("train", f"method={name}", f"model={net}", "model.backbone.weights=null")
+    detector = make(config, "model", class_names=("a", "b"), category_ids=(1, 2))
+    assert isinstance(detector, DenseDetector)
+    again = build_detector(**json.loads(json.dumps(detector.spec)))
+    assert again.spec == detector.spec  # a checkpoint can carry all of it
+    # Every option stands in the file, so that a reader finds it there.
+    for part in ("assigner", "loss", "decoder"):
+        assert set(config.model[part]) == set(detector.spec[part])
+
+
+@pytest.mark.parametrize("file", GROUPS["method_on"])
+def test_what_a_method_wants_on_a_net_is_of_both(file: str) -> None:
+    assert any(
+        file == f"{method}_{model}" for method in GROUPS["method"] for model in GROUPS["model"]
+    )
+    (method,) = (name for name in GROUPS["method"] if file == f"{name}_tiny")
+    special = composed("train", f"method={method}", "model=tiny")
+    usual = composed("train", f"method={method}", "model=tiny", "~method_on")
+    assert special != usual
+
+
+@pytest.mark.parametrize("name", GROUPS["method"])
+def test_the_recipes_for_small_data_take_any_method(name: str) -> None:
+    for recipe in ("finetune", "quickstart"):
+        config = composed(
+            "train", f"experiment={recipe}", f"method={name}", "model.backbone.weights=null"
+        )
+        detector = make(config, "model", class_names=("a", "b"), category_ids=(1, 2))
+        assert isinstance(detector, DenseDetector)
 
 
 @pytest.mark.parametrize("name", GROUPS["augment"])
