@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,12 +13,14 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from fcos_lightning.checkpoints.native import KEY, describe
+from fcos_lightning.checkpoints.native import KEY, describe, load_detector
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Points, Totals
+from fcos_lightning.training.evaluation import Evaluation
 from fcos_lightning.training.length import total_steps
 from fcos_lightning.training.normaliser import MovingPositives
 from fcos_lightning.training.schedule import Schedule
+from fcos_lightning.training.step_totals import totals_of_step
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,38 +94,27 @@ class FCOSModule(L.LightningModule):
         sizes = zip(found, batch.images.sizes_hw, batch.original_sizes_hw, strict=True)
         return {"detections": [in_original_frame(*one) for one in sizes]}
 
+    test_step = validation_step
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Detections]:
+        """Return the detections of a batch in pixels of the original images."""
+        return self.validation_step(batch, batch_idx)["detections"]
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """Measure what is found where nobody else does; called by Lightning."""
+        measured = any(isinstance(one, Evaluation) for one in self.trainer.callbacks)  # type: ignore[attr-defined]  # set in its constructor
+        return [] if measured else [Evaluation()]
+
     def over_the_whole_step(
         self, assignment: Assignment, batch: Batch, batch_idx: int = 0
     ) -> Totals:
-        """Return what the losses of an optimiser step are divided by.
-
-        The sums over all ranks and all accumulated batches, so that the gradients are those of one
-        device with one large batch. Every rank takes part, also one without a positive. Of an
-        assigner that looks at predictions there is nothing to be said of the batches that follow:
-        it has each accumulated batch by itself.
-
-        Args:
-            assignment: of this rank's batch.
-            batch: that batch; the first of a step knows the targets of those that follow.
-            batch_idx: its number in the epoch.
-        """
-        each_alone = self.detector.assigner.needs_prediction
-        accumulated = self.trainer.accumulate_grad_batches
-        if self._totals is not None and batch_idx % accumulated and not each_alone:
-            return self._totals
-        sums = self.detector.loss.totals(assignment)
-        for other in () if each_alone else batch.rest_of_step:
-            following = self.detector.assign(self.detector.grid(other), other.targets)
-            more = self.detector.loss.totals(following)
-            sums = {name: value + more[name] for name, value in sums.items()}
-        if sums:  # in one message for all
-            stacked = self.trainer.strategy.reduce(
-                torch.stack(list(sums.values())), reduce_op="sum"
-            )
-            sums = dict(zip(sums, stacked.unbind(), strict=True))
-        batches = self.trainer.world_size * (1 if each_alone else accumulated)
-        totals = Totals(sums, batches)
-        self._totals = totals if self.moving_positives is None else self.moving_positives(totals)
+        """Return what the losses of an optimiser step are divided by, see ``totals_of_step``."""
+        detector = self.detector
+        inside = batch_idx % self.trainer.accumulate_grad_batches > 0
+        if self._totals is None or not inside or detector.assigner.needs_prediction:
+            totals = totals_of_step(detector, assignment, batch, self.trainer)
+            moving = self.moving_positives
+            self._totals = totals if moving is None else moving(totals)
         return self._totals
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -141,6 +133,16 @@ class FCOSModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the description of the detector; called by Lightning."""
         checkpoint[KEY] = describe(self.detector, **self.description)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # a file, on one device
+        cls,
+        checkpoint_path: str | Path,
+        map_location: torch.device | str | None = None,
+        **options: Any,  # noqa: ANN401  # of the constructor
+    ) -> FCOSModule:
+        """Return a module with the detector of a checkpoint, see ``load_detector``."""
+        return cls(load_detector(checkpoint_path, device=map_location or "cpu"), **options)
 
 
 def _named(scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
