@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lightning.cli import published
+from fcos_lightning.checkpoints import published
 from fcos_lightning.data import archives, download, public_sets
 from fcos_lightning.data.download import fetch, is_unpacked, remote_size, unpack
 from fcos_lightning.errors import UserError

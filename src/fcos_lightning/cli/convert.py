@@ -31,7 +31,7 @@ def convert(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
 
-    from fcos_lightning.cli.published import checkpoint_file, recipe_for
+    from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 
     source, out = checkpoint_file(str(Path(given).expanduser())), Path(wanted).expanduser()
     if out.suffix not in endings:
