@@ -96,7 +96,7 @@ class FCOSModule(L.LightningModule):
         prediction = self.detector(batch.images)
         found = self.detector.decode(prediction, points, batch.images.sizes_hw)
         sizes = zip(found, batch.images.sizes_hw, batch.original_sizes_hw, strict=True)
-        return {"detections": [in_original_frame(*one) for one in sizes]}
+        return {"detections": [one.resized(seen, original) for one, seen, original in sizes]}
 
     def normalisers_of_step(self, batch: Batch, assignment: Assignment) -> Normalisers:
         """Return this batch's share of what the losses of an optimiser step are divided by.
@@ -139,11 +139,3 @@ class FCOSModule(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the description of the detector; called by Lightning."""
         checkpoint[KEY] = describe(self.detector, **self.description)
-
-
-def in_original_frame(
-    detections: Detections, resized_hw: Tensor, original_hw: Tensor
-) -> Detections:
-    """Map boxes from pixels of the resized image to pixels of the original one."""
-    factor = (original_hw / resized_hw).flip(0).repeat(2).to(detections.boxes_xyxy)
-    return Detections(detections.boxes_xyxy * factor, detections.scores, detections.labels)
