@@ -116,8 +116,11 @@ def checkpoint_file(given: str | Path) -> Path:
         near = difflib.get_close_matches(given, PUBLISHED, n=3, cutoff=0.3)
         names = ", ".join(near or [name for name in PUBLISHED if name.startswith(source)])
         raise UserError(f"{given}: {source} publishes no such checkpoint; there are {names}")
-    from fcos_lightning.data.download import fetch
-    from fcos_lightning.data.files import cache_folder
+    from fcos_lightning.storage.caches import cache_folder
+
+    # Rather than torch.hub's function: this one goes on after a cut connection, in a later call
+    # too, tries again, and looks for room on the disk first.
+    from fcos_lightning.storage.download import fetch
 
     target = cache_folder() / "checkpoints" / source / Path(published.path).name
     try:

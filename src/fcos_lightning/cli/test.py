@@ -45,7 +45,6 @@ def test(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from rich.console import Console
 
-    from fcos_lightning.checkpoints.plain_file import write_file
     from fcos_lightning.checkpoints.published import checkpoint_file
     from fcos_lightning.cli.app import is_first_process, required
     from fcos_lightning.cli.evaluating import evaluation_settings, quicker
@@ -53,6 +52,7 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.cli.session import make_datamodule, quiet
     from fcos_lightning.data.collate import Collate
     from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
+    from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.training.evaluate import evaluate
 
     given = required(
@@ -85,7 +85,7 @@ def test(config: DictConfig) -> None:
     if not is_first_process():
         return
     if model is not None:
-        write_file(model, folder / "model.onnx")
+        write_whole(model, folder / "model.onnx")
     write_metrics(summary, folder / "metrics.json")
     write_predictions(table, datamodule.val.truth, folder / "predictions.json")
     print_table(summary, Console())
