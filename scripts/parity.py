@@ -21,8 +21,8 @@ from torchvision.models.detection import fcos_resnet50_fpn
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever it is called from
 
 from fcos_lightning import load_detector
-from fcos_lightning.checkpoints.plain_file import write_file
 from fcos_lightning.detector import FCOS
+from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.structures import Detections
 from plain_sources.detectors import Outputs, Published, run
 from plain_sources.difference import Difference, by_point, difference
@@ -274,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(one.row(), flush=True)
             page += f"{one.row()}\n"
             off += one.unmatched
-    write_file(page.encode(), options.out)
+    write_whole(page, options.out)
     return int(off > 0)
 
 

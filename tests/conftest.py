@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from served_files import site as site
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

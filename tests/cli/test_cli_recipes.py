@@ -1,6 +1,6 @@
 import pytest
 
-from fcos_lightning.cli.published import PUBLISHED, recipe_for
+from fcos_lightning.checkpoints.published import PUBLISHED, recipe_for
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import torch
 from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
 from fcos_lightning.checkpoints.plain_file import KEY as KEY
 from fcos_lightning.checkpoints.plain_file import PREFIX, SUFFIX, plain_content, weights_of
+from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 from fcos_lightning.detector import FCOS, build_fcos
 from fcos_lightning.detector.reading import read_file
 from fcos_lightning.errors import UserError
@@ -34,14 +35,14 @@ def read_checkpoint(path: str | Path, recipe: str | None = None) -> dict[str, An
     """Read a checkpoint of ours or of another project, without running what the file may hold.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint, or the name of a published one, which is fetched once.
         recipe: for a foreign file whose tensors leave a choice, see the files about layouts.
 
     Raises:
         UserError: if there is no such file, it is no checkpoint that is known here, or a key of a
             foreign one has no place in the detector.
     """
-    path = Path(path)
+    recipe, path = recipe_for(path, recipe), checkpoint_file(path)
     if path.is_dir():
         raise UserError(f"checkpoint {path}: is a folder; give a file, as checkpoints/best.ckpt")
     content = plain_content(path) if path.suffix == SUFFIX else None
@@ -92,7 +93,8 @@ def load_detector(
     Known are the official code's, AdelaiDet's, mmdetection's, torchvision's and detectron2's.
 
     Args:
-        path: of the checkpoint.
+        path: of the checkpoint, or the name of a published one, as
+            ``official/FCOS_imprv_R_50_FPN_1x``, which is fetched once.
         device: where the detector shall lie.
         decoder: options of ``fcos_lightning.detector.decode`` to use instead of the checkpoint's.
         recipe: for a foreign file whose tensors leave a choice, as ``plain`` for the official

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fcos_lightning.checkpoints.replacing import replacing
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.replacing import write_whole
 
 KEY = "fcos"
 SUFFIX = ".safetensors"
@@ -66,7 +66,7 @@ def write_plain(content: Mapping[str, Any], path: Path) -> None:
         UserError: if it cannot be written.
     """
     weights = {key: value.contiguous() for key, value in weights_of(content).items()}
-    write_file(save(weights, {KEY: json.dumps(content[KEY])}), path)
+    write_whole(save(weights, {KEY: json.dumps(content[KEY])}), path)
 
 
 def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
@@ -77,22 +77,8 @@ def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     """
     contiguous = {key: value.contiguous() for key, value in weights.items()}
     if path.suffix == SUFFIX:
-        write_file(save(contiguous), path)
+        write_whole(save(contiguous), path)
         return
     buffer = io.BytesIO()
     torch.save(contiguous, buffer)
-    write_file(buffer.getvalue(), path)
-
-
-def write_file(content: bytes, path: Path) -> None:
-    """Write a file that stands under its name only when it is whole.
-
-    Raises:
-        UserError: if it cannot be written; nothing half written stays.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(content)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from error
+    write_whole(buffer.getvalue(), path)

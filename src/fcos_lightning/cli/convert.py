@@ -31,7 +31,7 @@ def convert(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
 
-    from fcos_lightning.cli.published import checkpoint_file, recipe_for
+    from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 
     source, out = checkpoint_file(str(Path(given).expanduser())), Path(wanted).expanduser()
     if out.suffix not in endings:
@@ -46,15 +46,16 @@ def convert(config: DictConfig) -> None:
 
     from fcos_lightning.checkpoints import load_detector
     from fcos_lightning.checkpoints.native import KEY, detector_of, read_checkpoint
-    from fcos_lightning.checkpoints.plain_file import write_file, write_plain, write_weights
+    from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
     from fcos_lightning.checkpoints.torchvision import for_torchvision
+    from fcos_lightning.storage.replacing import write_whole
 
     content = read_checkpoint(source, recipe_for(given, config.recipe))
     if out.suffix == ".onnx":
         from fcos_lightning.deploy import export_onnx
 
         sides = {key: content[KEY].get(key) for key in ("shorter_side", "longer_side")}
-        write_file(export_onnx(detector_of(content, source), **sides), out)
+        write_whole(export_onnx(detector_of(content, source), **sides), out)
     elif config.layout == "plain":
         write_plain(content, out)
         load_detector(out)  # what was written can be read

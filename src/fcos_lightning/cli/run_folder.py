@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.cli.app import is_first_process, started_from_outside
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.replacing import write_whole
 
 CONFIG = "config.yaml"
 #: Lightning starts the other processes of a run itself; this tells them the folder.
@@ -86,7 +87,7 @@ def removed_if_refused(folder: Path, levels: int) -> Iterator[None]:
 def save_config(config: DictConfig, folder: Path) -> None:
     """Write the resolved configuration of a run."""
     if is_first_process():
-        (folder / CONFIG).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+        write_whole(OmegaConf.to_yaml(config, resolve=True), folder / CONFIG)
 
 
 def load_config(folder: Path) -> DictConfig:

@@ -21,12 +21,11 @@ from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
 from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
-from fcos_lightning.checkpoints.replacing import replacing
+from fcos_lightning.checkpoints.published import checkpoint_file
 from fcos_lightning.cli.app import first_line, is_first_process
 from fcos_lightning.cli.evaluating import evaluation_settings, quicker
 from fcos_lightning.cli.instantiate import make
 from fcos_lightning.cli.plain import describe_run
-from fcos_lightning.cli.published import checkpoint_file
 from fcos_lightning.cli.summary import print_summary
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.collate import Collate
@@ -35,6 +34,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
 from fcos_lightning.evaluation.table import DetectionTable
 from fcos_lightning.signals import Stopped
+from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.training.acceleration import accelerate, peak_memory
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins

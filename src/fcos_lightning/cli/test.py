@@ -25,8 +25,8 @@ def main() -> None:
     given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
         from fcos_lightning.checkpoints import read_checkpoint
+        from fcos_lightning.checkpoints.published import checkpoint_file
         from fcos_lightning.cli.plain import FROM_CHECKPOINT, offer_data_of
-        from fcos_lightning.cli.published import checkpoint_file
 
         try:
             offered = offer_data_of(read_checkpoint(checkpoint_file(given["ckpt"]))["fcos"])
@@ -45,14 +45,14 @@ def test(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from rich.console import Console
 
-    from fcos_lightning.checkpoints.plain_file import write_file
+    from fcos_lightning.checkpoints.published import checkpoint_file
     from fcos_lightning.cli.app import is_first_process, required
     from fcos_lightning.cli.evaluating import evaluation_settings, quicker
-    from fcos_lightning.cli.published import checkpoint_file
     from fcos_lightning.cli.run_folder import new_run_folder
     from fcos_lightning.cli.session import make_datamodule, quiet
     from fcos_lightning.data.collate import Collate
     from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
+    from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.training.evaluate import evaluate
 
     given = required(
@@ -85,7 +85,7 @@ def test(config: DictConfig) -> None:
     if not is_first_process():
         return
     if model is not None:
-        write_file(model, folder / "model.onnx")
+        write_whole(model, folder / "model.onnx")
     write_metrics(summary, folder / "metrics.json")
     write_predictions(table, datamodule.val.truth, folder / "predictions.json")
     print_table(summary, Console())
@@ -109,8 +109,8 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
 
     from fcos_lightning.checkpoints import load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY, detector_of
+    from fcos_lightning.checkpoints.published import recipe_for
     from fcos_lightning.cli.instantiate import make
-    from fcos_lightning.cli.published import recipe_for
 
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     content = read_checkpoint(path, recipe_for(given, config.get("recipe")))

@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from fcos_lightning.data.files import cache_folder
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.storage.caches import cache_folder
+from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import GroundTruth
 
 #: To be raised whenever the same files would be read into something else.
@@ -148,11 +148,9 @@ class SavedIndex:
         text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Other processes may be at the same: each writes a file of its own and renames it.
-            with TemporaryDirectory(dir=self.path.parent, prefix=".draft-") as draft:
-                whole = Path(draft) / self.path.name
-                np.savez(whole, about=text, **arrays)
-                os.replace(whole, self.path)
+            # Other processes may be at the same: each writes a draft of its own and renames it.
+            with replacing(self.path, durable=False) as file:
+                np.savez(file, about=text, **arrays)
 
     def _still(self, listed_ns: Mapping[str, int]) -> bool:
         return all(

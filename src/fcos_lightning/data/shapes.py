@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 from numpy.random import PCG64, Generator, SeedSequence
 
-from fcos_lightning.data.files import cache_folder
 from fcos_lightning.data.shape_scenes import CLASS_NAMES, arrange, background, paint
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.caches import cache_folder
 
 VERSION = 1
 SPLITS = ("train", "val")

@@ -1,7 +1,6 @@
 """Images without annotations: a file, a folder, a glob, or the frames of a video.
 
-Pictures come as stored, whatever an orientation tag says: the policy of ``read_image``, and for
-videos the same.
+Pictures and frames are turned as their camera says: nobody has annotated them as they are stored.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Picture:
     Attributes:
         number: position in its source, from 1, unreadable images counted.
         name: of its file below the source's folder, parts separated by ``/``.
-        pixels: ``[H, W, 3]`` uint8 RGB, as stored.
+        pixels: ``[H, W, 3]`` uint8 RGB, upright.
         frame: position in its video, from 0; None for an image.
     """
 
@@ -77,7 +76,7 @@ class ImageFiles:
         """
         for number, (path, name) in enumerate(zip(self.paths, self.names, strict=True), 1):
             try:
-                pixels = read_image(path)
+                pixels = read_image(path, upright=True)
             except UserError as error:
                 if on_bad_image == "error":
                     raise UserError(f"{error}; on_bad_image=skip goes on without it") from error
@@ -147,6 +146,9 @@ class VideoFile:
                     continue
                 for image in decoded:
                     pixels = image.to_ndarray(format="rgb24")
+                    quarter_turns = round(image.rotation / 90)  # counter-clockwise
+                    if quarter_turns % 4:
+                        pixels = np.ascontiguousarray(np.rot90(pixels, quarter_turns))
                     yield Picture(frame + 1, self.path.name, pixels, frame)
                     frame += 1
         # Decoders pass over much of what is damaged without a word.

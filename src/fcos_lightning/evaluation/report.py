@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.table import DetectionTable, xywh_of
+from fcos_lightning.storage.replacing import replacing_text, writable, write_whole
 from fcos_lightning.structures import GroundTruth
 
 _MEANINGS = {
@@ -84,9 +83,7 @@ def write_metrics(summary: Mapping[str, Any], path: str | os.PathLike[str]) -> N
         UserError: if the file cannot be written.
         ValueError: if a figure is not finite, which JSON cannot say.
     """
-    with _replacing(Path(path)) as file:
-        json.dump(summary, file, indent=2, allow_nan=False)
-        file.write("\n")
+    write_whole(json.dumps(summary, indent=2, allow_nan=False) + "\n", Path(path))
 
 
 def write_predictions(
@@ -115,7 +112,8 @@ def write_predictions(
         table.scores.astype(np.float64).tolist(),
         strict=True,
     )
-    with _replacing(Path(path)) as file:
+    path = Path(path)
+    with writable(path), replacing_text(path) as file:
         file.write("[")
         for number, (image_id, position, label, bbox, score) in enumerate(rows):
             file.write(",\n" if number else "\n")
@@ -125,21 +123,3 @@ def write_predictions(
                 f'"file_name": {file_names[position]}}}'
             )
         file.write("\n]\n")
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[TextIO]:
-    """A file that takes the place of ``path`` once it is complete, and never before."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            yield file
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; free the place or choose another folder"
-        ) from error
-    finally:
-        with suppress(OSError):  # gone already, or its folder cannot be a folder
-            temporary.unlink()

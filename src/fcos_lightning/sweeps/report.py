@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from fcos_lightning.storage.replacing import replacing, write_whole
 from fcos_lightning.sweeps.manifest import Job, Manifest
 
 
@@ -23,8 +24,8 @@ def write_report(manifest: Manifest, console: Console) -> None:
     console.print(table)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    _replace(manifest.folder / "summary.csv", text.getvalue())
-    _replace(manifest.folder / "summary.md", _markdown(rows))
+    write_whole(text.getvalue(), manifest.folder / "summary.csv")
+    write_whole(_markdown(rows), manifest.folder / "summary.md")
     drawn = plot(manifest, manifest.folder / "summary.png")
     files = "manifest.json, summary.csv, summary.md" + (", summary.png" if drawn else "")
     console.print(
@@ -80,9 +81,8 @@ def plot(manifest: Manifest, file: Path) -> bool:
     for key, panel in zip(keys, panels, strict=True):
         _panel(panel, key, jobs)
     panels[0].set_ylabel("AP")
-    draft = file.with_name(f".{file.name}.draft")
-    figure.savefig(draft, format="png", dpi=120)
-    draft.replace(file)
+    with replacing(file) as draft:
+        figure.savefig(draft, format="png", dpi=120)
     return True
 
 
@@ -110,9 +110,3 @@ def _number(word: str) -> float | None:
         return float(word)
     except ValueError:
         return None
-
-
-def _replace(file: Path, text: str) -> None:
-    draft = file.with_name(f".{file.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(file)

@@ -92,7 +92,7 @@ class FCOSModule(L.LightningModule):
         prediction = self.detector(batch.images)
         found = self.detector.decode(prediction, points, batch.images.sizes_hw)
         sizes = zip(found, batch.images.sizes_hw, batch.original_sizes_hw, strict=True)
-        return {"detections": [in_original_frame(*one) for one in sizes]}
+        return {"detections": [one.resized(seen, original) for one, seen, original in sizes]}
 
     test_step = validation_step
 
@@ -148,11 +148,3 @@ class FCOSModule(L.LightningModule):
 def _named(scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Scalars of a training step as logs name them."""
     return {f"train/{name}": value for name, value in scalars.items()}
-
-
-def in_original_frame(
-    detections: Detections, resized_hw: Tensor, original_hw: Tensor
-) -> Detections:
-    """Map boxes from pixels of the resized image to pixels of the original one."""
-    factor = (original_hw / resized_hw).flip(0).repeat(2).to(detections.boxes_xyxy)
-    return Detections(detections.boxes_xyxy * factor, detections.scores, detections.labels)

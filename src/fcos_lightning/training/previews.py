@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from fcos_lightning.drawing import draw
+from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import Batch, Detections
 from fcos_lightning.training.module import FCOSModule
 
@@ -77,7 +78,8 @@ class Previews(L.Callback):
         grid = make_grid(torch.stack(same), nrow=2, padding=4, pad_value=255)
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"epoch_{trainer.current_epoch + 1:03d}.jpg"
-        Image.fromarray(grid.permute(1, 2, 0).numpy()).save(file, quality=90)
+        with replacing(file) as draft:
+            Image.fromarray(grid.permute(1, 2, 0).numpy()).save(draft, "JPEG", quality=90)
 
     def _pair(
         self, batch: Batch, index: int, detections: Detections, names: Sequence[str] | None

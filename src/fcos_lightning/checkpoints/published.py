@@ -1,4 +1,4 @@
-"""Published checkpoints by name: ``ckpt=official/FCOS_imprv_R_50_FPN_1x``.
+"""Published checkpoints by name, as ``official/FCOS_imprv_R_50_FPN_1x``.
 
 Names are those their authors gave the files. Where a source puts digits of the file's SHA-256 into
 its name (OpenMMLab and torchvision: the first eight), they are checked.
@@ -7,6 +7,7 @@ its name (OpenMMLab and torchvision: the first eight), they are checked.
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,15 +98,16 @@ PUBLISHED: dict[str, Published] = {
 }
 
 
-def checkpoint_file(given: str) -> Path:
-    """Return the file that ``ckpt=`` means: a path, or a published checkpoint, fetched once.
+def checkpoint_file(given: str | Path) -> Path:
+    """Return the file that a user means: a path, or a published checkpoint, fetched once.
 
     A file of that name always comes first.
 
     Raises:
         UserError: if a name is unknown, or its file can neither be found nor fetched.
     """
-    path = Path(given)
+    given = str(given)
+    path = Path(os.path.expanduser(given))
     source = given.split("/", 1)[0]
     if path.exists() or source not in PLACES or "/" not in given:
         return path
@@ -113,24 +115,28 @@ def checkpoint_file(given: str) -> Path:
     if published is None:
         near = difflib.get_close_matches(given, PUBLISHED, n=3, cutoff=0.3)
         names = ", ".join(near or [name for name in PUBLISHED if name.startswith(source)])
-        raise UserError(f"ckpt={given}: {source} publishes no such checkpoint; there are {names}")
-    from fcos_lightning.data.download import fetch
-    from fcos_lightning.data.files import cache_folder
+        raise UserError(f"{given}: {source} publishes no such checkpoint; there are {names}")
+    from fcos_lightning.storage.caches import cache_folder
+
+    # Rather than torch.hub's function: this one goes on after a cut connection, in a later call
+    # too, tries again, and looks for room on the disk first.
+    from fcos_lightning.storage.download import fetch
 
     target = cache_folder() / "checkpoints" / source / Path(published.path).name
     try:
         return fetch(published.url, target, sha256=published.sha256)
     except UserError as error:
         raise UserError(
-            f"ckpt={given}: {error}; or put the file of {published.url} at {target}"
+            f"{given}: {error}; or put the file of {published.url} at {target}"
         ) from error
 
 
-def recipe_for(given: str, chosen: str | None) -> str | None:
+def recipe_for(given: str | Path, chosen: str | None) -> str | None:
     """Return the recipe to read a checkpoint with: the user's, else what a published name says.
 
     No tensor tells the official code's two recipes apart, but the names of its files do.
     """
+    given = str(given)
     if chosen is not None or given not in PUBLISHED or not given.startswith("official/"):
         return chosen
     return "improved" if "_imprv_" in given else "plain"

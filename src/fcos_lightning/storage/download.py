@@ -20,9 +20,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from fcos_lightning.data.archives import is_unpacked, locked, unpack
-from fcos_lightning.data.progress import Bar, progress_bar, readable_size
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.archives import is_unpacked, locked, unpack
+from fcos_lightning.storage.bars import Bar, progress_bar, readable_size
+from fcos_lightning.storage.replacing import write_whole
 
 __all__ = ["fetch", "is_unpacked", "remote_size", "unpack"]
 
@@ -222,7 +223,7 @@ def _receive(
         else:
             _start_over(file, stamp)
             total = _whole_number(response.headers.get("Content-Length"))
-            stamp.write_text(json.dumps(asdict(now)), encoding="utf-8")
+            write_whole(json.dumps(asdict(now)), stamp)
         if total is not None:
             _check_total(url, total, size, file, stamp)
         _copy(response, file, total, bar)
