@@ -114,7 +114,7 @@ def test_the_training_split_defines_the_classes(tmp_path: Path) -> None:
         _ = data.val
     # A checkpoint's classes do as well, without any training split.
     data.val_split = "val"
-    assert data.read_val(("x", "y"), (1, 90)).truth.labels.tolist() == [1]
+    assert data.read_val(("x", "c90"), (1, 90)).truth.labels.tolist() == [1]
 
 
 def test_a_missing_folder_says_what_to_do() -> None:
