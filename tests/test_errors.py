@@ -10,6 +10,7 @@ from fcos_lightning.errors import MESSAGE_CHARACTERS, UserError, shown
 @pytest.mark.parametrize(
     "value",
     ["x" * 200_000, "\x1b[2J\n", "\ud800", 10**4000, 10**5000, list(range(10_000)), {"a": ["b"]}],
+    ids=["long", "control", "surrogate", "digits", "more digits", "list", "dict"],
 )
 def test_a_shown_value_is_short_and_printable(value: object) -> None:
     assert len(shown(value)) <= 80 and shown(value).isprintable()
