@@ -15,7 +15,6 @@ from fcos_lightning.data.coco_quick import Columns, read_quick
 from fcos_lightning.data.files import Folder
 from fcos_lightning.data.images import image_size
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
-from fcos_lightning.data.plausible import perhaps_corners
 from fcos_lightning.data.saved_index import SavedIndex
 from fcos_lightning.errors import UserError, shown
 
@@ -124,7 +123,7 @@ def _build(
     strict: bool,
 ) -> DataSplit:
     """Join annotations to the images and the categories that they belong to."""
-    annotated, boxless, boxes_xywh = listed.annotated, listed.boxless, listed.boxes_xywh
+    annotated, boxless = listed.annotated, listed.boxless
     image = _positions(images.ids, annotated)
     rows = np.flatnonzero((image >= 0) & ~boxless)
     unlisted = int((image < 0).sum())
@@ -143,14 +142,13 @@ def _build(
         )
     found = FoundBoxes(
         image=image,
-        xyxy=_xyxy(boxes_xywh),
+        xyxy=_xyxy(listed.boxes_xywh),
         labels=_labels(listed, sorted(names)),
         ignored=listed.ignored,
         areas_px=listed.areas_px,
     )
     if len(rows) < len(annotated):
         found = found.take(rows)
-    remarks = [*remarks, *perhaps_corners(boxes_xywh[rows], images.sizes_hw[found.image])]
 
     def where(row: int) -> str:
         return (
@@ -176,6 +174,7 @@ def _build(
         },
         remarks=remarks,
         annotated=listed.has_annotations,
+        sides_stated=True,
     )
 
 

@@ -171,6 +171,7 @@ def build_split(
     dropped: Mapping[str, int] | None = None,
     remarks: Sequence[str] = (),
     annotated: bool = True,
+    sides_stated: bool = False,
 ) -> DataSplit:
     """Sort annotations by image and drop the boxes nothing can be learnt from or matched to.
 
@@ -193,6 +194,7 @@ def build_split(
         dropped: what the reader itself has dropped before.
         remarks: what the reader itself has to say.
         annotated: see :class:`DataSplit`.
+        sides_stated: the files state width and height of a box, not its right and bottom end.
 
     Raises:
         UserError: in strict mode, for the first box that would be dropped.
@@ -231,7 +233,7 @@ def build_split(
         class_names=tuple(class_names),
         category_ids=tuple(category_ids),
     )
-    said = (*remarks, *odd_areas, *odd_places(xyxy, sizes.take(kept.image, axis=0)))
+    said = (*remarks, *odd_areas, *odd_places(xyxy, sizes.take(kept.image, axis=0), sides_stated))
     return DataSplit(truth, image_dir.resolve(), counts, name, said, annotated)
 
 
@@ -243,5 +245,5 @@ def _faults(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> dict[str,
     # Far enough out, x + width rounds to x: a size is judged by the corners that are kept.
     no_area = (x2 <= x1) | (y2 <= y1)
     outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
-    too_far = np.abs(xyxy).max(axis=1, initial=0.0) > FAR_PX
+    too_far = (np.abs(x1) > FAR_PX) | (np.abs(y1) > FAR_PX) | (x2 > FAR_PX) | (y2 > FAR_PX)
     return {NOT_FINITE: ~finite, TOO_FAR: too_far, NO_AREA: no_area, OUTSIDE: outside}

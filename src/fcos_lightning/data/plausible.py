@@ -24,7 +24,8 @@ def plausible_areas(
     Returns:
         ``[M]``, and what is to be said of it.
     """
-    width, height = xyxy[:, 2] - xyxy[:, 0], xyxy[:, 3] - xyxy[:, 1]
+    x1, y1, x2, y2 = xyxy.T
+    width, height = x2 - x1, y2 - y1
     box_px = width * height
     stated = ~np.isnan(stated_px)
     cannot = (stated_px <= 0) | (stated_px > (width + 2) * (height + 2))
@@ -44,34 +45,38 @@ def plausible_areas(
     ]
 
 
-def odd_places(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> list[str]:
-    """Say what is odd about where boxes ``[M, 4]`` lie in their images ``[M, 2]``."""
+def odd_places(
+    xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64], sides_stated: bool
+) -> list[str]:
+    """Say what is odd about where boxes lie in their images.
+
+    Args:
+        xyxy: ``[M, 4]``.
+        sizes_hw: ``[M, 2]`` of the image of each.
+        sides_stated: the files state width and height of a box, not its right and bottom end.
+    """
     if not len(xyxy):
         return []
+    x1, y1, x2, y2 = xyxy.T
+    height, width = sizes_hw.T
     remarks = []
-    beyond = (xyxy[:, :2] < -1).any(axis=1) | (xyxy[:, 2:] > sizes_hw[:, ::-1] + 1).any(axis=1)
-    if beyond.any():
+    beyond = (x1 < -1) | (y1 < -1) | (x2 > width + 1) | (y2 > height + 1)
+    if number := np.count_nonzero(beyond):
         remarks.append(
-            f"{int(beyond.sum())} of {len(xyxy)} boxes stick out of their image by more than a "
-            "pixel; they are kept"
+            f"{number} of {len(xyxy)} boxes stick out of their image by more than a pixel; they "
+            "are kept"
         )
-    if (xyxy <= 1).all():
+    if sides_stated and number >= 0.05 * len(xyxy):
+        stated_w, stated_h = x2 - x1, y2 - y1
+        corners = (stated_w > x1) & (stated_h > y1)
+        if (corners & (stated_w <= width + 1) & (stated_h <= height + 1)).all():
+            remarks.append(
+                "every bbox would fit as x1, y1, x2, y2, but COCO's are x, y, width, height: "
+                "correct them"
+            )
+    if xyxy.max() <= 1:
         remarks.append(
             "every box lies within the first pixel: boxes have to be in pixels, not in parts of "
             "the image"
         )
     return remarks
-
-
-def perhaps_corners(boxes_xywh: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> list[str]:
-    """Say so if all boxes ``[M, 4]`` fit into their images as x1, y1, x2, y2, but not as COCO's."""
-    x, y, w, h = boxes_xywh.T
-    height, width = sizes_hw.T
-    with np.errstate(over="ignore", invalid="ignore"):
-        beyond = (x + w > width + 1) | (y + h > height + 1)
-        corners = (w > x) & (h > y) & (w <= width + 1) & (h <= height + 1)
-    if not len(x) or not corners.all() or beyond.mean() < 0.05:
-        return []
-    return [
-        "every bbox would fit as x1, y1, x2, y2, but COCO's are x, y, width, height: correct them"
-    ]
