@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fcos_lightning.data.coco import UNKNOWN_IMAGE, read_coco
-from fcos_lightning.data.index import NO_AREA, NOT_FINITE, OUTSIDE, DataSplit
+from fcos_lightning.data.index import (
+    NO_AREA,
+    NO_BOX,
+    NOT_FINITE,
+    OUTSIDE,
+    TOO_FAR,
+    DataSplit,
+)
 from fcos_lightning.errors import UserError
 
 WIDTH, HEIGHT = 100, 60
@@ -168,7 +175,8 @@ BAD_BOXES = {
     "overflow": ([1e308, 2, 1e308, 5], NOT_FINITE),
     "zero width": ([1, 2, 0, 5], NO_AREA),
     "negative height": ([1, 2, 5, -5], NO_AREA),
-    "lost in rounding": ([1e20, 2, 5, 5], NO_AREA),
+    "beyond any image": ([-5, -5, 1e38, 1e38], TOO_FAR),
+    "far to the left": ([-1e15, 2, 2e15, 5], TOO_FAR),
     "right of the image": ([WIDTH, 0, 5, 5], OUTSIDE),
     "left of the image": ([-5, 0, 5, 5], OUTSIDE),
     "below the image": ([0, HEIGHT + 3.5, 5, 5], OUTSIDE),
@@ -200,7 +208,7 @@ def test_every_bad_box_is_counted_once(maker: Maker) -> None:
         maker.box(1, bbox)
     maker.box(1, [WIDTH + 5, 2, -3, 4])  # without area and outside
     split = maker.read()
-    assert dict(split.dropped) == {NOT_FINITE: 4, NO_AREA: 4, OUTSIDE: 4}
+    assert dict(split.dropped) == {NOT_FINITE: 4, TOO_FAR: 2, NO_AREA: 3, OUTSIDE: 4}
     assert len(split.truth.labels) == 0
 
 
@@ -222,7 +230,8 @@ def test_an_annotation_of_an_unlisted_image_is_counted_or_refused(maker: Maker) 
 
 
 @pytest.mark.parametrize(
-    "bbox", [["1", "2", "3", "4"], [1, 2, 3, "4"], [1, 2, 3], [], None, "1234", [[1], 2, 3, 4], {}]
+    "bbox",
+    [["1", "2", "3", "x"], [1, 2, 3, ""], [1, 2, 3], "1234", [[1], 2, 3, 4], {}, [True, 2, 3, 4]],
 )
 def test_a_bbox_that_is_not_four_numbers_is_refused(maker: Maker, bbox: Any) -> None:
     maker.image(1)
@@ -258,8 +267,10 @@ def test_names_that_changed_ids_since_training_are_refused(maker: Maker) -> None
     maker.image(1)
     message = maker.refused(categories={7: "toothbrush", 90: "train"})
     assert "category id 90 is 'toothbrush' here, but 'train' in training" in message
+    assert "'train' here, but 'cat' in training" in maker.refused(categories={7: "cat"})
     # Another spelling is not a mix-up.
-    assert maker.read(categories={7: "trains", 90: "toothbrush"}).truth.class_names[0] == "trains"
+    given = {7: "Train", 90: "tooth_brush"}
+    assert maker.read(categories=given).truth.class_names == ("Train", "tooth_brush")
 
 
 # Files that are not COCO
@@ -277,12 +288,20 @@ def test_names_that_changed_ids_since_training_are_refused(maker: Maker) -> None
         ("images", [{"id": 1}], "images[0] has no 'file_name'"),
         ("images", [{"file_name": "1.png"}], "images[0] has no 'id'"),
         ("images", [{"file_name": 1, "id": 1}], "images[0] has file_name 1, not a text"),
-        ("images", [{"file_name": "1.png", "id": "1"}], "images[0] has id '1', not a whole"),
+        (
+            "images",
+            [{"file_name": "1.png", "id": "IMG_1"}],
+            "images[0] has id 'IMG_1', not a whole",
+        ),
+        ("images", [{"file_name": "1.png", "id": True}], "images[0] has id True, not a whole"),
+        ("images", [{"file_name": "\ud800.png", "id": 1}], "no valid Unicode"),
+        ("categories", [{"id": 1, "name": "\udfff"}], "no valid Unicode"),
         ("images", [{"file_name": "1.png", "id": 2**70}], "beyond 64 bit"),
         ("images", [{"file_name": "1.png", "id": 1.5}], "not a whole number"),
-        ("images", [{"file_name": "1.png", "id": 1e300}], "beyond 64 bit"),
+        ("images", [{"file_name": "1.png", "id": 1e300}], "not a whole number"),
+        ("images", [{"file_name": "1.png", "id": 2.0**53}], "not a whole number"),
+        ("images", [{"file_name": "1.png", "id": "9" * 20}], "beyond 64 bit"),
         ("annotations", [None], "annotations[0] is a NoneType"),
-        ("annotations", [{"image_id": 1, "category_id": 7}], "annotations[0] has no 'bbox'"),
         ("annotations", [{"image_id": 1, "bbox": [1] * 4}], "has no 'category_id'"),
         ("annotations", [{"category_id": 7, "bbox": [1] * 4}], "has no 'image_id'"),
         ("categories", [{"id": 1}], "categories[0] has no 'name'"),
@@ -300,7 +319,7 @@ def test_what_is_not_coco_is_refused(maker: Maker, key: str, value: Any, expecte
 
 
 @pytest.mark.parametrize("field", ["image_id", "category_id", "iscrowd", "area"])
-@pytest.mark.parametrize("value", ["1", [1], {"a": 1}])
+@pytest.mark.parametrize("value", ["one", "1_0", "\u0661", [1], {"a": 1}])
 def test_annotation_fields_of_wrong_type_are_refused(maker: Maker, field: str, value: Any) -> None:
     maker.image(1)
     maker.box(1, [1, 2, 3, 4], id=1)
@@ -308,16 +327,170 @@ def test_annotation_fields_of_wrong_type_are_refused(maker: Maker, field: str, v
     assert f"annotations[0] has {field}" in maker.refused()
 
 
-@pytest.mark.parametrize("size", ["100", [1], -5, 10.5, float("nan"), float("inf"), True])
+@pytest.mark.parametrize("size", ["wide", [1], -5, 10.5, float("nan"), float("inf"), True])
 def test_image_sizes_of_wrong_type_are_refused(maker: Maker, size: Any) -> None:
     maker.image(1, width=size)
     assert "images[0] has width" in maker.refused()
 
 
-def test_duplicate_image_ids_are_refused(maker: Maker) -> None:
+def test_an_image_id_of_two_files_is_refused(maker: Maker) -> None:
     for number, name in ((4, "a.png"), (9, "b.png"), (4, "c.png")):
         maker.image(number, name)
-    assert "image id 4 is listed twice" in maker.refused()
+    assert "image id 4 is listed twice, as 'a.png' and as 'c.png'" in maker.refused()
+
+
+def test_an_image_listed_again_is_taken_once_and_said(maker: Maker) -> None:
+    for number, name in ((4, "a.png"), (9, "b.png"), (4, "a.png")):
+        maker.image(number, name)
+    maker.box(4, [1, 2, 3, 4])
+    split = maker.read()
+    assert split.truth.image_ids.tolist() == [4, 9] and len(split.truth.labels) == 1
+    assert split.remarks == ("1 images are listed twice; they are taken once",)
+
+
+def test_a_file_of_two_image_ids_is_kept_and_said(maker: Maker) -> None:
+    maker.image(1, "a.png")
+    maker.image(2, "./a.png")
+    split = maker.read()
+    assert len(split) == 2
+    assert split.remarks == ("1 images are files that another image id has too; all are kept",)
+
+
+def test_a_category_listed_again_is_the_same_one(maker: Maker) -> None:
+    maker.image(1)
+    maker.content["categories"].append({"id": 7, "name": "train"})
+    assert maker.read().truth.class_names == ("zero", "train", "toothbrush")
+
+
+# What tools write otherwise, and what can mean one thing only
+
+
+def test_digits_in_quotes_are_numbers(maker: Maker) -> None:
+    maker.image(1, width=str(WIDTH), height=f"{HEIGHT}.0")
+    maker.content["images"][0]["id"] = "0001"
+    maker.content["categories"][1]["id"] = " 7 "
+    maker.box("1", ["1", "2.5", "3e0", "+4."], "7", area=" 10.5", iscrowd="0")  # type: ignore[arg-type]
+    truth = maker.read().truth
+    assert truth.image_ids.tolist() == [1] and truth.category_ids == (0, 7, 90)
+    assert truth.sizes_hw.tolist() == [[HEIGHT, WIDTH]] and truth.labels.tolist() == [1]
+    assert truth.boxes_xyxy.tolist() == [[1, 2.5, 4, 6.5]] and truth.areas_px.tolist() == [10.5]
+
+
+@pytest.mark.parametrize(
+    ("value", "crowd"),
+    [(True, True), (False, False), ("True", True), ("no", False), ("1", True), (1.0, True)],
+)
+def test_a_crowd_may_be_said_in_words(maker: Maker, value: Any, crowd: bool) -> None:
+    maker.image(1)
+    maker.box(1, [1, 2, 3, 4], iscrowd=value)
+    assert maker.read().truth.ignored.tolist() == [crowd]
+
+
+@pytest.mark.parametrize("value", [2, -1, 2**63, 0.5, "maybe", "2"])
+def test_a_crowd_that_is_neither_yes_nor_no_is_refused(maker: Maker, value: Any) -> None:
+    maker.image(1)
+    maker.box(1, [1, 2, 3, 4], iscrowd=value)
+    assert "annotations[0] has iscrowd" in maker.refused()
+
+
+def test_a_class_may_be_named_by_a_digit(maker: Maker) -> None:
+    maker.image(1)
+    maker.content["categories"] = [{"id": 3, "name": 8}]
+    assert maker.read().truth.class_names == ("8",)
+
+
+def test_backslashes_separate_folders_where_no_file_is_named_so(maker: Maker) -> None:
+    maker.image(1, "sub/a.png")
+    maker.image(2, "sub\\b.png")
+    maker.content["images"][0]["file_name"] = "sub\\a.png"
+    assert maker.read().truth.file_names.tolist() == ["sub/a.png", "sub\\b.png"]
+    maker.content["images"][0]["file_name"] = "..\\a.png"
+    assert "leads outside" in maker.refused()
+
+
+@pytest.mark.parametrize("absent", [{}, {"bbox": None}, {"bbox": []}])
+def test_an_entry_without_a_box_is_dropped_and_counted_or_refused(
+    maker: Maker, absent: dict[str, Any]
+) -> None:
+    maker.image(1)
+    maker.box(1, [1, 2, 3, 4], 0, id=7)
+    maker.content["annotations"].append({"image_id": 1, "category_id": 90, "id": 8, **absent})
+    maker.box(1, [WIDTH, 2, 3, 4], 7, id=9)
+    split = maker.read()
+    assert dict(split.dropped) == {NO_BOX: 1, OUTSIDE: 1} and split.truth.labels.tolist() == [0]
+    assert "annotation id 8 (annotations[1]) has no bbox" in maker.refused(strict=True)
+    del maker.content["annotations"][1]
+    assert "annotation id 9 (annotations[1])" in maker.refused(strict=True)
+
+
+def test_without_the_list_of_annotations_a_split_is_not_annotated(maker: Maker) -> None:
+    maker.image(1)
+    assert maker.read().annotated
+    del maker.content["annotations"]
+    split = maker.read()
+    assert not split.annotated and len(split) == 1 and len(split.truth.labels) == 0
+
+
+# Areas that converters invent
+
+
+def areas_of(maker: Maker, *areas: Any) -> tuple[list[float], tuple[str, ...]]:
+    maker.image(1)
+    for number, area in enumerate(areas):
+        maker.box(1, [1, 2, 4 + number, 5], area=area)
+    split = maker.read()
+    return split.truth.areas_px.tolist(), split.remarks
+
+
+@pytest.mark.parametrize("area", [0, -5, 1e308, float("inf"), 43, WIDTH * HEIGHT])
+def test_an_area_that_cannot_be_is_that_of_the_box_and_said(maker: Maker, area: float) -> None:
+    areas, remarks = areas_of(maker, area, 7)
+    assert areas == [20, 7]
+    (remark,) = remarks
+    assert remark.startswith("1 of 2 areas cannot be those of objects in their boxes")
+
+
+def test_an_area_of_an_outline_in_whole_pixels_stays(maker: Maker) -> None:
+    assert areas_of(maker, 6 * 7, 0.5, None) == ([42, 0.5, 30], ())
+
+
+def test_one_area_for_boxes_of_all_sizes_is_invented(maker: Maker) -> None:
+    areas, remarks = areas_of(maker, *[3] * 10)
+    assert areas == [5 * (4 + number) for number in range(10)]
+    assert "10 of 10 areas" in remarks[0]
+
+
+def test_areas_as_parts_of_the_image_are_invented(maker: Maker) -> None:
+    maker.image(1)
+    maker.box(1, [0, 0, 50, 30], area=0.25)
+    assert maker.read().truth.areas_px.tolist() == [1500]
+
+
+# Boxes in odd places
+
+
+def test_boxes_that_stick_out_are_counted(maker: Maker) -> None:
+    maker.image(1)
+    for bbox in ([-1, 0, 9, 9], [-2.5, 0, 9, 9], [95, 0, 6, 9], [95, 0, 9, 9], [1, 1, 3, 3]):
+        maker.box(1, bbox)
+    (remark,) = maker.read().remarks
+    assert remark.startswith("2 of 5 boxes stick out of their image")
+
+
+def test_corners_in_the_place_of_sizes_are_said(maker: Maker) -> None:
+    maker.image(1)
+    maker.box(1, [10, 8, 40, 32])
+    maker.box(1, [50, 20, 82, 50])
+    assert any("x1, y1, x2, y2" in remark for remark in maker.read().remarks)
+    maker.box(1, [50, 20, 8, 5])  # no corners
+    assert not any("x1, y1, x2, y2" in remark for remark in maker.read().remarks)
+
+
+def test_parts_of_the_image_in_the_place_of_pixels_are_said(maker: Maker) -> None:
+    maker.image(1)
+    maker.box(1, [0.1, 0.2, 0.3, 0.4])
+    (remark,) = maker.read().remarks
+    assert "boxes have to be in pixels" in remark
 
 
 @pytest.mark.parametrize(
@@ -332,6 +505,41 @@ def test_what_is_no_json_object_is_refused(maker: Maker, content: bytes) -> None
     with pytest.raises(UserError, match=r"instances\.json is not") as caught:
         read_coco(maker.file, maker.images)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_any_unicode_is_read(maker: Maker, encoding: str) -> None:
+    maker.image(1, "Ü.png")
+    maker.box(1, [1, 2, 3, 4])
+    maker.file.write_bytes(json.dumps(maker.content, ensure_ascii=False).encode(encoding))
+    assert read_coco(maker.file, maker.images).truth.file_names.tolist() == ["Ü.png"]
+
+
+def test_bytes_that_are_no_unicode_matter_only_where_they_are_used(maker: Maker) -> None:
+    maker.image(1)
+    maker.content["info"] = {"contributor": "Müller"}
+    for spoilt in ([], [{"id": 1.0, "name": "one"}]):  # for the quick reader, and the plain one
+        maker.content["categories"] = spoilt or [{"id": 1, "name": "one"}]
+        maker.file.write_bytes(json.dumps(maker.content, ensure_ascii=False).encode("latin-1"))
+        assert len(read_coco(maker.file, maker.images)) == 1
+    maker.content["categories"][0]["name"] = "Möwe"
+    maker.file.write_bytes(json.dumps(maker.content, ensure_ascii=False).encode("latin-1"))
+    with pytest.raises(UserError, match=r"categories\[0\] has name .* no valid Unicode"):
+        read_coco(maker.file, maker.images)
+
+
+def test_a_number_of_thousands_of_digits_is_none_that_counts(maker: Maker) -> None:
+    maker.image(1)
+    maker.box(1, [1, 2, 3, 4])
+    text = json.dumps(maker.content)
+    for place, outcome in (('"area": 1', "area"), ('"unused": 1', "")):
+        spoilt = text.replace('"category_id"', f'{place}{"0" * 5000}, "category_id"')
+        maker.file.write_text(spoilt)
+        split = read_coco(maker.file, maker.images)
+        assert split.truth.areas_px.tolist() == [12] and bool(split.remarks) == bool(outcome)
+    maker.file.write_text(text.replace('"image_id": 1', f'"image_id": 1{"0" * 5000}'))
+    with pytest.raises(UserError, match=r"image_id .* not a whole number"):
+        read_coco(maker.file, maker.images)
 
 
 JSON = st.recursive(
@@ -426,6 +634,17 @@ def test_a_link_that_leads_outside_is_refused(maker: Maker, tmp_path: Path, name
     assert "leads outside the image folder" in maker.refused()
 
 
+@pytest.mark.parametrize("name", ["loop", "loop/1.png", "a" * 5000, "a/" * 3000, "\n", "sub"])
+def test_what_is_no_file_is_missing(maker: Maker, name: str) -> None:
+    maker.image(1)
+    (maker.images / "sub").mkdir()
+    (maker.images / "loop").symlink_to("loop")
+    maker.content["images"][0]["file_name"] = name
+    message = maker.refused()
+    assert "1 of 1 image files" in message
+    assert len(message) < 600 and message.isprintable()
+
+
 @pytest.mark.parametrize("name", ["./1.png", "sub/../1.png", "link.png", "sub//2.png", "absolute"])
 def test_roundabout_names_inside_are_found(maker: Maker, name: str) -> None:
     maker.image(1)
@@ -478,8 +697,31 @@ def test_a_size_that_disagrees_with_the_file_is_reported(maker: Maker, orientati
     split = maker.read()
     with pytest.raises(UserError, match=r"1\.png is 100 x 60 .* annotated as 60 x 100.*EXIF"):
         split.image(0)
+    with pytest.raises(UserError, match="EXIF"):
+        split.check()
+    Image.new("L", (WIDTH, HEIGHT)).save(maker.images / "1.png")
+    with pytest.raises(UserError, match="annotation has width and height exchanged; correct it"):
+        split.image(0)
     with pytest.raises(UserError, match=r"2\.png is 100 x 60 .* annotated as 101 x 60"):
         split.image(1)
+
+
+def test_sizes_are_compared_before_training_over_the_whole_split(maker: Maker) -> None:
+    for number in range(40):
+        maker.image(number, width=WIDTH + (number == 39))
+    split = maker.read()
+    with pytest.raises(UserError, match=r"39\.png is 100 x 60 .* annotated as 101 x 60"):
+        split.check()
+
+
+def test_an_image_annotated_as_too_large_is_refused_before_training(maker: Maker) -> None:
+    maker.image(1)
+    maker.image(2, width=20_001, height=5_000)
+    split = maker.read()
+    with pytest.raises(UserError, match=r"1 of 2 images .* data\.max_pixels=100000000.*2\.png"):
+        split.check()
+    with pytest.raises(UserError, match=r"2\.png is 100 x 60"):
+        split.check(max_pixels=200_000_000)
 
 
 # What loader workers get
@@ -523,7 +765,7 @@ def test_coco256_equals_pycocotools(shared: Path, part: str, boxes: int) -> None
     truth = split.truth
 
     assert len(split) == 128 and len(truth.labels) == boxes and len(truth.class_names) == 80
-    assert truth.category_ids[-1] == 90 and dict(split.dropped) == {}
+    assert truth.category_ids[-1] == 90 and dict(split.dropped) == {} and split.remarks == ()
     theirs = COCO(str(annotation_file))
     for image, image_id in enumerate(truth.image_ids.tolist()):
         rows = truth.rows(image)

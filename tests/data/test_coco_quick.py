@@ -32,7 +32,7 @@ ANNOTATION = st.fixed_dictionaries(
     {"image_id": INTEGER, "category_id": INTEGER, "bbox": st.lists(NUMBER, min_size=4, max_size=4)},
     optional={
         "area": st.none() | NUMBER,
-        "iscrowd": st.none() | st.integers(0, 2),
+        "iscrowd": st.none() | st.integers(0, 1),
         "segmentation": OTHER,
         "attributes": OTHER,
     },
@@ -145,6 +145,54 @@ def test_a_list_of_the_same_name_elsewhere_is_not_taken_for_the_annotations(
         (tmp_path / name).touch()
     expected = len(json.loads(text)["annotations"])
     assert len(read_coco(file, tmp_path).truth.labels) == expected
+
+
+def test_a_file_cannot_forge_the_mark_of_what_was_cut_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "boxes.json"
+    parts = content()
+    listed = json.dumps(parts.pop("annotations"))
+    opening = json.dumps(parts)[:-1] + ', "annotations": '
+    number = len(opening) + 1
+    file.write_text(f'{opening}{listed}, "annotations": [{number}]}}')
+    assert read_quick(file) is None
+    # As if it had guessed.
+    monkeypatch.setattr(coco_quick.secrets, "randbits", lambda _: number)
+    assert read_quick(file) is not None
+
+
+@pytest.mark.parametrize("sign", ["\x0b", "\x0c", "\x1c", "\u00a0"])
+@pytest.mark.parametrize("place", ["}%s,", "},%s{", "}%s]", "]%s}", ":%s[", "[%s{"])
+def test_white_space_is_json_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, sign: str
+) -> None:
+    monkeypatch.setattr(coco_quick, "PIECE_BYTES", 1)
+    file = tmp_path / "boxes.json"
+    text = json.dumps(content(), separators=(",", ":"))
+    for count in range(text.count(place.replace("%s", ""))):
+        parts = text.split(place.replace("%s", ""))
+        left, right = (
+            place.replace("%s", "").join(some) for some in (parts[: count + 1], parts[count + 1 :])
+        )
+        for space, read in ((sign, False), (" \t\r\n", True)):
+            file.write_text(left + place.replace("%s", space) + right, encoding="utf-8")
+            assert (read_quick(file) is not None) == read
+
+
+@pytest.mark.parametrize("value", ["9223372036854775808", "-1", "2", "1.0", "true", '"1"'])
+def test_a_crowd_other_than_0_and_1_is_left_to_the_plain_reader(tmp_path: Path, value: str) -> None:
+    parts = content()
+    parts["annotations"][2]["iscrowd"] = 5
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps(parts).replace('"iscrowd": 5', f'"iscrowd": {value}'))
+    assert read_quick(file) is None
+
+
+def test_bytes_that_are_no_unicode_pass_where_they_are_not_used(tmp_path: Path) -> None:
+    file = tmp_path / "boxes.json"
+    file.write_bytes(json.dumps(content(info="x")).encode().replace(b'"x"', b'"\xff\xed\xa0\x80"'))
+    assert_as_plain(file)
 
 
 def test_what_is_cut_short_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

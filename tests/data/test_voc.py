@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcos_lightning.data.index import NO_AREA, NOT_FINITE, OUTSIDE, DataSplit
-from fcos_lightning.data.voc import MAX_XML_BYTES, read_voc
+from fcos_lightning.data.index import NO_AREA, NO_BOX, NOT_FINITE, OUTSIDE, TOO_FAR, DataSplit
+from fcos_lightning.data.voc import read_voc
+from fcos_lightning.data.voc_xml import MAX_XML_BYTES
 from fcos_lightning.errors import UserError
 
 WIDTH, HEIGHT = 100, 60
@@ -98,7 +99,20 @@ def test_parts_of_an_object_are_no_objects(maker: Maker) -> None:
 
 
 @pytest.mark.parametrize(
-    "lines", [("a  1", "b -1"), ("a", "", "  b  ", ""), ("\ufeffa", "b"), ("a\r", "b\r")]
+    ("said", "ignored"),
+    [
+        *(("Unspecified", 0), ("False", 0), ("no", 0), ("None", 0), ("0.0", 0)),
+        *(("True", 1), (" TRUE ", 1), ("yes", 1), ("1.0", 1)),
+    ],
+)
+def test_difficult_may_be_said_in_words(maker: Maker, said: str, ignored: int) -> None:
+    maker.image("a", thing("dog", (1, 1, 9, 9), f"<difficult>{said}</difficult>"))
+    maker.split("a")
+    assert read_voc(maker.root, "train").truth.ignored.tolist() == [bool(ignored)]
+
+
+@pytest.mark.parametrize(
+    "lines", [("a  1", "b 0"), ("a", "", "  b  ", ""), ("\ufeffa", "b"), ("a\r", "b\r")]
 )
 def test_a_second_column_and_white_space_do_not_matter(maker: Maker, lines: Sequence[str]) -> None:
     maker.image("a", thing("dog", (1, 1, 9, 9)))
@@ -107,15 +121,59 @@ def test_a_second_column_and_white_space_do_not_matter(maker: Maker, lines: Sequ
     assert read_voc(maker.root, "train").truth.file_names.tolist() == ["a.jpg", "b.jpg"]
 
 
+def test_images_that_a_list_of_one_class_marks_as_without_it_are_left_out(maker: Maker) -> None:
+    for stem in ("a", "b", "c", "d -1"):
+        maker.image(stem, thing("dog", (1, 1, 9, 9)))
+    maker.split("a  1", "b -1", "c -1", "d -1")
+    split = read_voc(maker.root, "train")
+    assert split.truth.file_names.tolist() == ["a.jpg", "d -1.jpg"]
+    (remark,) = split.remarks
+    assert remark.startswith("2 images are marked with -1 in") and "train.txt" in remark
+    maker.split("a -1")
+    assert "marks every image with -1" in maker.refused()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("a.jpg", "a.JPG", "a.xml", "a.png", "a.jpg 1", "./a", "JPEGImages/a.jpg"),
+        *("VOC\\JPEGImages\\a.jpg", "C:\\data\\a.jpg", "/home/other/VOC/JPEGImages/a.jpg"),
+        *("JPEGImages/a.jpg Annotations/a.xml", "a.jpg\t1"),
+    ],
+)
+def test_a_list_may_name_images_with_an_ending_or_by_a_path(maker: Maker, line: str) -> None:
+    maker.image("a", thing("dog", (1, 1, 9, 9)))
+    maker.split(line)
+    assert read_voc(maker.root, "train").truth.file_names.tolist() == ["a.jpg"]
+
+
+def test_a_name_as_it_stands_comes_before_a_name_less_its_ending(maker: Maker) -> None:
+    maker.image("a", thing("dog", (1, 1, 9, 9)))
+    maker.image("a.jpg", thing("dog", (1, 1, 9, 9)))
+    maker.split("a.jpg", "a")
+    assert read_voc(maker.root, "train").truth.file_names.tolist() == ["a.jpg.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize("line", ["sub/a", "sub/a.png", "./sub\\a"])
+def test_a_path_below_the_image_folder_is_that_path(maker: Maker, line: str) -> None:
+    maker.image("a", thing("cat", (1, 1, 9, 9)))
+    for folder in ("JPEGImages", "Annotations"):
+        (maker.root / folder / "sub").mkdir()
+    maker.image("sub/a", thing("dog", (1, 1, 9, 9)), ending=".png")
+    maker.split(line)
+    truth = read_voc(maker.root, "train").truth
+    assert truth.file_names.tolist() == ["sub/a.png"] and truth.class_names == ("dog",)
+
+
 def test_names_with_spaces_and_dots_are_found(maker: Maker) -> None:
     for stem in ("an image", "an", "image.v2"):
         maker.image(stem, thing("dog", (1, 1, 9, 9)))
-    maker.split("an image", "an 1", "image.v2")
-    names = read_voc(maker.root, "train").truth.file_names.tolist()
-    assert names == ["an image.jpg", "an.jpg", "image.v2.jpg"]
+    maker.split("an image", "an 1", "image.v2", "an image  1")
+    split = read_voc(maker.root, "train")
+    assert split.truth.file_names.tolist() == ["an image.jpg", "an.jpg", "image.v2.jpg"]
 
 
-@pytest.mark.parametrize("ending", [".jpg", ".JPG", ".jpeg", ".png"])
+@pytest.mark.parametrize("ending", [".jpg", ".JPG", ".jpeg", ".png", ".bmp", ".TIF", ".webp"])
 def test_images_of_other_endings_are_found(maker: Maker, ending: str) -> None:
     maker.image("a", thing("dog", (1, 1, 9, 9)), ending=ending)
     maker.split("a")
@@ -177,6 +235,8 @@ def test_repeated_class_names_are_refused(maker: Maker) -> None:
     ("corners", "reason"),
     [
         (("nan", 1, 9, 9), NOT_FINITE),
+        ((1, 1, "1e400", 9), NOT_FINITE),
+        ((1, 1, "3e9", 9), TOO_FAR),
         ((1, 1, "inf", 9), NOT_FINITE),
         ((9, 9, 9, 9), NO_AREA),
         ((9, 1, 5, 9), NO_AREA),
@@ -210,9 +270,13 @@ def test_a_box_of_one_pixel_column_at_the_edge_stays(maker: Maker) -> None:
     [
         ("<object><bndbox/></object>", "object 1 has no name"),
         ("<object><name> </name></object>", "object 1 has no name"),
-        ("<object><name>dog</name></object>", "('dog') has no bndbox/xmin"),
+        (thing("dog", (1, 1, 2, 3)).replace("xmin", "left"), "('dog') has no bndbox/xmin"),
         (thing("dog", ("x", 1, 2, 3)), "has xmin 'x', not a number"),
         (thing("dog", (1, 1, "", 3)), "has xmax '', not a number"),
+        (thing("dog", (1, 1, "1_0", 3)), "has xmax '1_0', not a number"),
+        (thing("dog", ("\u0661", 1, 2, 3)), "not a number"),
+        (thing("dog", ("5,5", 1, 9, 9)), "has xmin '5,5', not a number"),
+        (thing("dog", (1, 1, 2, 3), "<difficult>2</difficult>"), "has difficult '2'"),
         (thing("dog", (1, 1, 2, 3), "<difficult>maybe</difficult>"), "has difficult 'maybe'"),
     ],
 )
@@ -221,6 +285,96 @@ def test_broken_objects_are_refused(maker: Maker, content: str, expected: str) -
     maker.split("a")
     message = maker.refused()
     assert "a.xml" in message and expected in message
+
+
+@pytest.mark.parametrize("box", ["", "<bndbox/>", "<polygon><x1>3</x1></polygon>"])
+def test_an_object_without_a_box_is_dropped_and_counted_or_refused(maker: Maker, box: str) -> None:
+    dog = thing("dog", (1, 1, 9, 9))
+    maker.image("a", dog, f"<object><name>cat</name>{box}</object>", thing("dog", (9, 9, 9, 9)))
+    maker.split("a")
+    split = read_voc(maker.root, "train")
+    assert dict(split.dropped) == {NO_BOX: 1, NO_AREA: 1}
+    assert split.truth.class_names == ("dog",) and len(split.truth.labels) == 1
+    assert "a.xml: object 2 has no bndbox" in maker.refused(strict=True)
+
+
+def test_what_a_message_repeats_is_cut_and_can_be_printed(maker: Maker) -> None:
+    maker.image("a", thing("x" * 200_000, (1, 1, 9, 9)))
+    maker.image("b", thing("dog\u202e", (1, "&#127;", 9, 9)))
+    for stem in "ab":
+        maker.split(stem)
+        message = maker.refused(class_names=["y" * 100_000] * 50)
+        assert len(message) <= 1000 and message.isprintable()
+
+
+# XML in other encodings
+
+
+BOXED = f"<annotation>{SIZE}{thing('Möwe', (1, 1, 9, 9))}</annotation>"
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [
+        *(("", "utf-8"), ("utf-8", "utf-8-sig"), ("utf8", "utf-8"), ("UTF-16", "utf-16")),
+        *(("iso-8859-1", "latin-1"), ("windows-1252", "cp1252"), ("", "utf-16")),
+        *(("UTF-16", "utf-8"), ("utf-8", "utf-16"), ("utf-16", "utf-16-le")),
+        *(("utf-16", "utf-16-be"), ("GB18030", "gb18030"), ("unicode", "utf-8")),
+    ],
+)
+def test_xml_of_any_encoding_that_it_names_is_read(
+    maker: Maker, declared: str, encoding: str
+) -> None:
+    maker.image("a")
+    head = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+    maker.annotation("a", (head + BOXED).encode(encoding))
+    maker.split("a")
+    assert read_voc(maker.root, "train").truth.class_names == ("Möwe",)
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding", "name"),
+    [
+        *(("gb2312", "gb2312", "螺丝"), ("GBK", "gbk", "螺絲"), ("big5", "big5", "螺絲")),
+        *(
+            ("Shift_JIS", "cp932", "ねじ"),
+            ("euc-jp", "euc_jp", "ねじ"),
+            ("EUC-KR", "cp949", "나사"),
+        ),
+    ],
+)
+def test_xml_of_east_asian_encodings_is_read(
+    maker: Maker, declared: str, encoding: str, name: str
+) -> None:
+    maker.image("a")
+    text = f"<?xml version='1.0' encoding='{declared}'?>" + BOXED.replace("Möwe", name)
+    maker.annotation("a", text.encode(encoding))
+    maker.split("a")
+    assert read_voc(maker.root, "train").truth.class_names == (name,)
+
+
+def test_xml_behind_blank_lines_is_read(maker: Maker) -> None:
+    maker.image("a")
+    maker.annotation("a", '\n \n<?xml version="1.0"?>' + BOXED)
+    maker.split("a")
+    assert len(read_voc(maker.root, "train").truth.labels) == 1
+
+
+def test_bytes_that_are_no_text_matter_only_where_they_are_used(maker: Maker) -> None:
+    maker.image("a")
+    maker.split("a")
+    maker.annotation("a", BOXED.replace("Möwe", "dog").encode() + b"<!-- M\xf6we -->")
+    assert read_voc(maker.root, "train").truth.class_names == ("dog",)
+    maker.annotation("a", BOXED.encode("latin-1"))
+    assert "object 1 has name 'M\ufffdwe', no text" in maker.refused()
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "zlib", "punycode", "idna", "utf-7"])
+def test_codecs_that_are_no_encodings_of_files_are_refused(maker: Maker, encoding: str) -> None:
+    maker.image("a")
+    maker.annotation("a", f"<?xml version='1.0' encoding='{encoding}'?><annotation/>")
+    maker.split("a")
+    assert "a.xml is not valid XML" in maker.refused()
 
 
 # XML that hides things
@@ -245,10 +399,15 @@ LAUGHS = (
         '<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE a [<!ENTITY x "y">]><a/>'.encode(
             "utf-16"
         ),
+        "<?xml version='1.0' encoding='gbk'?><!DOCTYPE a [<!ENTITY x 'y'>]><a/>",
+        "\n<?xml version='1.0'?><!DOCTYPE a [<!ENTITY x 'y'>]><a/>",
         "<annotation>" + " " * MAX_XML_BYTES + "</annotation>",
         "<a>" * (MAX_XML_BYTES // 2),
     ],
-    ids=["doctype", "laughs", "dtd", "external", "utf-16", "large", "large and deep"],
+    ids=[
+        *("doctype", "laughs", "dtd", "external", "utf-16", "gbk", "blank"),
+        *("large", "large and deep"),
+    ],
 )
 def test_a_doctype_or_a_large_file_is_refused_at_once(maker: Maker, text: str | bytes) -> None:
     maker.image("a")
@@ -324,10 +483,14 @@ def test_a_split_file_that_is_no_text_is_refused(maker: Maker) -> None:
     assert "train.txt is not UTF-8" in maker.refused()
 
 
-def test_an_image_listed_twice_is_refused(maker: Maker) -> None:
+def test_an_image_listed_twice_is_taken_once_and_said(maker: Maker) -> None:
     maker.image("a", thing("dog", (1, 1, 9, 9)))
-    maker.split("a", "a")
-    assert "lists 'a.jpg' twice" in maker.refused()
+    maker.image("b", thing("dog", (1, 1, 9, 9)))
+    maker.split("a", "b", "a.jpg")
+    split = read_voc(maker.root, "train")
+    assert split.truth.file_names.tolist() == ["a.jpg", "b.jpg"]
+    (remark,) = split.remarks
+    assert remark.startswith("1 lines of") and "train.txt name an image again" in remark
 
 
 @pytest.mark.parametrize("kind", ["image", "annotation"])
@@ -380,6 +543,65 @@ def test_other_folders_are_refused(tmp_path: Path) -> None:
         read_voc(tmp_path, "train")
     with pytest.raises(UserError, match="gone does not exist"):
         read_voc(tmp_path / "gone", "train")
+
+
+# Without lists
+
+
+@pytest.mark.parametrize(
+    ("xml", "images"),
+    [
+        *(("train", "train"), ("train/Annotations", "train/JPEGImages")),
+        *(("train/annotations", "train/images"), ("Annotations/train", "JPEGImages/train")),
+    ],
+)
+def test_folders_of_a_split_need_no_list(tmp_path: Path, xml: str, images: str) -> None:
+    unlisted(tmp_path, xml, images)
+    split = read_voc(tmp_path, "train")
+    assert split.truth.file_names.tolist() == ["a.jpg", "b.PNG"] and split.remarks == ()
+    assert split.image_dir == tmp_path / images and split.name == "train"
+
+
+def unlisted(root: Path, xml: str, images: str) -> None:
+    for folder in (xml, images):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for stem, ending in (("b", ".PNG"), ("a", ".jpg")):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(root / images / f"{stem}{ending}")
+        text = f"<annotation>{SIZE}{thing('dog', (1, 1, 9, 9))}</annotation>"
+        (root / xml / f"{stem}.xml").write_text(text)
+
+
+def test_other_folders_can_be_named(tmp_path: Path) -> None:
+    unlisted(tmp_path, "labels/voc/train", "pictures/train")
+    with pytest.raises(UserError, match=r"data\.annotations and data\.images can name others"):
+        read_voc(tmp_path, "train")
+    named = {"annotations": "labels/voc/SPLIT", "images": "pictures/SPLIT"}
+    assert len(read_voc(tmp_path, "train", **named)) == 2
+    with pytest.raises(UserError, match=r"train2 does not exist"):
+        read_voc(tmp_path, "train2", **named)
+
+
+def test_a_list_counts_in_named_folders_too(tmp_path: Path) -> None:
+    unlisted(tmp_path, "xml", "images")
+    named = {"annotations": "xml", "images": "images"}
+    with pytest.raises(UserError, match=r"split file .*train\.txt does not exist"):
+        read_voc(tmp_path, "train", **named)
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("b\n")
+    assert read_voc(tmp_path, "train", **named).truth.file_names.tolist() == ["b.PNG"]
+
+
+def test_images_without_xml_are_left_out_and_said(tmp_path: Path) -> None:
+    unlisted(tmp_path, "train", "train")
+    Image.new("L", (4, 4)).save(tmp_path / "train" / "c.jpg")
+    split = read_voc(tmp_path, "train")
+    assert len(split) == 2
+    assert split.remarks == (
+        f"1 images of {tmp_path / 'train'} have no XML file; they are left out",
+    )
+    (tmp_path / "train" / "a.jpg").unlink()
+    with pytest.raises(UserError, match=r"1 of 2 image files are not in .* 'a\.jpg'"):
+        read_voc(tmp_path, "train")
 
 
 # Real files

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,9 @@ from fcos_lightning.data.coco_plain import PlainColumns, refuse
 from fcos_lightning.data.coco_quick import Columns, read_quick
 from fcos_lightning.data.files import Folder
 from fcos_lightning.data.images import image_size
-from fcos_lightning.data.index import DataSplit, FoundBoxes, build_split
+from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.saved_index import SavedIndex
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
 
 UNKNOWN_IMAGE = "of an image that is not listed"
 
@@ -33,6 +35,11 @@ def read_coco(
     ``file_name``. A missing ``area`` becomes width times height, a missing ``iscrowd`` 0, and a
     missing image size is read from the file. Annotation ids are not used, so they may repeat.
     Labels follow the category ids in ascending order, annotated or not.
+
+    What tools write otherwise and what can mean one thing only is read as well: numbers in
+    quotes, ``iscrowd`` as a word, a backslash as the separator of folders. An entry without a
+    ``bbox`` is dropped and counted. A file without the list ``annotations``, as that of a test
+    set, gives a split that is not ``annotated``.
 
     Args:
         annotation_file: the JSON.
@@ -53,48 +60,85 @@ def read_coco(
         return split
     listed = read_quick(annotation_file) or PlainColumns(annotation_file)
     names = _categories(listed, categories)
-    image_ids = listed.image_ids
-    if not len(image_ids):
+    if not len(listed.image_ids):
         raise UserError(f"{annotation_file} lists no images")
     if not names:
         raise UserError(f"{annotation_file} has no categories: at least one class is needed")
-    sorted_ids = np.sort(image_ids)
-    twice = np.flatnonzero(sorted_ids[1:] == sorted_ids[:-1])
-    if len(twice):
-        raise UserError(f"{annotation_file}: image id {sorted_ids[twice[0]]} is listed twice")
-    folder = Folder(image_dir)
-    file_names = folder.find_all(listed.file_names, annotation_file)
-    sizes_hw = listed.sizes_hw
-    unsized = np.flatnonzero((sizes_hw == 0).any(axis=1))
+    images, remarks = _images(listed, Folder(image_dir))
+    unsized = np.flatnonzero((images.sizes_hw == 0).any(axis=1))
     for row in unsized:
-        sizes_hw[row] = image_size(folder.root / file_names[row])
+        images.sizes_hw[row] = image_size(images.folder.root / images.file_names[row])
 
-    split = _build(listed, names, folder.root, image_ids, file_names, sizes_hw, strict)
+    split = _build(listed, names, images, remarks, strict)
     # Sizes that stand in the images themselves would need a look at each of them.
     if saved and not len(unsized):
-        saved.save(split, folder.listed_ns)
+        saved.save(split, images.folder.listed_ns)
     return split
+
+
+@dataclass(frozen=True, eq=False)
+class _Images:
+    """The listed images, each once.
+
+    Attributes:
+        folder: where they lie.
+        ids: ``[N]``.
+        file_names: ``[N]``, as found in the folder.
+        sizes_hw: ``[N, 2]`` pixels, both zero where the file does not state both.
+    """
+
+    folder: Folder
+    ids: NDArray[np.int64]
+    file_names: list[str]
+    sizes_hw: NDArray[np.int64]
+
+
+def _images(listed: Columns | PlainColumns, folder: Folder) -> tuple[_Images, list[str]]:
+    """Find the image files, and say what is odd about their list."""
+    ids, names, sizes_hw = listed.image_ids, listed.file_names, listed.sizes_hw
+    remarks = []
+    _, first = np.unique(ids, return_index=True)
+    if len(first) < len(ids):
+        first.sort()
+        known = dict(zip(ids[first].tolist(), first.tolist(), strict=True))
+        for row, image_id in enumerate(ids.tolist()):
+            if names[row] != names[known[image_id]]:
+                raise UserError(
+                    f"{listed.file}: image id {image_id} is listed twice, as "
+                    f"{shown(names[known[image_id]])} and as {shown(names[row])}"
+                )
+        remarks.append(f"{len(ids) - len(first)} images are listed twice; they are taken once")
+        ids, sizes_hw, names = ids[first], sizes_hw[first], [names[row] for row in first.tolist()]
+    found = folder.find_all(names, listed.file)
+    if (again := len(found) - len(set(found))) > 0:
+        remarks.append(f"{again} images are files that another image id has too; all are kept")
+    return _Images(folder, ids, found, sizes_hw), remarks
 
 
 def _build(
     listed: Columns | PlainColumns,
     names: Mapping[int, str],
-    image_dir: Path,
-    image_ids: NDArray[np.int64],
-    file_names: Sequence[str],
-    sizes_hw: NDArray[np.int64],
+    images: _Images,
+    remarks: list[str],
     strict: bool,
 ) -> DataSplit:
-    """Join annotations to the images, ``[N]``, and the categories that they belong to."""
-    annotated = listed.annotated
-    image = _positions(image_ids, annotated)
-    rows = np.flatnonzero(image >= 0)
-    unlisted = len(annotated) - len(rows)
+    """Join annotations to the images and the categories that they belong to."""
+    annotated, boxless = listed.annotated, listed.boxless
+    image = _positions(images.ids, annotated)
+    rows = np.flatnonzero((image >= 0) & ~boxless)
+    unlisted = int((image < 0).sum())
+    lacking = len(annotated) - len(rows) - unlisted
     if strict and unlisted:
         row = int(np.flatnonzero(image < 0)[0])
         raise UserError(
             f"{listed.file}: annotation id {listed.identity(row)} belongs to image "
             f"id {annotated[row]}, which is not listed under images"
+        )
+    if strict and lacking:
+        row = int(np.flatnonzero(boxless)[0])
+        raise UserError(
+            f"{listed.file}: annotation id {listed.identity(row)} (annotations[{row}]) has no "
+            "bbox: add it, or set strict to false to drop such entries"
         )
     found = FoundBoxes(
         image=image,
@@ -103,27 +147,34 @@ def _build(
         ignored=listed.ignored,
         areas_px=listed.areas_px,
     )
-    if unlisted:
+    if len(rows) < len(annotated):
         found = found.take(rows)
 
     def where(row: int) -> str:
         return (
-            f"{listed.file}: image {file_names[found.image[row]]!r}, annotation id "
+            f"{listed.file}: image {shown(images.file_names[found.image[row]])}, annotation id "
             f"{listed.identity(rows[row])} (annotations[{rows[row]}])"
         )
 
     return build_split(
         name=listed.file.stem,
-        image_dir=image_dir,
-        image_ids=image_ids,
-        file_names=file_names,
-        sizes_hw=sizes_hw,
+        image_dir=images.folder.root,
+        image_ids=images.ids,
+        file_names=images.file_names,
+        sizes_hw=images.sizes_hw,
         boxes=found,
         class_names=[names[category] for category in sorted(names)],
         category_ids=sorted(names),
         where=where,
         strict=strict,
-        dropped={UNKNOWN_IMAGE: unlisted} if unlisted else {},
+        dropped={
+            reason: number
+            for reason, number in ((UNKNOWN_IMAGE, unlisted), (NO_BOX, lacking))
+            if number
+        },
+        remarks=remarks,
+        annotated=listed.has_annotations,
+        sides_stated=True,
     )
 
 
@@ -138,20 +189,26 @@ def _categories(
         return given
     own: dict[int, str] = {}
     for category, name in entries:
-        if category in own:
-            raise UserError(f"{listed.file}: category id {category} is listed twice")
-        own[category] = name
+        if own.setdefault(category, name) != name:
+            raise UserError(
+                f"{listed.file}: category id {category} is listed twice, as {shown(own[category])} "
+                f"and as {shown(name)}"
+            )
     if given is None:
         return own
-    # A spelling may differ between files; the same names under other ids are a mix-up.
-    given_ids = {name: category for category, name in given.items()}
+    # A spelling may differ between files; another name under the same id is a mix-up.
     for category, name in own.items():
-        if given.get(category, name) != name and given_ids.get(name, category) != category:
+        if category in given and _spelt(given[category]) != _spelt(name):
             raise UserError(
-                f"{listed.file}: category id {category} is {name!r} here, but "
-                f"{given[category]!r} in training, where {name!r} has id {given_ids[name]}"
+                f"{listed.file}: category id {category} is {shown(name)} here, but "
+                f"{shown(given[category])} in training: give a class the same id and name in both"
             )
     return given
+
+
+def _spelt(name: str) -> str:
+    """A name less what tools change about it."""
+    return re.sub(r"[\s_-]+", "", name.casefold())
 
 
 def _labels(listed: Columns | PlainColumns, category_ids: Sequence[int]) -> NDArray[np.int64]:

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.errors import UserError
+from fcos_lightning.data.values import flag, is_text, number, whole
+from fcos_lightning.errors import UserError, shown
 
 Entries = list[dict[str, Any]]
+
+_T = TypeVar("_T")
 
 
 class PlainColumns:
@@ -25,8 +29,8 @@ class PlainColumns:
         file: the JSON.
 
     Raises:
-        UserError: if the file cannot be read or holds no JSON object with lists of images and
-            annotations; and from every column, naming the first entry that does not fit.
+        UserError: if the file cannot be read or holds no JSON object with a list of images; and
+            from every column, naming the first entry that does not fit.
     """
 
     def __init__(self, file: Path) -> None:
@@ -40,7 +44,8 @@ class PlainColumns:
             )
         self._content = content
         self._images = self._entries("images")
-        self._annotations = self._entries("annotations")
+        self.has_annotations = "annotations" in content
+        self._annotations = self._entries("annotations") if self.has_annotations else []
 
     @property
     def image_ids(self) -> NDArray[np.int64]:
@@ -50,7 +55,7 @@ class PlainColumns:
     @property
     def file_names(self) -> list[str]:
         """``[N]``."""
-        return self._strings(self._images, "images", "file_name")
+        return self._texts(self._images, "images", "file_name")
 
     @property
     def sizes_hw(self) -> NDArray[np.int64]:
@@ -71,17 +76,14 @@ class PlainColumns:
     @property
     def ignored(self) -> NDArray[np.bool_]:
         """``[M]``."""
-        crowds = self._integers(self._annotations, "annotations", "iscrowd", default=0)
-        return crowds.astype(bool)
+        values = [entry.get("iscrowd") for entry in self._annotations]
+        return np.array(self._each(values, flag, "annotations", "iscrowd", "0 or 1"), dtype=bool)
 
     @property
     def areas_px(self) -> NDArray[np.float64]:
         """``[M]``, NaN where the file states none."""
         values = [entry.get("area") for entry in self._annotations]
-        for row, value in enumerate(values):
-            if not _is_number(value):
-                refuse(self.file, f"annotations[{row}] has area {_short(value)}, not a number")
-        return np.array([_to_float(value) for value in values], dtype=np.float64)
+        return np.array(self._each(values, _measure, "annotations", "area", "a number"), float)
 
     @property
     def categories(self) -> list[tuple[int, str]] | None:
@@ -90,33 +92,34 @@ class PlainColumns:
             return None
         entries = self._entries("categories")
         ids = self._integers(entries, "categories", "id").tolist()
-        return list(zip(ids, self._strings(entries, "categories", "name"), strict=True))
+        return list(zip(ids, self._texts(entries, "categories", "name"), strict=True))
+
+    @property
+    def boxless(self) -> NDArray[np.bool_]:
+        """``[M]``: entries without a box, as of captions, or of outlines alone."""
+        return np.array([_lacks_box(entry) for entry in self._annotations], dtype=bool)
 
     @property
     def boxes_xywh(self) -> NDArray[np.float64]:
-        """``[M, 4]`` pixels; a ``null`` coordinate is NaN."""
-        values = self._column(self._annotations, "annotations", "bbox")
-        if not values:
-            return np.zeros((0, 4))
-        try:
-            boxes = np.array(values)
-        except ValueError:  # rows of different lengths
-            boxes = np.empty(0, dtype=object)
-        if boxes.dtype.kind not in "iuf" or boxes.shape != (len(values), 4):
-            for row, value in enumerate(values):
-                four = isinstance(value, list) and len(value) == 4
-                if not (four and all(map(_is_number, value))):
-                    refuse(
-                        self.file,
-                        f"annotations[{row}] (id {self.identity(row)}) has a bbox that is not "
-                        f"four numbers: {_short(value)}",
-                    )
-            boxes = np.array([[_to_float(number) for number in value] for value in values])
-        return boxes.astype(np.float64)
+        """``[M, 4]`` pixels; a ``null`` coordinate is NaN, and so are all of a box that lacks."""
+        boxes = np.full((len(self._annotations), 4), math.nan)
+        for row, entry in enumerate(self._annotations):
+            if _lacks_box(entry):
+                continue
+            value = entry["bbox"]
+            numbers = [_measure(one) for one in value] if isinstance(value, list) else []
+            if len(numbers) != 4 or None in numbers:
+                refuse(
+                    self.file,
+                    f"annotations[{row}] (id {self.identity(row)}) has a bbox that is not "
+                    f"four numbers: {shown(value)}",
+                )
+            boxes[row] = numbers
+        return boxes
 
     def identity(self, row: int) -> str:
         """Return the id of an annotation, for messages: whatever stands there, shortened."""
-        return _short(self._annotations[row].get("id"))
+        return shown(self._annotations[row].get("id"))
 
     def _entries(self, key: str) -> Entries:
         """The list under ``key``, whose items are objects."""
@@ -129,15 +132,16 @@ class PlainColumns:
         return entries
 
     def _size_hw(self, row: int, image: dict[str, Any]) -> tuple[int, int]:
-        height, width = image.get("height"), image.get("width")
-        if not height or not width:
+        stated = image.get("height"), image.get("width")
+        if not all(stated):
             return 0, 0
-        for number in (height, width):
-            if not _is_number(number) or not 0 < number < 2**31 or number != int(number):
-                refuse(
-                    self.file, f"images[{row}] has width {_short(width)}, height {_short(height)}"
-                )
-        return int(height), int(width)
+        height, width = map(whole, stated)
+        if height is None or width is None or not (0 <= height < 2**31 and 0 <= width < 2**31):
+            refuse(
+                self.file,
+                f"images[{row}] has width {shown(stated[1])}, height {shown(stated[0])}",
+            )
+        return (height, width) if height and width else (0, 0)
 
     def _column(self, entries: Entries, part: str, key: str) -> list[Any]:
         try:
@@ -146,36 +150,50 @@ class PlainColumns:
             row = next(row for row, entry in enumerate(entries) if key not in entry)
             refuse(self.file, f"{part}[{row}] has no {key!r}")
 
-    def _strings(self, entries: Entries, part: str, key: str) -> list[str]:
-        values = self._column(entries, part, key)
+    def _texts(self, entries: Entries, part: str, key: str) -> list[str]:
+        # A class may be named by a digit that it stands for.
+        values = [
+            str(value) if key == "name" and type(value) is int else value
+            for value in self._column(entries, part, key)
+        ]
         for row, value in enumerate(values):
             if not isinstance(value, str):
-                refuse(self.file, f"{part}[{row}] has {key} {_short(value)}, not a text")
+                refuse(self.file, f"{part}[{row}] has {key} {shown(value)}, not a text")
+            if not is_text(value):
+                refuse(self.file, f"{part}[{row}] has {key} {shown(value)}, no valid Unicode")
         return values
 
-    def _integers(
-        self, entries: Entries, part: str, key: str, default: int | None = None
-    ) -> NDArray[np.int64]:
-        """``[M]`` int64; a missing or null value takes ``default`` where there is one."""
-        values = (
-            self._column(entries, part, key)
-            if default is None
-            else [entry.get(key) or default for entry in entries]
-        )
-        for row, value in enumerate(values) if set(map(type, values)) != {int} else ():
-            # Tables exported by pandas turn whole numbers into 1.0.
-            if not isinstance(value, int | float) or value != value // 1:
-                refuse(self.file, f"{part}[{row}] has {key} {_short(value)}, not a whole number")
+    def _integers(self, entries: Entries, part: str, key: str) -> NDArray[np.int64]:
+        """``[M]`` int64."""
+        values = self._column(entries, part, key)
+        plain = set(map(type, values)) == {int}
+        found = values if plain else self._each(values, whole, part, key, "a whole number")
         try:
-            return np.array(list(map(int, values)), dtype=np.int64)
+            return np.array(found, dtype=np.int64)
         except OverflowError:
-            row = next(row for row, value in enumerate(values) if abs(value) >= 2**63)
-            refuse(self.file, f"{part}[{row}] has {key} {_short(values[row])}, beyond 64 bit")
+            row = next(row for row, one in enumerate(found) if not -(2**63) <= one < 2**63)
+            refuse(self.file, f"{part}[{row}] has {key} {shown(values[row])}, beyond 64 bit")
+
+    def _each(
+        self, values: list[Any], read: Callable[[Any], _T | None], part: str, key: str, kind: str
+    ) -> list[_T]:
+        """Read each value of a column; None from ``read`` means that it is not of its kind."""
+        found: list[_T] = []
+        for row, value in enumerate(values):
+            one = read(value)
+            if one is None:
+                refuse(self.file, f"{part}[{row}] has {key} {shown(value)}, not {kind}")
+            found.append(one)
+        return found
 
 
 def _parse(file: Path) -> object:
     try:
-        return json.loads(file.read_bytes(), object_hook=_without_outline)
+        content = file.read_bytes()
+        # Bytes that are no UTF-8 matter only in a text that is used.
+        text = content.decode(json.detect_encoding(content), "surrogateescape")
+        del content
+        return json.loads(text, object_hook=_without_outline, parse_int=_integer)
     except FileNotFoundError:
         raise UserError(f"annotation file {file} does not exist") from None
     except OSError as error:
@@ -190,24 +208,20 @@ def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
     return entry
 
 
+def _integer(text: str) -> int | float:
+    """Read an integer; one of hundreds of digits, which no number here can be, as a float."""
+    return int(text) if len(text) < 300 else float(text)
+
+
 def refuse(file: Path, problem: str) -> NoReturn:
     """Raise for a file that is not of COCO's format."""
     raise UserError(f"{file} is not a COCO detection file: {problem}")
 
 
-def _is_number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+def _lacks_box(entry: dict[str, Any]) -> bool:
+    return entry.get("bbox") is None or entry["bbox"] == []
 
 
-def _to_float(value: float | None) -> float:
-    if value is None:
-        return math.nan
-    try:
-        return float(value)
-    except OverflowError:  # an integer of more than 308 digits
-        return math.inf
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _measure(value: object) -> float | None:
+    """A number, with ``null`` as NaN."""
+    return math.nan if value is None else number(value)

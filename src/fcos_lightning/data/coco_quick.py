@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import mmap
 import re
+import secrets
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,10 +26,11 @@ from fcos_lightning.data.coco_plain import PlainColumns
 #: What is decoded at a time: its entries, and little else, fit a processor's second cache.
 PIECE_BYTES = 1 << 18
 
-_LIST = re.compile(rb'"annotations"\s*:\s*\[')
-_SEAM = re.compile(rb"\}\s*,\s*\{")
-_END = re.compile(rb"\}\s*\]")
-_NOTHING = re.compile(rb"\s*\]")
+# JSON's own white space: ``\s`` also stands for signs that no JSON may hold.
+_LIST = re.compile(rb'"annotations"[ \t\r\n]*:[ \t\r\n]*\[')
+_SEAM = re.compile(rb"\}[ \t\r\n]*,[ \t\r\n]*\{")
+_END = re.compile(rb"\}[ \t\r\n]*\]")
+_NOTHING = re.compile(rb"[ \t\r\n]*\]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,8 @@ class Columns:
         ignored: ``[M]`` bool.
         areas_px: ``[M]`` float64, NaN where the file states none.
         categories: ids and names, or None where the file has no such list.
+        boxless: ``[M]`` bool, entries without a box.
+        has_annotations: whether the file has a list of annotations.
     """
 
     file: Path
@@ -58,6 +62,8 @@ class Columns:
     ignored: NDArray[np.bool_]
     areas_px: NDArray[np.float64]
     categories: list[tuple[int, str]] | None
+    boxless: NDArray[np.bool_]
+    has_annotations: bool = True
 
     def identity(self, row: int) -> str:
         """Return the id of an annotation. Only messages need it, so it is read when they do."""
@@ -77,7 +83,7 @@ class _Annotation(msgspec.Struct, gc=False):
     category_id: int
     bbox: tuple[float, float, float, float]
     area: float | None = None
-    iscrowd: int | None = None
+    iscrowd: Literal[0, 1] | None = None
 
 
 class _Category(msgspec.Struct, gc=False):
@@ -111,7 +117,7 @@ def read_quick(file: Path) -> Columns | None:
     """Read a file whose values all have the types that COCO's own have.
 
     What is skipped is held to the grammar of JSON only: bytes that are no UTF-8 in a field that
-    is not used pass here.
+    is not used pass, as in the plain reader.
 
     Returns:
         The columns; None for any other file, readable or not.
@@ -133,9 +139,11 @@ def _read(file: Path, content: mmap.mmap) -> Columns | None:
         return None
     start = opening.end()
     pieces, end = _read_annotations(content, start)
-    # The list may be another one of that name, as within "info": then the mark is not found.
-    frame = _FRAME.decode(b"".join((content[:start], b"%d" % start, content[end:])))
-    if frame.annotations != [start]:
+    # The list may be another one of that name, as within "info", or not the last one: then the
+    # mark is not found. A file cannot know it beforehand.
+    mark = secrets.randbits(62)
+    frame = _FRAME.decode(b"".join((content[:start], b"%d" % mark, content[end:])))
+    if frame.annotations != [mark]:
         return None
     sizes = [size or 0 for image in frame.images for size in (image.height, image.width)]
     sizes_hw = _integers(sizes).reshape(-1, 2)
@@ -156,6 +164,7 @@ def _read(file: Path, content: mmap.mmap) -> Columns | None:
         ignored=ignored,
         areas_px=areas_px,
         categories=_categories(frame),
+        boxless=np.zeros(len(image_ids), dtype=bool),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -57,12 +58,21 @@ class CocoDataModule(DetectionDataModule):
         annotation_file = self.root / self.annotations.replace("SPLIT", split)
         image_dir = self.root / self.images.replace("SPLIT", split)
         for path, kind in ((annotation_file, "file"), (image_dir, "folder")):
-            if not path.exists():
+            if os.path.exists(path):
+                continue
+            if os.path.exists(self.root):
                 raise UserError(
-                    f"no COCO data: the {kind} {path} is missing (data.root={self.root}, split "
-                    f"SPLIT); fetch COCO with `python scripts/download_coco.py {self.root}`, "
-                    "point data.root at yours, or try data=shapes, which needs no download"
+                    f"no COCO data: data.root={self.root} is there, but of the split {split} the "
+                    f"{kind} {path} is missing; say where "
+                    "data.annotations and data.images are below it, as data.annotations="
+                    "SPLIT/_annotations.coco.json for an export of Roboflow, and how "
+                    "data.train_split and data.val_split are called"
                 )
+            raise UserError(
+                f"no COCO data: {_missing(self.root)}; fetch COCO with `python "
+                f"scripts/download_coco.py {self.root}`, point data.root at yours, or try "
+                "data=shapes, which needs no download"
+            )
         return read_coco(
             annotation_file,
             image_dir,
@@ -73,10 +83,14 @@ class CocoDataModule(DetectionDataModule):
 
 
 class VocDataModule(DetectionDataModule):
-    """Images and annotations in PASCAL VOC's layout.
+    """Images and annotations in PASCAL VOC's layout, or one that tools make of it.
 
     Args:
-        root: folder with Annotations, ImageSets/Main and JPEGImages.
+        root: folder with Annotations, ImageSets/Main and JPEGImages, or with a folder of images
+            and XML files for each split; see ``read_voc``.
+        annotations: the folder of the XML files below ``root``, if it is another one; ``SPLIT``
+            stands for the name of the split.
+        images: the folder of the images, likewise.
         class_names: the classes in the order of their labels; None: those found in the training
             split, sorted.
         **options: of ``DetectionDataModule``.
@@ -88,11 +102,15 @@ class VocDataModule(DetectionDataModule):
         self,
         root: str | Path,
         *,
+        annotations: str | None = None,
+        images: str | None = None,
         class_names: Sequence[str] | None = None,
         **options: object,
     ) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # checked there
         self.root = Path(root)
+        self.annotations = annotations
+        self.images = images
         self.class_names = None if class_names is None else tuple(class_names)
 
     def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
@@ -107,13 +125,20 @@ class VocDataModule(DetectionDataModule):
         return self._read(split, class_names)
 
     def _read(self, split: str, class_names: Sequence[str] | None) -> DataSplit:
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):
             raise UserError(
-                f"no VOC data: the folder {self.root} is missing (data.root); fetch VOC with "
-                f"`python scripts/download_voc.py DIR` and give data.root=DIR/VOCdevkit/VOC2007, "
+                f"no VOC data: {_missing(self.root)}; fetch VOC with `python "
+                "scripts/download_voc.py DIR` and give data.root=DIR/VOCdevkit/VOC2007, "
                 "point data.root at yours, or try data=shapes, which needs no download"
             )
-        return read_voc(self.root, split, class_names=class_names, strict=self.strict)
+        return read_voc(
+            self.root,
+            split,
+            class_names=class_names,
+            annotations=self.annotations,
+            images=self.images,
+            strict=self.strict,
+        )
 
 
 class ShapesDataModule(CocoDataModule):
@@ -155,3 +180,8 @@ class ShapesDataModule(CocoDataModule):
     def _read(self, split: str, categories: dict[int, str] | None) -> DataSplit:
         self.draw()
         return super()._read(split, categories)
+
+
+def _missing(root: Path) -> str:
+    relative = "" if root.is_absolute() else f", relative to {Path.cwd()}, where this was started"
+    return f"the folder data.root={root} is missing{relative}"

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree.ElementTree import ParseError
 
 import numpy as np
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
 
-from fcos_lightning.data.files import Folder
 from fcos_lightning.data.images import image_size
-from fcos_lightning.data.index import DataSplit, FoundBoxes, build_split
-from fcos_lightning.errors import UserError
+from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
+from fcos_lightning.data.values import flag, number
+from fcos_lightning.data.voc_layout import find_files
+from fcos_lightning.data.voc_xml import NO_TEXT, read_xml
+from fcos_lightning.errors import UserError, shown
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
-
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png")
-MAX_XML_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,8 @@ def read_voc(
     split: str,
     *,
     class_names: Sequence[str] | None = None,
+    annotations: str | None = None,
+    images: str | None = None,
     strict: bool = False,
 ) -> DataSplit:
     """Read one split of a data set in PASCAL VOC's layout.
@@ -47,11 +44,19 @@ def read_voc(
     those with ``xmin = xmax`` or ``ymin = ymax`` as written have no area. Difficult objects are
     ignored. Images are numbered 1 to N in the order of the split, categories 1 to C.
 
+    A line of a list names an image with or without its ending, or by a path. Where a list has a
+    second column, as VOC's lists of one class, images that it marks with -1 are left out. Without
+    lists, as in exports of Roboflow and folders of LabelImg, a split is a folder, and all XML
+    files in it count. An object without a box is dropped and counted.
+
     Args:
-        root: folder with Annotations, ImageSets/Main and JPEGImages, or with one such folder in
-            it (as VOCdevkit has VOC2007).
-        split: name of a list under ImageSets/Main, without ``.txt``. Its lines may carry a second
-            column, as VOC's lists per class do.
+        root: folder with Annotations, ImageSets/Main and JPEGImages; or with one such folder in
+            it (as VOCdevkit has VOC2007); or with a folder for each split, which holds images and
+            XML files, or one folder for each of the two.
+        split: name of a list under ImageSets/Main, without ``.txt``, or of such a folder.
+        annotations: folder of the XML files below ``root``, if it is none of those; ``SPLIT``
+            stands for the split's name.
+        images: folder of the images, likewise.
         class_names: the classes in the order of their labels; None takes the names found in this
             split, sorted.
         strict: refuse boxes that would otherwise be dropped and counted.
@@ -60,42 +65,38 @@ def read_voc(
         UserError: for a missing, empty or broken file, an image name that leads out of its
             folder, an unknown class, or if there is no class at all; it names the file.
     """
-    root = _layout_root(root)
-    list_file = root / "ImageSets" / "Main" / f"{split}.txt"
-    lines = _split_lines(list_file)
-    images = Folder(root / "JPEGImages")
-    annotations = Folder(root / "Annotations", "annotation")
-    file_names = images.find_all(_with_endings(images, lines, IMAGE_ENDINGS), list_file)
-    xml_names = annotations.find_all(_with_endings(annotations, lines, (".xml",)), list_file)
-    if len(set(file_names)) < len(file_names):
-        twice = next(name for name in file_names if file_names.count(name) > 1)
-        raise UserError(f"{list_file} lists {twice!r} twice")
-    xml_files = [annotations.root / name for name in xml_names]
-
+    files = find_files(root, split, annotations, images)
     sizes_hw: list[tuple[int, int]] = []
     objects: list[_Object] = []
     image_of_object: list[int] = []
-    for image, (xml_file, file_name) in enumerate(zip(xml_files, file_names, strict=True)):
-        annotation = _parse(xml_file)
-        sizes_hw.append(_size_hw(annotation) or image_size(images.root / file_name))
-        found = [
-            _read_object(element, f"{xml_file}: object {number}")
-            for number, element in enumerate(annotation.findall("object"), start=1)
-        ]
-        objects.extend(found)
-        image_of_object.extend([image] * len(found))
+    lacking = 0
+    for image, (xml_file, name) in enumerate(zip(files.xml_files, files.file_names, strict=True)):
+        annotation = read_xml(xml_file)
+        sizes_hw.append(_size_hw(annotation) or image_size(files.images.root / name))
+        for place, element in enumerate(annotation.findall("object"), start=1):
+            thing = _read_object(element, f"{xml_file}: object {place}")
+            if thing is not None:
+                objects.append(thing)
+                image_of_object.append(image)
+            elif strict:
+                raise UserError(
+                    f"{xml_file}: object {place} has no bndbox: add it, or set strict to false to "
+                    "drop such objects"
+                )
+            else:
+                lacking += 1
 
     names = tuple(class_names) if class_names is not None else _names_of(objects)
     if not names:
-        raise UserError(f"{list_file}: no class, as none is given and no image has an object")
+        raise UserError(f"{files.source}: no class, as none is given and no image has an object")
     if len(set(names)) < len(names):
-        raise UserError(f"class names repeat: {', '.join(names)}")
+        raise UserError(f"class names repeat: {_some(names)}")
     label_of = {name: label for label, name in enumerate(names)}
     for thing, image in zip(objects, image_of_object, strict=True):
         if thing.name not in label_of:
             raise UserError(
-                f"{xml_files[image]}: class {thing.name!r} is none of the {len(names)} known: "
-                f"{', '.join(names)}"
+                f"{files.xml_files[image]}: class {shown(thing.name)} is none of the "
+                f"{len(names)} known: {_some(names)}"
             )
 
     xyxy = np.array([thing.corners for thing in objects], dtype=np.float64).reshape(-1, 4)
@@ -106,14 +107,15 @@ def read_voc(
 
     def where(row: int) -> str:
         image = image_of_object[row]
-        number = row - int(np.searchsorted(image_of_box, image)) + 1
-        return f"{xml_files[image]}: image {file_names[image]!r}, object {number}"
+        # Where this is asked for, no object was left out.
+        place = row - int(np.searchsorted(image_of_box, image)) + 1
+        return f"{files.xml_files[image]}: image {shown(files.file_names[image])}, object {place}"
 
     return build_split(
         name=split,
-        image_dir=images.root,
-        image_ids=range(1, len(file_names) + 1),
-        file_names=file_names,
+        image_dir=files.images.root,
+        image_ids=range(1, len(files.file_names) + 1),
+        file_names=files.file_names,
         sizes_hw=sizes_hw,
         boxes=FoundBoxes(
             image=image_of_box,
@@ -126,109 +128,49 @@ def read_voc(
         category_ids=range(1, len(names) + 1),
         where=where,
         strict=strict,
+        dropped={NO_BOX: lacking} if lacking else {},
+        remarks=files.remarks,
     )
-
-
-def _layout_root(root: Path) -> Path:
-    if not root.is_dir():
-        raise UserError(f"data folder {root} does not exist or is not a folder")
-    if (root / "ImageSets").is_dir():
-        return root
-    nested = sorted(path.parent for path in root.glob("*/ImageSets"))
-    if len(nested) == 1:
-        return nested[0]
-    if nested:
-        choices = ", ".join(path.name for path in nested)
-        raise UserError(f"{root} holds several VOC data sets, name one of them: {choices}")
-    raise UserError(
-        f"{root} is not in VOC layout: it needs the folders Annotations, ImageSets/Main "
-        "and JPEGImages"
-    )
-
-
-def _split_lines(list_file: Path) -> list[str]:
-    if not list_file.is_file():
-        splits = ", ".join(sorted(path.stem for path in list_file.parent.glob("*.txt")))
-        raise UserError(
-            f"split file {list_file} does not exist: "
-            + (f"the splits there are {splits}" if splits else "there are no splits beside it")
-        )
-    try:
-        lines = list_file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"split file {list_file} is not UTF-8 text") from None
-    except OSError as error:
-        raise UserError(f"split file {list_file} cannot be read: {error.strerror}") from None
-    names = [line.strip() for line in lines if line.strip()]
-    if not names:
-        raise UserError(f"split file {list_file} is empty: it needs one image name a line")
-    return names
-
-
-def _with_endings(folder: Folder, lines: Sequence[str], endings: Sequence[str]) -> list[str]:
-    """Add to each line's name the ending its file has in ``folder``, else the first ending."""
-    by_stem = folder.by_stem(endings)
-    names = []
-    for line in lines:
-        # The whole line first: a file name may hold a space.
-        words = (unicodedata.normalize("NFC", line), unicodedata.normalize("NFC", line.split()[0]))
-        known = next((by_stem[word] for word in words if word in by_stem), None)
-        names.append(known if known is not None else line.split()[0] + endings[0])
-    return names
-
-
-def _parse(xml_file: Path) -> Element:
-    try:
-        with xml_file.open("rb") as stream:
-            content = stream.read(MAX_XML_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"annotation {xml_file} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_XML_BYTES:
-        raise UserError(f"annotation {xml_file} is over {MAX_XML_BYTES} bytes: refused")
-    try:
-        annotation: Element = fromstring(content, forbid_dtd=True)
-    except DefusedXmlException:
-        raise UserError(
-            f"annotation {xml_file} has a DOCTYPE or entities: refused, as it may hide code"
-        ) from None
-    except (ParseError, ValueError, LookupError) as error:
-        raise UserError(f"annotation {xml_file} is not valid XML: {error}") from None
-    if annotation.tag != "annotation":
-        raise UserError(f"{xml_file} is no VOC annotation: its root is {annotation.tag!r}")
-    return annotation
 
 
 def _size_hw(annotation: Element) -> tuple[int, int] | None:
     """Height and width as annotated; None where either is absent or no positive number."""
-    try:
-        height = float(annotation.findtext("size/height", ""))
-        width = float(annotation.findtext("size/width", ""))
-    except ValueError:
-        return None
-    if not (1 <= height < 2**31 and 1 <= width < 2**31):
+    height = number(annotation.findtext("size/height", ""))
+    width = number(annotation.findtext("size/width", ""))
+    if height is None or width is None or not (1 <= height < 2**31 and 1 <= width < 2**31):
         return None
     return int(height), int(width)
 
 
-def _read_object(element: Element, where: str) -> _Object:
-    name = element.findtext("name", "").strip()
+def _read_object(element: Element, where: str) -> _Object | None:
+    """Read an object; None if it has no box, as one that is outlined only."""
+    name = " ".join(element.findtext("name", "").split())
     if not name:
         raise UserError(f"{where} has no name")
+    if NO_TEXT in name:
+        raise UserError(f"{where} has name {shown(name)}, no text of the file's encoding")
+    box = element.find("bndbox")
+    if box is None or not len(box):
+        return None
     corners = []
     for key in ("xmin", "ymin", "xmax", "ymax"):
-        text = element.findtext(f"bndbox/{key}")
+        text = box.findtext(key)
         if text is None:
-            raise UserError(f"{where} ({name!r}) has no bndbox/{key}")
-        try:
-            corners.append(float(text))
-        except ValueError:
-            raise UserError(f"{where} ({name!r}) has {key} {text!r}, not a number") from None
-    difficult = element.findtext("difficult", "0").strip() or "0"
-    if difficult not in ("0", "1"):
-        raise UserError(f"{where} ({name!r}) has difficult {difficult!r}, not 0 or 1")
+            raise UserError(f"{where} ({shown(name)}) has no bndbox/{key}")
+        if (corner := number(text)) is None:
+            raise UserError(f"{where} ({shown(name)}) has {key} {shown(text)}, not a number")
+        corners.append(corner)
+    said = element.findtext("difficult", "")
+    if (difficult := flag(said)) is None:
+        raise UserError(f"{where} ({shown(name)}) has difficult {shown(said)}, not 0 or 1")
     x1, y1, x2, y2 = corners
-    return _Object(name, (x1, y1, x2, y2), difficult == "1")
+    return _Object(name, (x1, y1, x2, y2), difficult)
 
 
 def _names_of(objects: Sequence[_Object]) -> tuple[str, ...]:
     return tuple(sorted({thing.name for thing in objects}))
+
+
+def _some(names: Sequence[str], most: int = 20) -> str:
+    """The first names, cut, for a message."""
+    return ", ".join(name[:40] for name in names[:most]) + (", ..." if len(names) > most else "")
