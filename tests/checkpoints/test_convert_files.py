@@ -8,8 +8,8 @@ from torchvision.models.detection import fcos_resnet50_fpn
 
 from fcos_lightning import build_fcos, load_detector
 from fcos_lightning.checkpoints import describe, read_checkpoint
+from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
 from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
-from fcos_lightning.checkpoints.torchvision import for_torchvision
 from fcos_lightning.errors import UserError
 
 TINY = {"name": "tiny", "frozen_stages": 0, "norm": "trained", "widths": [8, 8, 8, 8]}

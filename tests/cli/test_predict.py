@@ -10,21 +10,21 @@ import av
 import numpy as np
 import pytest
 import torch
-from cli_running import Command, Result
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
+from tests.cli.running import Command, Result
 
 from fcos_lightning import build_fcos, load_detector
 from fcos_lightning.checkpoints import describe
-from fcos_lightning.cli import prediction_folder
-from fcos_lightning.cli.prediction_folder import DrawnVideo, drawn_names
-from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.images import read_image
-from fcos_lightning.data.sources import IMAGE_ENDINGS, VideoFile, find_source
 from fcos_lightning.errors import UserError
+from fcos_lightning.inference import outputs as prediction_folder
+from fcos_lightning.inference.outputs import DrawnVideo, drawn_names
+from fcos_lightning.inference.sources import IMAGE_ENDINGS, VideoFile, find_source
+from fcos_lightning.runs.words import quoted_path
 
 PATHS = ("ckpt", "source", "out")
 

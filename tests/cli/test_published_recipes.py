@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from fcos_lightning.cli.app import config_dir
-from fcos_lightning.cli.instantiate import check_targets, make
 from fcos_lightning.detector import FCOS
+from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.instantiate import check_targets, make
 from fcos_lightning.structures import Images, Target
 
 EXPERIMENTS = config_dir() / "experiment"

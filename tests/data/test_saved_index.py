@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcos_lightning.data import coco, saved_index
-from fcos_lightning.data.coco import read_coco
-from fcos_lightning.data.coco_plain import PlainColumns
-from fcos_lightning.data.coco_quick import read_quick
+from fcos_lightning.data import saved_index
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.readers import coco
+from fcos_lightning.data.readers.coco import read_coco
+from fcos_lightning.data.readers.coco_checked import PlainColumns
+from fcos_lightning.data.readers.coco_quick import read_quick
 from fcos_lightning.errors import UserError
 
 COLUMNS = (
@@ -90,7 +91,7 @@ def fail(*_: object) -> None:
 def test_columns_are_those_of_the_plain_reader(
     tmp_path: Path, piece: int, indent: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fcos_lightning.data.coco_quick.PIECE_BYTES", piece)
+    monkeypatch.setattr("fcos_lightning.data.readers.coco_quick.PIECE_BYTES", piece)
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(described(30), indent=indent))
     quick, plain = read_quick(file), PlainColumns(file)

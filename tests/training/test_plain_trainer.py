@@ -12,9 +12,9 @@ from fcos_lightning.data import ShapesDataModule
 from fcos_lightning.data.collate import Collate
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Detections
-from fcos_lightning.training.evaluate import evaluate
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.schedule import Schedule
+from fcos_lightning.training.testing import evaluate
 
 
 @pytest.fixture(scope="module")

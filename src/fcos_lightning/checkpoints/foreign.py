@@ -9,14 +9,14 @@ from typing import Any, Protocol, cast
 import torch
 from torch import Tensor
 
-from fcos_lightning.checkpoints import adelaidet, detectron2, mmdet, official
-from fcos_lightning.checkpoints import torchvision as torchvision_layout
 from fcos_lightning.checkpoints.conventions import Source, Translation
 from fcos_lightning.checkpoints.derive import with_masks
+from fcos_lightning.checkpoints.layouts import adelaidet, detectron2, mmdet, official
+from fcos_lightning.checkpoints.layouts import torchvision_fcos as torchvision_layout
 from fcos_lightning.checkpoints.naming import listed
 from fcos_lightning.detector import build_fcos
-from fcos_lightning.detector.weights import weights_in
 from fcos_lightning.errors import UserError
+from fcos_lightning.weights.files import weights_in
 
 
 class Layout(Protocol):

@@ -20,8 +20,8 @@ from fcos_lightning.checkpoints.plain_file import KEY as KEY
 from fcos_lightning.checkpoints.plain_file import PREFIX, SUFFIX, plain_content, weights_of
 from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 from fcos_lightning.detector import FCOS, build_fcos
-from fcos_lightning.detector.reading import read_file
 from fcos_lightning.errors import UserError
+from fcos_lightning.weights.reading import read_file
 
 FORMAT = 1
 

@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from fcos_lightning.cli.app import run
-from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.words import quoted_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from omegaconf import DictConfig
 
-    from fcos_lightning.data.sources import Picture
     from fcos_lightning.inference import Predictor
+    from fcos_lightning.inference.sources import Picture
 
 _PATHS = ("ckpt", "source", "out")
 
@@ -33,7 +33,7 @@ def predict(config: DictConfig) -> None:
     """Detect on every image or frame of a source, draw, and write predictions.json."""
     # Imported here, because this costs seconds that help and mistakes should not.
     from fcos_lightning.cli.app import required
-    from fcos_lightning.data.sources import ImageFiles, find_source
+    from fcos_lightning.inference.sources import ImageFiles, find_source
 
     path = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
@@ -54,7 +54,7 @@ def predict(config: DictConfig) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from fcos_lightning.cli.prediction_folder import (
+    from fcos_lightning.inference.outputs import (
         PREDICTIONS,
         ResultsFile,
         check_free,
@@ -120,8 +120,8 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
 
     from fcos_lightning.checkpoints import load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY
-    from fcos_lightning.cli.instantiate import make
     from fcos_lightning.inference.predictor import sides_of
+    from fcos_lightning.runs.instantiate import make
 
     content = read_checkpoint(path, recipe)
     spec = content[KEY]["spec"]

@@ -36,6 +36,13 @@ _UNDO_ORIENTATION = {
     8: Image.Transpose.ROTATE_270,
 }
 
+#: By these endings a folder's or glob's images are told from its other files. They belong to the
+#: formats that ``read_image`` knows.
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".mpo", ".tga"),
+)
+
 
 def read_image(
     path: Path, max_pixels: int = 100_000_000, upright: bool = False

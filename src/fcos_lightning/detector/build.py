@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from fcos_lightning.detector.backbone import Backbone, StagedBackbone, build_backbone
+from fcos_lightning.backbones.build import Backbone, StagedBackbone, build_backbone
 from fcos_lightning.detector.dense import DenseDetector
 from fcos_lightning.detector.fpn import FPN, FPNOptions
 from fcos_lightning.detector.grid import Grid

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.detector.recompute import recompute_activations
 from fcos_lightning.errors import UserError
+from fcos_lightning.layers.recompute import recompute_activations
 from fcos_lightning.training.compiling import compile_detector
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from fcos_lightning.checkpoints.native import KEY, describe, load_detector
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Points, Totals
-from fcos_lightning.training.evaluation import Evaluation
+from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.length import total_steps
-from fcos_lightning.training.normaliser import MovingPositives
+from fcos_lightning.training.moving_positives import MovingPositives
 from fcos_lightning.training.schedule import Schedule
 from fcos_lightning.training.step_totals import totals_of_step
 

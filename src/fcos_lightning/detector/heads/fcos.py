@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcos_lightning.detector.deform import DeformableConv2d
 from fcos_lightning.detector.heads.towers import Tower, by_point
 from fcos_lightning.detector.parts import HeadOptions, Levels
-from fcos_lightning.detector.recompute import recomputed
 from fcos_lightning.errors import UserError
+from fcos_lightning.layers.deform import DeformableConv2d
+from fcos_lightning.layers.recompute import recomputed
 from fcos_lightning.structures import Prediction
 
 

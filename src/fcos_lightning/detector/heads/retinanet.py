@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from fcos_lightning.detector.heads.towers import Tower, by_point
 from fcos_lightning.detector.parts import HeadOptions, Levels
-from fcos_lightning.detector.recompute import recomputed
 from fcos_lightning.errors import UserError
+from fcos_lightning.layers.recompute import recomputed
 from fcos_lightning.structures import Prediction
 
 #: Beyond this a side would be more than 62.5 times the anchor's (Faster R-CNN's code, and all

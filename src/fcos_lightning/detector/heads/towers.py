@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor, nn
 
-from fcos_lightning.detector.deform import DeformableConv2d
+from fcos_lightning.layers.deform import DeformableConv2d
 
 
 class Tower(nn.ModuleList):
