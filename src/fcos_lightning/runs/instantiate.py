@@ -9,8 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.errors import first_line
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, first_line
 
 #: ``_target_`` may name things of these packages, and of those in ``trusted_packages``.
 TRUSTED = ("torch", "torchvision", "lightning", "albumentations", "fcos_lightning")

@@ -22,29 +22,28 @@ from torch._inductor.exc import InductorError
 
 from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
 from fcos_lightning.checkpoints.published import checkpoint_file
-from fcos_lightning.errors import first_line
-from fcos_lightning.runs.ranks import is_first_process
-from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
-from fcos_lightning.runs.instantiate import make
-from fcos_lightning.runs.description import describe_run
-from fcos_lightning.runs.summary import print_summary
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.collate import Collate
 from fcos_lightning.detector import FCOS
-from fcos_lightning.errors import UserError
-from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+from fcos_lightning.errors import UserError, first_line
 from fcos_lightning.evaluation.detections import DetectionTable
+from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+from fcos_lightning.runs.description import describe_run
+from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.summary import print_summary
 from fcos_lightning.signals import Stopped
 from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.training.acceleration import accelerate, peak_memory
+from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.csv_log import RunCSVLogger
-from fcos_lightning.training.testing import evaluate
-from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
 from fcos_lightning.training.schedule import Schedule
+from fcos_lightning.training.testing import evaluate
 
 
 @dataclass

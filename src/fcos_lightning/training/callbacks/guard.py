@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import lightning as L
@@ -63,9 +62,9 @@ class StopOnNonFinite(L.Callback):
         assert isinstance(pl_module, FCOSModule) and pl_module.last_step is not None
         losses, batch = pl_module.last_step.losses, pl_module.last_step.batch
         terms = [
-            f"{field.name}={getattr(losses, field.name).item()}"
-            for field in fields(losses)
-            if not torch.isfinite(getattr(losses, field.name))
+            f"{name}={value.item()}"
+            for name, value in {**losses.terms, "loss": losses.total}.items()
+            if not torch.isfinite(value)
         ]
         kept = ""
         if self.folder is not None and not torch.isfinite(losses.total):
