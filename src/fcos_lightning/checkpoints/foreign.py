@@ -11,11 +11,11 @@ from torch import Tensor
 
 from fcos_lightning.checkpoints.conventions import Source, Translation
 from fcos_lightning.checkpoints.derive import with_masks
+from fcos_lightning.checkpoints.fitting import check_numbers, without_memory
 from fcos_lightning.checkpoints.layouts import adelaidet, detectron2, mmdet, official
 from fcos_lightning.checkpoints.layouts import torchvision_fcos as torchvision_layout
 from fcos_lightning.checkpoints.naming import listed
-from fcos_lightning.detector import build_fcos
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
 from fcos_lightning.weights.files import weights_in
 
 
@@ -63,6 +63,11 @@ def translated(
         complete = _completed(translation.spec, with_masks(translation.weights))
     except UserError as error:
         raise UserError(f"checkpoint {path}, of the {layout.NAME} layout: {error}") from None
+    except Exception as error:  # shapes and texts that no detector of the layout has
+        raise UserError(
+            f"checkpoint {path}, of the {layout.NAME} layout: no detector can be made of it "
+            f"({type(error).__name__}: {shown(str(error), 200)[1:-1]})"
+        ) from error
     return layout.NAME, Translation(translation.spec, complete, translation.sides)
 
 
@@ -90,9 +95,9 @@ def _completed(spec: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[s
     Raises:
         UserError: listing what is missing, left over or of another shape.
     """
-    with torch.device("meta"):
-        own = build_fcos(**spec).state_dict()
+    own = without_memory(spec, len(weights)).state_dict()
     given = {k: v for k, v in weights.items() if k in own or not k.endswith("num_batches_tracked")}
+    _check(given, {key: value for key, value in own.items() if key in given})
     for key, value in own.items():
         if key in given:
             continue
@@ -101,6 +106,11 @@ def _completed(spec: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[s
             given[key] = torch.zeros(value.shape, dtype=value.dtype)
         elif key == "head.scales" and not spec["head"]["level_scales"]:
             given[key] = torch.ones(value.shape)
+    _check(given, own)
+    return given
+
+
+def _check(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     problems = {
         "missing": sorted(set(own) - set(given)),
         "left over": sorted(set(given) - set(own)),
@@ -111,4 +121,4 @@ def _completed(spec: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[s
     found = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
     if found:
         raise UserError(f"under our names, weights are {'; '.join(found)}")
-    return given
+    check_numbers(own, given)

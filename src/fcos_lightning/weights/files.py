@@ -8,7 +8,7 @@ from pathlib import Path
 import torchvision
 from torch import Tensor, nn
 
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
 from fcos_lightning.weights.caffe_names import torchvision_names
 from fcos_lightning.weights.reading import read_file, tensor_of
 from fcos_lightning.weights.timm_names import from_timm
@@ -19,6 +19,8 @@ _IMAGENET = "IMAGENET1K_V1"
 #: Levels around the weights, from the outside in, and prefixes that wrappers put before keys.
 _LEVELS = ("model", "state_dict", "model_state_dict", "model_state", "blobs", "net", "weights")
 _PREFIXES = ("module.", "_orig_mod.")
+#: How often the prefixes may stand before one key.
+_MOST_WRAPPERS = 8
 
 
 def weights_in(content: object) -> dict[str, Tensor]:
@@ -35,9 +37,10 @@ def weights_in(content: object) -> dict[str, Tensor]:
         return {}
     found = ((key, tensor_of(value)) for key, value in content.items())
     weights = {k: value for k, value in found if isinstance(k, str) and value is not None}
-    while weights and (
-        prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in weights)), None)
-    ):
+    for _ in range(_MOST_WRAPPERS):
+        prefix = next((p for p in _PREFIXES if all(k.startswith(p) for k in weights)), None)
+        if prefix is None or not weights:
+            break
         weights = {key[len(prefix) :]: value for key, value in weights.items()}
     return weights
 
@@ -97,7 +100,7 @@ def fill_classifier(net: nn.Module, name: str, weights: str | None) -> None:
     wrong = sorted(k for k in needed & set(given) if given[k].shape != own[k].shape)
     if missing or unexpected or wrong:
         problems = [
-            f"{len(keys)} {what} (first: {keys[0]})"
+            f"{len(keys)} {what} (first: {shown(keys[0])[1:-1]})"
             for what, keys in (
                 ("missing", missing),
                 ("unknown", unexpected),
