@@ -203,6 +203,7 @@ def test_what_is_drawn_is_what_the_json_says(
     assert len(changed) > width + height  # two sides at least
     slack = 25  # of the line, and of the name
     assert (changed >= np.array([y, x]) - slack).all()
+    assert (changed[:, 0] <= y + height + slack).all()
     inside = (changed > [y + slack, x + 90]).all(axis=1)
     inside &= (changed < [y + height - slack, x + width - slack]).all(axis=1)
     assert not inside.any()
@@ -469,7 +470,8 @@ def test_image_endings_are_of_formats_that_are_read() -> None:
 
     Image.init()
     registered = Image.registered_extensions()
-    assert all(registered.get(ending, "AVIF") in _FORMATS for ending in IMAGE_ENDINGS)
+    of_ending = {**registered, ".avif": "AVIF"}  # of which not every Pillow knows
+    assert [ending for ending in IMAGE_ENDINGS if of_ending.get(ending) not in _FORMATS] == []
 
 
 @pytest.mark.parametrize(
