@@ -3,8 +3,8 @@
 
 `python scripts/mutate.py --number 30 --seed 0` changes a sign, a bound or a number of the
 detector, the evaluation or the training, in a copy of the repository, and runs the tests that
-belong to the file: its own, those of its room, those of its users, until one fails. What survives
-is a test that is missing, or a change that changes nothing.
+belong to the file, the nearest first, until one fails. What survives is a test that is missing, or
+a change that changes nothing.
 
 The places are drawn by the seed, as many of each room, spread over its files. Results are kept, so
 that a run that was stopped goes on; `--again` tries the survivors once more. Status 1 if any is

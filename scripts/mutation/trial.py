@@ -15,21 +15,10 @@ from pathlib import Path
 
 from mutation.places import Place
 
-#: Who else would notice, looked at where a room's own tests do not.
-WIDER = {
-    "detector": (
-        "tests/training",
-        "tests/checkpoints",
-        "tests/inference",
-        "tests/cli/test_losses.py",
-    ),
-    "evaluation": ("tests/training", "tests/cli/test_test.py", "tests/cli/test_train.py"),
-    "training": (
-        "tests/cli/test_train.py",
-        "tests/cli/test_resume.py",
-        "tests/cli/test_losses.py",
-        "tests/cli/test_compile.py",
-    ),
+#: Tests of other rooms that are a room's own, looked at where the nearer ones notice nothing.
+ELSEWHERE = {
+    "evaluation": ("tests/training/test_plain_trainer.py", "tests/cli/test_test.py"),
+    "training": ("tests/cli/test_train.py", "tests/cli/test_resume.py"),
 }
 _PACKAGE = "src/fcos_lightning"
 #: A mutation may make a loop endless: so many times as long as the tests need, and some seconds.
@@ -143,10 +132,10 @@ class Copy:
 
 
 def tests_of(folder: Path, file: str) -> list[tuple[str, ...]]:
-    """Return the tests that belong to a source file: of itself, of its room, and of its users."""
+    """Return the tests that belong to a source file: its own, its room's, those elsewhere."""
     inside = Path(file).relative_to(_PACKAGE)
     own = sorted((folder / "tests" / inside.parent).glob(f"test_{inside.stem}*.py"))
     steps = [tuple(str(test.relative_to(folder)) for test in own)]
     room = inside.parts[0]
-    steps += [(f"tests/{room}",), WIDER[room]]
+    steps += [(f"tests/{room}",), ELSEWHERE.get(room, ())]
     return [step for step in steps if step]
