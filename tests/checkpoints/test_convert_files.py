@@ -75,7 +75,7 @@ def test_what_torchvision_has_no_place_for(tmp_path: Path) -> None:
     content = {"state_dict": state, "fcos": describe(detector)}
     weights, otherwise = for_torchvision(content, "a.ckpt")
     assert len(weights) == len(state) - 1  # all but the scales, which are 1
-    assert {"point_offset", "point_spacing", "decoder"} <= set(otherwise)
+    assert {"grid", "decoder"} <= set(otherwise)
     state["detector.head.scales"] = torch.tensor([1.0, 1.0, 1.1, 1.0, 1.0])
     with pytest.raises(UserError, match="has no scales of levels"):
         for_torchvision(content, "a.ckpt")

@@ -25,6 +25,7 @@ from fcos_lightning.checkpoints.conventions import (
     coco_categories_with_gaps,
 )
 from fcos_lightning.checkpoints.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.fitting import without_memory
 from fcos_lightning.checkpoints.naming import Rule, listed, renamed, translator
 from fcos_lightning.errors import UserError
 
@@ -37,8 +38,7 @@ CONVENTIONS: dict[str, Any] = {
     "loss": {"box_loss": "giou", "box_epsilon": "plain", "box_weight": "none"},
     "decoder": {"score_threshold": 0.2, "threshold_on": "score"},
     "input": None,
-    "point_offset": 0.0,
-    "point_spacing": "image",
+    "grid": {"offset": 0.0, "spacing": "image"},
 }
 
 
@@ -80,12 +80,12 @@ def for_torchvision(
     result: dict[str, Tensor] = {}
     left: list[str] = []
     for key, value in content["state_dict"].items():
-        ours = key.removeprefix("detector.")
-        theirs = name_of(ours)
-        if theirs is not None:
-            result[theirs] = value
-        elif ours != "head.scales":
-            left.append(ours)
+        own_name = key.removeprefix("detector.")
+        their_name = name_of(own_name)
+        if their_name is not None:
+            result[their_name] = value
+        elif own_name != "head.scales":
+            left.append(own_name)
         elif not bool((value == 1).all()):
             raise UserError(
                 f"checkpoint {path}: torchvision's detector has no scales of levels, and those of "
@@ -96,17 +96,16 @@ def for_torchvision(
             f"checkpoint {path}: torchvision's detector has no place for {len(left)} of its "
             f"weights: {listed(left)}"
         )
-    spec = content["fcos"]["spec"]
-    usual = {"point_offset": 0.5, "point_spacing": "stride"}
-    otherwise = [
-        key for key, chosen in CONVENTIONS.items() if spec.get(key, usual.get(key)) != chosen
-    ]
+    # With every option written out, whatever version of this package wrote the description.
+    ours = without_memory(content["fcos"]["spec"], len(content["state_dict"])).spec
+    theirs = without_memory({**ours, **CONVENTIONS}, len(content["state_dict"])).spec
+    otherwise = [key for key in CONVENTIONS if ours.get(key) != theirs[key]]
     for part, option, chosen in (
         ("backbone", "stride_on", "3x3"),
         ("head", "distances", "relu"),
         ("head", "quality_on", "box"),
     ):
-        if ((spec.get(part) or {}).get(option) or chosen) != chosen:
+        if ((ours.get(part) or {}).get(option) or chosen) != chosen:
             otherwise.append(f"{part}.{option}")
     return result, otherwise
 
