@@ -53,12 +53,16 @@ def translate(source: Source, recipe: str | None) -> Translation:
     spec = spec_of(weights)
     if on := stride_on(weights, caffe=False):
         spec["backbone"]["stride_on"] = on
-    number = spec["num_classes"]
-    classes = classes_of(number, source.class_names)
-    categories = coco_categories_with_gaps()
-    if number == len(categories) and source.class_names is None:
-        classes = {"class_names": categories, "category_ids": list(range(number))}
+    classes = labels_of(spec["num_classes"], source.class_names)
     return Translation(spec={**spec, **classes, **CONVENTIONS}, weights=weights)
+
+
+def labels_of(number: int, names: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return class names and category ids of so many logits, as torchvision gives its labels."""
+    categories = coco_categories_with_gaps()
+    if number == len(categories) and names is None:
+        return {"class_names": categories, "category_ids": list(range(number))}
+    return classes_of(number, names)
 
 
 def for_torchvision(
@@ -112,7 +116,8 @@ def for_torchvision(
 
 _CLS, _BOX = "head.classification_head.", "head.regression_head."
 
-_RULES: tuple[Rule, ...] = (
+#: Of torchvision's residual nets with a pyramid, whatever head is on them.
+NET_RULES: tuple[Rule, ...] = (
     (r"backbone\.body\.conv1\.(\w+)", r"backbone.stages.0.0.\1"),
     (r"backbone\.body\.bn1\.(\w+)", r"backbone.stages.0.1.\1"),
     (r"backbone\.body\.layer([1-4])\.(.+)", r"backbone.stages.\1.\2"),
@@ -123,6 +128,10 @@ _RULES: tuple[Rule, ...] = (
         r"backbone\.fpn\.extra_blocks\.p([67])\.(weight|bias)",
         lambda m: f"fpn.extra.{int(m[1]) - 6}.{m[2]}",
     ),
+)
+
+_RULES: tuple[Rule, ...] = (
+    *NET_RULES,
     (re.escape(_CLS) + r"conv\.(\d+\.\w+)", r"head.cls_tower.\1"),
     (re.escape(_CLS) + r"cls_logits\.(\w+)", r"head.cls_logits.\1"),
     (re.escape(_BOX) + r"conv\.(\d+\.\w+)", r"head.box_tower.\1"),
