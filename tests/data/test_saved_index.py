@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -179,6 +181,19 @@ def test_a_damaged_entry_is_made_anew(data: tuple[Path, Path], cache: Path) -> N
         entry.write_bytes(spoilt)
         assert_same(read_coco(*data), first)
         assert entry.read_bytes() == whole
+
+
+def test_what_a_killed_writer_left_is_removed(data: tuple[Path, Path], cache: Path) -> None:
+    read_coco(*data)
+    (folder,) = {entry.parent for entry in cache.rglob("*.npz")}
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    dead, alive = (folder / f".draft-{pid}-x" for pid in (done.pid, os.getpid()))
+    for draft in (dead, alive):
+        draft.mkdir()
+        (draft / "half.npz").touch()
+    read_coco(*data)
+    assert not dead.exists() and alive.exists()
 
 
 def test_nothing_is_kept_of_what_may_still_change_or_of_small_files(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,13 +21,14 @@ from fcos_lightning.data.index import DataSplit
 from fcos_lightning.structures import GroundTruth
 
 #: To be raised whenever the same files would be read into something else.
-VERSION = 2
+VERSION = 3
 #: A smaller file is read within 20 ms, so nothing is kept of it.
 WORTH_BYTES = 4_000_000
 #: What has changed this short a time ago could change again and bear the same time after: the
 #: coarsest file systems (FAT) count in steps of two seconds.
 UNSETTLED_NS = 2_000_000_000
 
+_DRAFT = ".draft-{pid}-"
 _SAMPLES = 16
 _SAMPLE_BYTES = 4096
 
@@ -107,6 +109,7 @@ class SavedIndex:
 
     def load(self) -> DataSplit | None:
         """Return what was kept, or None where there is nothing, or nothing that still holds."""
+        _remove_abandoned_drafts(self.path.parent)
         # A damaged file fails in any way it likes. All of it is read, checksums included, rather
         # than mapped: 60 MB for COCO, which forked loader workers share.
         try:
@@ -158,7 +161,8 @@ class SavedIndex:
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Other processes may be at the same: each writes a file of its own and renames it.
-            with TemporaryDirectory(dir=self.path.parent, prefix=".draft-") as draft:
+            prefix = _DRAFT.format(pid=os.getpid())
+            with TemporaryDirectory(dir=self.path.parent, prefix=prefix) as draft:
                 whole = Path(draft) / self.path.name
                 np.savez(whole, about=text, **arrays)
                 os.replace(whole, self.path)
@@ -168,3 +172,27 @@ class SavedIndex:
             (self.image_dir / folder).stat().st_mtime_ns == changed
             for folder, changed in listed_ns.items()
         )
+
+
+def _remove_abandoned_drafts(folder: Path) -> None:
+    """Remove what processes left behind that were killed while they wrote.
+
+    On a file system of several machines another one's draft may go as well; then that machine
+    keeps nothing this time.
+    """
+    for draft in folder.glob(_DRAFT.format(pid="*") + "*"):
+        pid = draft.name.split("-")[1]
+        if pid.isdigit() and not _is_running(int(pid)):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    if os.name == "nt":  # there signal 0 is one
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
