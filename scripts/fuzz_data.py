@@ -29,11 +29,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fcos_lightning.data import Augmentation, ShorterSide, coco, coco_quick
-from fcos_lightning.data.coco import read_coco
+from fcos_lightning.data import Augmentation, ShorterSide
 from fcos_lightning.data.dataset import DetectionDataset
 from fcos_lightning.data.index import DataSplit
-from fcos_lightning.data.voc import read_voc
+from fcos_lightning.data.readers import coco, coco_quick
+from fcos_lightning.data.readers.coco import read_coco
+from fcos_lightning.data.readers.voc import read_voc
 from fcos_lightning.errors import MESSAGE_CHARACTERS, UserError
 from fuzzing.coco import coco_file
 from fuzzing.voc import voc_files

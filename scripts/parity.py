@@ -21,8 +21,8 @@ from torchvision.models.detection import fcos_resnet50_fpn
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever it is called from
 
 from fcos_lightning import load_detector
-from fcos_lightning.checkpoints.plain_file import write_file
 from fcos_lightning.detector import FCOS
+from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.structures import Detections
 from plain_sources.detectors import Outputs, Published, run
 from plain_sources.difference import Difference, by_point, difference
@@ -221,7 +221,7 @@ def compare_torchvision(height: int, width: int, checkpoint: Path) -> Difference
         found = model([image.float() / 255 for image in images])
         batch, _ = model.transform([image.float() / 255 for image in images])
         outputs = model.head(list(model.backbone(batch.tensors).values()))
-    strides = detector.points(tuple(batch.tensors.shape[-2:])).stride[None, :, None]
+    strides = detector.grid(tuple(batch.tensors.shape[-2:])).stride[None, :, None]
     prediction = detector.predict(images)
     return difference(
         ("torchvision", f"fcos_resnet50_fpn at {height}x{width}"),
@@ -274,7 +274,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(one.row(), flush=True)
             page += f"{one.row()}\n"
             off += one.unmatched
-    write_file(page.encode(), options.out)
+    write_whole(page, options.out)
     return int(off > 0)
 
 

@@ -32,6 +32,11 @@ def shown(value: object, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _one_line(message: str) -> str:
     text = message.encode("utf-8", "backslashreplace").decode()
     if not text.isprintable():

@@ -1,33 +1,30 @@
 import json
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
 import pytest
 import torch
-from cli_running import Command, Result
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
+from tests.cli.running import Command, Result
 
 from fcos_lightning import build_fcos, load_detector
 from fcos_lightning.checkpoints import describe
-from fcos_lightning.cli import prediction_folder
-from fcos_lightning.cli.predict import chosen_device
-from fcos_lightning.cli.prediction_folder import DrawnVideo, drawn_names
-from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.images import read_image
-from fcos_lightning.data.sources import IMAGE_ENDINGS, VideoFile, find_source
 from fcos_lightning.errors import UserError
+from fcos_lightning.inference import outputs as prediction_folder
+from fcos_lightning.inference.outputs import DrawnVideo, drawn_names
+from fcos_lightning.inference.sources import IMAGE_ENDINGS, VideoFile, find_source
+from fcos_lightning.runs.words import quoted_path
 
 PATHS = ("ckpt", "source", "out")
 
@@ -486,32 +483,35 @@ def test_paths_reach_the_command_as_they_are(path: str) -> None:
         assert quoted_path(word, PATHS) == word
 
 
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends, "mps", SimpleNamespace(is_available=lambda: False))
-    assert chosen_device("auto") == torch.device("cpu")
-    for name in ("cuda", "cuda:0", "mps"):
-        with pytest.raises(UserError, match="give device=cpu"):
-            chosen_device(name)
-    monkeypatch.setattr(torch.backends, "mps", SimpleNamespace(is_available=lambda: True))
-    assert chosen_device("auto") == chosen_device("mps") == torch.device("mps")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert chosen_device("auto") == torch.device("cuda")
-    assert chosen_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(UserError, match="there are 2 GPUs"):
-        chosen_device("cuda:2")
-
-
-def test_pixels_count_as_stored(checkpoint: Path, tmp_path: Path, command: Command) -> None:
-    plain, turned = tmp_path / "in" / "a.png", tmp_path / "in" / "b.png"
-    save(plain, 40, 80)
+def test_pictures_are_turned_as_their_camera_says(
+    checkpoint: Path, tmp_path: Path, command: Command
+) -> None:
+    upright = save(tmp_path / "in" / "a.png", 40, 80)
     exif = Image.Exif()
     exif[0x0112] = 6
-    shutil.copy(plain, turned)
-    with Image.open(plain) as image:
-        image.save(turned, exif=exif)
+    with Image.open(upright) as image:
+        lying = image.transpose(Image.Transpose.ROTATE_90)
+        lying.save(tmp_path / "in" / "b.png", exif=exif)
     assert command("predict", f"ckpt={checkpoint}", "source=in", "out=out").code == 0
     rows = rows_of(tmp_path / "out")
     boxes = [[row["bbox"] for row in rows if row["image_id"] == number] for number in (1, 2)]
     assert boxes[0] == boxes[1] != []
+    drawn = [read_image(tmp_path / "out" / name) for name in ("a.png", "b.png")]
+    np.testing.assert_array_equal(*drawn)
+
+
+@pytest.mark.parametrize("turn", [90, -90, 180])
+def test_videos_are_turned_as_their_camera_says(tmp_path: Path, turn: int) -> None:
+    marked = np.zeros((32, 48, 3), dtype=np.uint8)
+    marked[:16, :24] = (250, 20, 20)
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        stream.set_display_rotation(turn)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(marked, format="rgb24")))
+        container.mux(stream.encode())
+    (picture,) = VideoFile.open(tmp_path / "a.mp4").pictures()
+    # An angle counts against the clock, as np.rot90 does.
+    upright = np.rot90(marked, turn // 90)
+    assert picture.pixels.shape == upright.shape
+    assert np.abs(picture.pixels.astype(int) - upright).mean() < 12

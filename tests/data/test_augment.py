@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcos_lightning.data.augment import Augmentation, ShorterSide, planes
+from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.errors import UserError
 
 NONE = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
@@ -160,15 +160,6 @@ def test_images_the_detector_does_not_take_are_refused(transform: A.BasicTransfo
     augment = Augmentation([transform, A.HorizontalFlip()])
     with pytest.raises(UserError, match=r"augment\.transforms give .*uint8 \[H, W, 3\]"):
         augment(picture(20, 30), *NONE, seed=0)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (1, 70), (70, 1), (33, 47), (64, 64)])
-def test_planes_are_the_transposed_image(size: tuple[int, int]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    for stored in (image, image[:, ::-1]):
-        apart = planes(stored)
-        assert apart.flags.c_contiguous
-        np.testing.assert_array_equal(apart, stored.transpose(2, 0, 1))
 
 
 def test_degenerate_boxes_go_and_are_counted() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import fields
@@ -15,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcos_lightning.data import coco, saved_index
-from fcos_lightning.data.coco import read_coco
-from fcos_lightning.data.coco_plain import PlainColumns
-from fcos_lightning.data.coco_quick import read_quick
+from fcos_lightning.data import saved_index
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.readers import coco
+from fcos_lightning.data.readers.coco import read_coco
+from fcos_lightning.data.readers.coco_checked import PlainColumns
+from fcos_lightning.data.readers.coco_quick import read_quick
 from fcos_lightning.errors import UserError
 
 COLUMNS = (
@@ -92,7 +91,7 @@ def fail(*_: object) -> None:
 def test_columns_are_those_of_the_plain_reader(
     tmp_path: Path, piece: int, indent: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fcos_lightning.data.coco_quick.PIECE_BYTES", piece)
+    monkeypatch.setattr("fcos_lightning.data.readers.coco_quick.PIECE_BYTES", piece)
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(described(30), indent=indent))
     quick, plain = read_quick(file), PlainColumns(file)
@@ -181,19 +180,6 @@ def test_a_damaged_entry_is_made_anew(data: tuple[Path, Path], cache: Path) -> N
         entry.write_bytes(spoilt)
         assert_same(read_coco(*data), first)
         assert entry.read_bytes() == whole
-
-
-def test_what_a_killed_writer_left_is_removed(data: tuple[Path, Path], cache: Path) -> None:
-    read_coco(*data)
-    (folder,) = {entry.parent for entry in cache.rglob("*.npz")}
-    done = subprocess.Popen([sys.executable, "-c", ""])
-    done.wait()
-    dead, alive = (folder / f".draft-{pid}-x" for pid in (done.pid, os.getpid()))
-    for draft in (dead, alive):
-        draft.mkdir()
-        (draft / "half.npz").touch()
-    read_coco(*data)
-    assert not dead.exists() and alive.exists()
 
 
 def test_nothing_is_kept_of_what_may_still_change_or_of_small_files(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lightning.data import coco, voc, voc_xml
+from fcos_lightning.data.readers import coco, voc, voc_xml
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))

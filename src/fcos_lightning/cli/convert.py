@@ -6,8 +6,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from fcos_lightning.cli.app import required, run
-from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.words import quoted_path
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -31,7 +31,7 @@ def convert(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
 
-    from fcos_lightning.cli.published import checkpoint_file, recipe_for
+    from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 
     source, out = checkpoint_file(str(Path(given).expanduser())), Path(wanted).expanduser()
     if out.suffix not in endings:
@@ -45,16 +45,17 @@ def convert(config: DictConfig) -> None:
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
 
     from fcos_lightning.checkpoints import load_detector
+    from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.native import KEY, detector_of, read_checkpoint
-    from fcos_lightning.checkpoints.plain_file import write_file, write_plain, write_weights
-    from fcos_lightning.checkpoints.torchvision import for_torchvision
+    from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
+    from fcos_lightning.storage.replacing import write_whole
 
     content = read_checkpoint(source, recipe_for(given, config.recipe))
     if out.suffix == ".onnx":
-        from fcos_lightning.deploy import export_onnx
+        from fcos_lightning.inference import export_onnx
 
         sides = {key: content[KEY].get(key) for key in ("shorter_side", "longer_side")}
-        write_file(export_onnx(detector_of(content, source), **sides), out)
+        write_whole(export_onnx(detector_of(content, source), **sides), out)
     elif config.layout == "plain":
         write_plain(content, out)
         load_detector(out)  # what was written can be read

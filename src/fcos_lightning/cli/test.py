@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from fcos_lightning.detector import FCOS
-    from fcos_lightning.training.evaluate import ViewSizes
+    from fcos_lightning.training.testing import ViewSizes
 
 
 def main() -> None:
@@ -25,8 +25,8 @@ def main() -> None:
     given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
         from fcos_lightning.checkpoints import read_checkpoint
-        from fcos_lightning.cli.plain import FROM_CHECKPOINT, offer_data_of
-        from fcos_lightning.cli.published import checkpoint_file
+        from fcos_lightning.checkpoints.published import checkpoint_file
+        from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
         try:
             offered = offer_data_of(read_checkpoint(checkpoint_file(given["ckpt"]))["fcos"])
@@ -45,15 +45,16 @@ def test(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from rich.console import Console
 
-    from fcos_lightning.checkpoints.plain_file import write_file
-    from fcos_lightning.cli.app import is_first_process, required
-    from fcos_lightning.cli.evaluating import evaluation_settings, quicker
-    from fcos_lightning.cli.published import checkpoint_file
-    from fcos_lightning.cli.run_folder import new_run_folder
-    from fcos_lightning.cli.session import make_datamodule, quiet
+    from fcos_lightning.checkpoints.published import checkpoint_file
+    from fcos_lightning.cli.app import required
     from fcos_lightning.data.collate import Collate
-    from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
-    from fcos_lightning.training.evaluate import evaluate
+    from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+    from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+    from fcos_lightning.runs.folder import new_run_folder
+    from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.session import make_datamodule, quiet
+    from fcos_lightning.storage.replacing import write_whole
+    from fcos_lightning.training.testing import evaluate
 
     given = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
@@ -71,7 +72,7 @@ def test(config: DictConfig) -> None:
     views = view_sizes(config)
     model: bytes | None = None
     if config.backend == "onnx":
-        from fcos_lightning.deploy import OnnxDetector, export_onnx
+        from fcos_lightning.inference import OnnxDetector, export_onnx
 
         sides = {key: config.data.get(key) for key in ("shorter_side", "longer_side")}
         model = export_onnx(detector, **sides)
@@ -85,7 +86,7 @@ def test(config: DictConfig) -> None:
     if not is_first_process():
         return
     if model is not None:
-        write_file(model, folder / "model.onnx")
+        write_whole(model, folder / "model.onnx")
     split = datamodule.val
     written = ["predictions.json"]
     write_predictions(table, split.truth, folder / "predictions.json")
@@ -118,8 +119,8 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
 
     from fcos_lightning.checkpoints import load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY, detector_of
-    from fcos_lightning.cli.instantiate import make
-    from fcos_lightning.cli.published import recipe_for
+    from fcos_lightning.checkpoints.published import recipe_for
+    from fcos_lightning.runs.instantiate import make
 
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     content = read_checkpoint(path, recipe_for(given, config.get("recipe")))
@@ -142,7 +143,7 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
 
 def view_sizes(config: DictConfig) -> ViewSizes | None:
     """Return the sizes that ``test.tta`` asks for; None: the one of the data."""
-    from fcos_lightning.training.evaluate import ViewSizes
+    from fcos_lightning.training.testing import ViewSizes
 
     if config.test.tta is None:
         return None

@@ -15,6 +15,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 import cv2
 
+from fcos_lightning.data.resizing import fitting_scale, resized
 from fcos_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 class ShorterSide(A.SmallestMaxSize):  # type: ignore[misc]  # albumentations is untyped
     """Resize so that the shorter side gets one length, the longer one at most another.
 
-    The way detectors are trained and tested: 800 and 1333 in the paper. Shrinking averages the
-    pixels it merges; growing is bilinear.
+    What ``resizing.py`` does for evaluation and prediction, with sizes drawn at random.
 
     Args:
         shorter: length of the shorter side in pixels; of several one is drawn for each image.
@@ -58,11 +58,18 @@ class ShorterSide(A.SmallestMaxSize):  # type: ignore[misc]  # albumentations is
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the factor for an image; called by albumentations."""
-        wanted = super().get_params_dependent_on_data(params, data)["scale"]
-        fitting = min(wanted, self.longer / max(params["shape"][:2]))
+        height, width = params["shape"][:2]
+        shorter = self.shorter
+        if not isinstance(shorter, int):
+            shorter = self.py_random.choice(shorter)
+        fitting = fitting_scale(height, width, shorter, self.longer)
         low, high = self.scale
         factor = math.exp(self.py_random.uniform(math.log(low), math.log(high)))
         return {"scale": fitting * factor}
+
+    def apply(self, img: NDArray[np.uint8], scale: float, **params: object) -> NDArray[np.uint8]:
+        """Return the resized image; called by albumentations."""
+        return resized(img, scale)
 
 
 class Augmentation:
@@ -156,16 +163,6 @@ def _checked(image: object) -> NDArray[np.uint8]:
         f"augment.transforms give images of type {kind} and shape {shape}, but the detector takes "
         "uint8 [H, W, 3] and normalises it itself: leave out what changes type or channels"
     )
-
-
-def planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a contiguous ``[3, H, W]`` copy of an image ``[H, W, 3]``.
-
-    OpenCV takes the colours apart several times as fast as numpy copies a transposed array.
-    """
-    apart = np.empty((3, *image.shape[:2]), dtype=np.uint8)
-    cv2.split(image, list(apart))
-    return apart
 
 
 def single_threaded() -> None:

@@ -228,6 +228,10 @@ class DetectionDataModule(L.LightningDataModule):
         """Return the same as ``val_dataloader``."""
         return self.val_dataloader()
 
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return the same as ``val_dataloader``."""
+        return self.val_dataloader()
+
     def transfer_batch_to_device(
         self,
         batch: Any,  # noqa: ANN401  # Lightning's signature; Batch or Views

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fcos_lightning.data.augment import Augmentation, planes
+from fcos_lightning.data.augment import Augmentation
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.resizing import planes
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Target
 

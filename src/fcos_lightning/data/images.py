@@ -1,7 +1,8 @@
 """Image files to RGB pixels, under one policy wherever an image is read.
 
 The policy is *the stored pixels*. An EXIF orientation is ignored, because COCO's annotations refer
-to the pixels as stored. Alpha is dropped, not blended: the stored colour counts, whatever it was
+to the pixels as stored; only images without annotations are read ``upright``, as the camera means
+them. Alpha is dropped, not blended: the stored colour counts, whatever it was
 meant to be shown on. Deep greyscale keeps its high byte, which is what Pillow and libpng do with
 48-bit colour. Of an animation the first frame is read.
 """
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from fcos_lightning.errors import UserError
 
@@ -35,13 +36,23 @@ _UNDO_ORIENTATION = {
     8: Image.Transpose.ROTATE_270,
 }
 
+#: By these endings a folder's or glob's images are told from its other files. They belong to the
+#: formats that ``read_image`` knows.
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".mpo", ".tga"),
+)
 
-def read_image(path: Path, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
+
+def read_image(
+    path: Path, max_pixels: int = 100_000_000, upright: bool = False
+) -> NDArray[np.uint8]:
     """Read an image of any mode: JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG 2000, AVIF or TGA.
 
     Args:
         path: the file.
         max_pixels: larger images are refused from their header, before anything is decoded.
+        upright: turn it as its EXIF orientation says.
 
     Returns:
         ``[H, W, 3]`` uint8 RGB, contiguous and writable.
@@ -56,10 +67,25 @@ def read_image(path: Path, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
                 f"image {path} has {width} x {height} pixels, more than the limit of "
                 f"{max_pixels}: make it smaller, or raise data.max_pixels in training"
             )
-        if image.format == "JPEG" and image.mode in ("RGB", "L"):
+        is_plain_jpeg = image.format == "JPEG" and image.mode in ("RGB", "L")
+        if is_plain_jpeg and not (upright and _orientation(image) != 1):
             with contextlib.suppress(RuntimeError):
                 return _decode_jpeg(path)
-        return _to_rgb(image)
+        return rgb_of(image, upright)
+
+
+def rgb_of(image: Image.Image, upright: bool = False) -> NDArray[np.uint8]:
+    """Return the pixels ``[H, W, 3]`` uint8 RGB of an image of any mode.
+
+    Args:
+        image: opened by Pillow; a TIFF that is loaded already is upright.
+        upright: turn it as its EXIF orientation says.
+    """
+    if upright:
+        image.load()
+        if _orientation(image) != 1:
+            image = ImageOps.exif_transpose(image)
+    return _to_rgb(image)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -138,6 +164,15 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
         width = int(image.tag_v2[TiffImagePlugin.IMAGEWIDTH])
         height = int(image.tag_v2[TiffImagePlugin.IMAGELENGTH])
     return height, width
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 is upright, and where metadata are broken."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow's readers of metadata raise as many kinds as its decoders
+        return 1
+    return orientation if orientation in _UNDO_ORIENTATION else 1
 
 
 def _decode_jpeg(path: Path) -> NDArray[np.uint8]:

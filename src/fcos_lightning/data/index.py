@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.data.images import image_size, is_turned, read_image
-from fcos_lightning.data.plausible import odd_places, plausible_areas
+from fcos_lightning.data.readers.plausible import odd_places, plausible_areas
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import GroundTruth
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from fcos_lightning.data.files import cache_folder
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.storage.caches import cache_folder
+from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import GroundTruth
 
 #: To be raised whenever the same files would be read into something else.
@@ -28,7 +27,6 @@ WORTH_BYTES = 4_000_000
 #: coarsest file systems (FAT) count in steps of two seconds.
 UNSETTLED_NS = 2_000_000_000
 
-_DRAFT = ".draft-{pid}-"
 _SAMPLES = 16
 _SAMPLE_BYTES = 4096
 
@@ -109,7 +107,6 @@ class SavedIndex:
 
     def load(self) -> DataSplit | None:
         """Return what was kept, or None where there is nothing, or nothing that still holds."""
-        _remove_abandoned_drafts(self.path.parent)
         # A damaged file fails in any way it likes. All of it is read, checksums included, rather
         # than mapped: 60 MB for COCO, which forked loader workers share.
         try:
@@ -160,39 +157,12 @@ class SavedIndex:
         text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Other processes may be at the same: each writes a file of its own and renames it.
-            prefix = _DRAFT.format(pid=os.getpid())
-            with TemporaryDirectory(dir=self.path.parent, prefix=prefix) as draft:
-                whole = Path(draft) / self.path.name
-                np.savez(whole, about=text, **arrays)
-                os.replace(whole, self.path)
+            # Other processes may be at the same: each writes a draft of its own and renames it.
+            with replacing(self.path, durable=False) as file:
+                np.savez(file, about=text, **arrays)
 
     def _still(self, listed_ns: Mapping[str, int]) -> bool:
         return all(
             (self.image_dir / folder).stat().st_mtime_ns == changed
             for folder, changed in listed_ns.items()
         )
-
-
-def _remove_abandoned_drafts(folder: Path) -> None:
-    """Remove what processes left behind that were killed while they wrote.
-
-    On a file system of several machines another one's draft may go as well; then that machine
-    keeps nothing this time.
-    """
-    for draft in folder.glob(_DRAFT.format(pid="*") + "*"):
-        pid = draft.name.split("-")[1]
-        if pid.isdigit() and not _is_running(int(pid)):
-            shutil.rmtree(draft, ignore_errors=True)
-
-
-def _is_running(pid: int) -> bool:
-    if os.name == "nt":  # there signal 0 is one
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True

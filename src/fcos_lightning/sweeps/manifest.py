@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.replacing import write_whole
 
 State = Literal["waiting", "running", "done", "failed", "stopped", "pruned"]
 #: States that another start of the sweep does not touch.
@@ -112,12 +113,7 @@ class Manifest:
             "fixed": self.fixed,
             "jobs": [asdict(job) for job in self.jobs],
         }
-        draft = self.folder / f".{FILE}.draft"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.folder / FILE)
+        write_whole(json.dumps(content, indent=1), self.folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from fcos_lightning.checkpoints.replacing import replacing
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.replacing import replacing
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -43,11 +43,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 kept = "; the one before is intact" if target.exists() else ""
                 raise UserError(f"cannot write {target}: {cause.strerror}{kept}") from error
             raise
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def remove_drafts(folder: Path) -> None:

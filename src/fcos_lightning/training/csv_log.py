@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+
+from fcos_lightning.storage.replacing import replacing_text
 
 
 class _AppendingWriter(ExperimentWriter):
@@ -26,19 +25,10 @@ class _AppendingWriter(ExperimentWriter):
         """Lightning empties the file and fills it again; a kill in between would lose the log."""
         with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        with _replaced(Path(self.metrics_file_path)) as file:
+        with replacing_text(Path(self.metrics_file_path), newline="") as file:
             writer = csv.DictWriter(file, fieldnames=fieldnames)
             writer.writeheader()
             writer.writerows(rows)
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[TextIO]:
-    """Open a draft of a file, which takes the file's place when it is complete."""
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        yield file
-    draft.replace(path)
 
 
 class RunCSVLogger(CSVLogger):
@@ -85,5 +75,5 @@ class RunCSVLogger(CSVLogger):
             return
         with self.file.open(newline="", encoding="utf-8") as file:
             kept = [row for row, _ in zip(csv.reader(file), range(rows + 1), strict=False)]
-        with _replaced(self.file) as file:
+        with replacing_text(self.file, newline="") as file:
             csv.writer(file).writerows(kept)
