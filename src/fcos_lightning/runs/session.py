@@ -44,6 +44,8 @@ from fcos_lightning.training.testing import evaluate
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
+from fcos_lightning.training.moving_positives import MovingPositives
+from fcos_lightning.training.resuming import CheckResumed, going_on_from
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -116,7 +118,8 @@ class Session:
             _rewind_logs(trainer, read_checkpoint(last))
         began = time.monotonic()
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+            with going_on_from(last):
+                trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         except Stopped as stop:
             _leave(stop, trainer, folder)
         except (TorchDynamoException, InductorError) as error:
@@ -179,7 +182,7 @@ class Session:
             "trainer",
             max_epochs=self.config.trainer.max_epochs or self.schedule.max_epochs,
             max_steps=self.config.trainer.max_steps or self.schedule.max_steps or -1,
-            callbacks=[evaluation, *callbacks],
+            callbacks=[CheckResumed(), evaluation, *callbacks],
             logger=_chosen(make(self.config, "logger")) or False,
             plugins=[AtomicCheckpointIO(), *cluster_plugins()],
             # Without ours Lightning would add its own.
