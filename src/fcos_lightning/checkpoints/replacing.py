@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,3 +35,9 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file; the target is replaced whole or not at all."""
+    with source.open("rb") as file, replacing(target) as draft:
+        shutil.copyfileobj(file, draft)
