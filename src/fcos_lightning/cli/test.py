@@ -116,6 +116,7 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
         path: of its file.
     """
     import torch
+    from omegaconf import OmegaConf
 
     from fcos_lightning.checkpoints import load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY, detector_of
@@ -126,12 +127,10 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
     content = read_checkpoint(path, recipe_for(given, config.get("recipe")))
     if config.get("model") is not None:
         spec = content[KEY]["spec"]
+        if decoder:
+            config = OmegaConf.merge(config, {"model": {"decoder": decoder}})  # type: ignore[assignment]  # of two mappings
         detector: FCOS = make(
-            config,
-            "model",
-            class_names=spec["class_names"],
-            category_ids=spec["category_ids"],
-            **({"decoder": {**(config.model.get("decoder") or {}), **decoder}} if decoder else {}),
+            config, "model", class_names=spec["class_names"], category_ids=spec["category_ids"]
         )
         load_weights(detector, content, path)
     else:
