@@ -6,6 +6,7 @@ What is called stands in the configuration files alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -37,7 +38,7 @@ def describe_run(config: DictConfig, channels_last: bool) -> dict[str, Any]:
     }
 
 
-def offer_data_of(description: dict[str, Any]) -> bool:
+def offer_data_of(description: Mapping[str, Any]) -> bool:
     """Let ``data=from_checkpoint`` be composed, with the values of a checkpoint.
 
     Returns:

@@ -19,8 +19,7 @@ from rich.console import Console
 from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
-from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
-from fcos_lightning.checkpoints.published import checkpoint_file
+from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.runs.kinds import check_settings
 from fcos_lightning.runs.opaque import opaque
 from fcos_lightning.runs.description import describe_run
@@ -31,7 +30,7 @@ from fcos_lightning.runs.summary import print_summary
 from fcos_lightning.storage.replacing import copy_whole
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.collate import Collate
-from fcos_lightning.detector import FCOS
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
@@ -65,7 +64,7 @@ class Session:
 
     config: DictConfig
     datamodule: DetectionDataModule
-    detector: FCOS
+    detector: DenseDetector
     schedule: Schedule
     fresh: Sequence[str] = ()
 
@@ -93,12 +92,12 @@ class Session:
         detector = make(
             config, "model", class_names=truth.class_names, category_ids=truth.category_ids
         )
-        if not isinstance(detector, FCOS):
+        if not isinstance(detector, DenseDetector):
             raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
         datamodule.collate = Collate(detector.size_multiple)
         fresh: Sequence[str] = ()
         if config.init_from is not None and not resumed:
-            fresh = initialise(detector, checkpoint_file(str(config.init_from)))
+            fresh = Checkpoint.read(str(config.init_from)).start(detector)
         return cls(config, datamodule, detector, schedule, fresh)
 
     def fit(self, trainer: L.Trainer, folder: Path, resumed: bool) -> None:
@@ -123,7 +122,7 @@ class Session:
             print_summary(config, data, self.detector, self.schedule, trainer, folder, self.fresh)
         last = folder / "checkpoints" / "last.ckpt" if resumed else None
         if last is not None and trainer.is_global_zero:  # who writes the logs
-            _rewind_logs(trainer, read_checkpoint(last))
+            _rewind_logs(trainer, Checkpoint.read(last))
         began = time.monotonic()
         try:
             with going_on_from(last):
@@ -165,7 +164,7 @@ class Session:
 
     def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
         """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
-        load_weights(self.detector, read_checkpoint(file), file)
+        Checkpoint.read(file).fill(self.detector)
         settings = evaluation_settings(self.config)
         detector = quicker(self.detector, self.config.trainer.accelerator)
         return evaluate(detector, self.datamodule, settings, progress=False)
@@ -236,9 +235,9 @@ class Session:
         )
 
 
-def _rewind_logs(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
+def _rewind_logs(trainer: L.Trainer, checkpoint: Checkpoint) -> None:
     """Drop from the logs what came after a checkpoint, since the run will log it again."""
-    logged = checkpoint.get("fcos_logged")
+    logged = checkpoint.run.get("fcos_logged")
     if not logged:
         return
     for logger in trainer.loggers:

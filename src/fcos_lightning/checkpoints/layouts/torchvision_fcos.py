@@ -66,13 +66,14 @@ def labels_of(number: int, names: tuple[str, ...] | None) -> dict[str, Any]:
 
 
 def for_torchvision(
-    content: Mapping[str, Any], path: str | Path
+    spec: Mapping[str, Any], own_weights: Mapping[str, Tensor], path: str | Path
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights of a checkpoint's content under torchvision's names.
+    """Return the weights of a checkpoint under torchvision's names.
 
     Args:
-        content: as ``read_checkpoint`` gives it.
-        path: of the checkpoint, for messages.
+        spec: of the checkpoint.
+        own_weights: likewise.
+        path: likewise, for messages.
 
     Returns:
         The weights, and the options of ``build_fcos`` in which torchvision's detector differs.
@@ -83,8 +84,7 @@ def for_torchvision(
     name_of = translator(_BACK)
     result: dict[str, Tensor] = {}
     left: list[str] = []
-    for key, value in content["state_dict"].items():
-        own_name = key.removeprefix("detector.")
+    for own_name, value in own_weights.items():
         their_name = name_of(own_name)
         if their_name is not None:
             result[their_name] = value
@@ -101,8 +101,8 @@ def for_torchvision(
             f"weights: {listed(left)}"
         )
     # With every option written out, whatever version of this package wrote the description.
-    ours = without_memory(content["fcos"]["spec"], len(content["state_dict"])).spec
-    theirs = without_memory({**ours, **CONVENTIONS}, len(content["state_dict"])).spec
+    ours = without_memory(spec, len(own_weights)).spec
+    theirs = without_memory({**ours, **CONVENTIONS}, len(own_weights)).spec
     otherwise = [key for key in CONVENTIONS if ours.get(key) != theirs[key]]
     for part, option, chosen in (
         ("backbone", "stride_on", "3x3"),
