@@ -51,6 +51,8 @@ _LARGEST_SIDES = {"shorter_side": 10_000, "longer_side": 1_000_000}
 #: Of counts of channels, layers, candidates; ids of a data set may be any number of 64 bits.
 _LARGEST_COUNT = 1_000_000
 _LARGEST_LEVEL = 20
+#: Sizes that levels answer for may begin below 0, and so may a weight that says there is none.
+_MAY_BE_NEGATIVE = ("size_ranges", "focal_alpha")
 _LONGEST_NAME = 500
 
 _MOST_VALUES = 200_000
@@ -124,10 +126,10 @@ def _check_kinds(values: Mapping[str, Any], hints: Hints, place: str) -> None:
 
 
 def _check_range(option: str, value: object, place: str) -> None:
-    """Refuse numbers that no detector has. Sizes that levels answer for may begin below 0."""
+    """Refuse numbers that no detector has."""
     largest = _LARGEST_LEVEL if option == "levels" else _LARGEST_COUNT
     for number in _numbers(value):
-        if option != "size_ranges" and not 0 <= number <= largest:
+        if option not in _MAY_BE_NEGATIVE and not 0 <= number <= largest:
             raise UserError(f"its {place} is {number}; no detector has less than 0, or so much")
 
 

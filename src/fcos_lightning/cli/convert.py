@@ -44,28 +44,26 @@ def convert(config: DictConfig) -> None:
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
 
-    from fcos_lightning.checkpoints import load_detector
+    from fcos_lightning.checkpoints import Checkpoint, load_detector
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
-    from fcos_lightning.checkpoints.native import KEY, detector_of, read_checkpoint
-    from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
+    from fcos_lightning.checkpoints.plain_file import write_weights
     from fcos_lightning.storage.replacing import write_whole
 
-    content = read_checkpoint(source, recipe_for(given, config.recipe))
+    checkpoint = Checkpoint.read(source, recipe_for(given, config.recipe))
     if out.suffix == ".onnx":
         from fcos_lightning.inference import export_onnx
 
-        sides = {key: content[KEY].get(key) for key in ("shorter_side", "longer_side")}
-        write_whole(export_onnx(detector_of(content, source), **sides), out)
+        sides = {key: checkpoint.about.get(key) for key in ("shorter_side", "longer_side")}
+        write_whole(export_onnx(checkpoint.detector(), **sides), out)
     elif config.layout == "plain":
-        write_plain(content, out)
+        checkpoint.write(out)
         load_detector(out)  # what was written can be read
     else:
-        weights, otherwise = for_torchvision(content, source)
+        weights, otherwise = for_torchvision(checkpoint.spec, checkpoint.weights, source)
         write_weights(weights, out)
         if otherwise:
             print(f"note: torchvision sets otherwise: {', '.join(otherwise)}", file=sys.stderr)
-    layout = content[KEY].get("layout", "fcos-train")
-    spec = content[KEY]["spec"]
+    spec, layout = checkpoint.spec, checkpoint.layout
     backbone = (spec.get("backbone") or {}).get("name", "resnet50")
     print(f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}")
 

@@ -104,33 +104,18 @@ def predict(config: DictConfig) -> None:
 
 def _predictor(config: DictConfig, path: str) -> Predictor:
     """Return the predictor of a checkpoint, as the user wants it."""
+    from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.inference import Predictor
+    from fcos_lightning.inference.predictor import sides_of
+    from fcos_lightning.runs.detectors import detector_from
 
     options = {
         key: config[key] for key in ("device", "score_threshold", "channels_last", "batch_size")
     }
-    decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     sides = {key: config.get(key) for key in ("shorter_side", "longer_side")}
-    recipe = config.get("recipe")
-    if config.get("model") is None:
-        return Predictor.load(path, decoder=decoder, recipe=recipe, **sides, **options)
-    if decoder:
-        key = min(decoder)
-        raise UserError(f"decoder.{key}= is the checkpoint's; with model= use model.decoder.{key}=")
-
-    from fcos_lightning.checkpoints import load_weights, read_checkpoint
-    from fcos_lightning.checkpoints.native import KEY
-    from fcos_lightning.inference.predictor import sides_of
-    from fcos_lightning.runs.instantiate import make
-
-    content = read_checkpoint(path, recipe)
-    spec = content[KEY]["spec"]
-    detector = make(
-        config, "model", class_names=spec["class_names"], category_ids=spec["category_ids"]
-    )
-    load_weights(detector, content, path)
-    shorter_side, longer_side = sides_of(content[KEY], path, **sides)
-    return Predictor(detector, shorter_side, longer_side, **options)
+    checkpoint = Checkpoint.read(path, config.recipe)
+    shorter_side, longer_side = sides_of(checkpoint, **sides)
+    return Predictor(detector_from(checkpoint, config), shorter_side, longer_side, **options)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ What is called stands in the configuration files alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -15,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 import fcos_lightning
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.opaque import opaque
 
 #: The choice under which a checkpoint's data can be composed.
 FROM_CHECKPOINT = "from_checkpoint"
@@ -36,7 +38,7 @@ def describe_run(config: DictConfig, channels_last: bool) -> dict[str, Any]:
     }
 
 
-def offer_data_of(description: dict[str, Any]) -> bool:
+def offer_data_of(description: Mapping[str, Any]) -> bool:
     """Let ``data=from_checkpoint`` be composed, with the values of a checkpoint.
 
     Returns:
@@ -59,7 +61,8 @@ def offer_data_of(description: dict[str, Any]) -> bool:
     values = {key: value for key, value in description.get("data", {}).items() if key in known}
     if not all(_is_plain(value) for value in values.values()):
         raise UserError("the checkpoint's data settings are not plain values; give data=")
-    node = {**base, **OmegaConf.to_container(ours), **values}  # type: ignore[dict-item]
+    # Text of a file, in which nothing is to be looked up.
+    node = {**base, **OmegaConf.to_container(ours), **opaque(values)}  # type: ignore[dict-item]
     ConfigStore.instance().store(group="data", name=FROM_CHECKPOINT, node=OmegaConf.create(node))
     return True
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from fcos_lightning.checkpoints.native import KEY, describe, load_detector
+from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.checkpoints.native import KEY, PREFIX, describe
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.structures import Images, Losses, Targets
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
@@ -27,7 +28,7 @@ def save_replay(
         image_ids: ``[B]``.
     """
     content: dict[str, Any] = {
-        "state_dict": {f"detector.{k}": v.cpu() for k, v in detector.state_dict().items()},
+        "state_dict": {f"{PREFIX}{k}": v.cpu() for k, v in detector.state_dict().items()},
         KEY: describe(detector),
         "batch": {
             "images": {k: v.cpu() for k, v in asdict(images).items()},
@@ -48,8 +49,8 @@ def replay(file: str | Path, device: torch.device | str = "cpu") -> Losses:
     Raises:
         UserError: if the file is not a checkpoint of this package.
     """
-    detector = load_detector(file, device=device).train()
-    batch = torch.load(file, weights_only=True)["batch"]
+    checkpoint = Checkpoint.read(file)
+    detector, batch = checkpoint.detector(device).train(), checkpoint.run["batch"]
     images, targets = Images(**batch["images"]).to(device), Targets(**batch["targets"]).to(device)
     points, prediction = detector.grid(images), detector(images)
     return detector.loss(prediction, detector.assign(points, targets, prediction), points)

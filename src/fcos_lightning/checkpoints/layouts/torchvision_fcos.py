@@ -25,6 +25,7 @@ from fcos_lightning.checkpoints.conventions import (
     coco_categories_with_gaps,
 )
 from fcos_lightning.checkpoints.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.fitting import without_memory
 from fcos_lightning.checkpoints.naming import Rule, listed, renamed, translator
 from fcos_lightning.errors import UserError
 
@@ -37,8 +38,7 @@ CONVENTIONS: dict[str, Any] = {
     "loss": {"box_loss": "giou", "box_epsilon": "plain", "box_weight": "none"},
     "decoder": {"score_threshold": 0.2, "threshold_on": "score"},
     "input": None,
-    "point_offset": 0.0,
-    "point_spacing": "image",
+    "grid": {"offset": 0.0, "spacing": "image"},
 }
 
 
@@ -53,22 +53,27 @@ def translate(source: Source, recipe: str | None) -> Translation:
     spec = spec_of(weights)
     if on := stride_on(weights, caffe=False):
         spec["backbone"]["stride_on"] = on
-    number = spec["num_classes"]
-    classes = classes_of(number, source.class_names)
-    categories = coco_categories_with_gaps()
-    if number == len(categories) and source.class_names is None:
-        classes = {"class_names": categories, "category_ids": list(range(number))}
+    classes = labels_of(spec["num_classes"], source.class_names)
     return Translation(spec={**spec, **classes, **CONVENTIONS}, weights=weights)
 
 
+def labels_of(number: int, names: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return class names and category ids of so many logits, as torchvision gives its labels."""
+    categories = coco_categories_with_gaps()
+    if number == len(categories) and names is None:
+        return {"class_names": categories, "category_ids": list(range(number))}
+    return classes_of(number, names)
+
+
 def for_torchvision(
-    content: Mapping[str, Any], path: str | Path
+    spec: Mapping[str, Any], own_weights: Mapping[str, Tensor], path: str | Path
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights of a checkpoint's content under torchvision's names.
+    """Return the weights of a checkpoint under torchvision's names.
 
     Args:
-        content: as ``read_checkpoint`` gives it.
-        path: of the checkpoint, for messages.
+        spec: of the checkpoint.
+        own_weights: likewise.
+        path: likewise, for messages.
 
     Returns:
         The weights, and the options of ``build_fcos`` in which torchvision's detector differs.
@@ -79,13 +84,12 @@ def for_torchvision(
     name_of = translator(_BACK)
     result: dict[str, Tensor] = {}
     left: list[str] = []
-    for key, value in content["state_dict"].items():
-        ours = key.removeprefix("detector.")
-        theirs = name_of(ours)
-        if theirs is not None:
-            result[theirs] = value
-        elif ours != "head.scales":
-            left.append(ours)
+    for own_name, value in own_weights.items():
+        their_name = name_of(own_name)
+        if their_name is not None:
+            result[their_name] = value
+        elif own_name != "head.scales":
+            left.append(own_name)
         elif not bool((value == 1).all()):
             raise UserError(
                 f"checkpoint {path}: torchvision's detector has no scales of levels, and those of "
@@ -96,24 +100,24 @@ def for_torchvision(
             f"checkpoint {path}: torchvision's detector has no place for {len(left)} of its "
             f"weights: {listed(left)}"
         )
-    spec = content["fcos"]["spec"]
-    usual = {"point_offset": 0.5, "point_spacing": "stride"}
-    otherwise = [
-        key for key, chosen in CONVENTIONS.items() if spec.get(key, usual.get(key)) != chosen
-    ]
+    # With every option written out, whatever version of this package wrote the description.
+    ours = without_memory(spec, len(own_weights)).spec
+    theirs = without_memory({**ours, **CONVENTIONS}, len(own_weights)).spec
+    otherwise = [key for key in CONVENTIONS if ours.get(key) != theirs[key]]
     for part, option, chosen in (
         ("backbone", "stride_on", "3x3"),
         ("head", "distances", "relu"),
         ("head", "quality_on", "box"),
     ):
-        if ((spec.get(part) or {}).get(option) or chosen) != chosen:
+        if ((ours.get(part) or {}).get(option) or chosen) != chosen:
             otherwise.append(f"{part}.{option}")
     return result, otherwise
 
 
 _CLS, _BOX = "head.classification_head.", "head.regression_head."
 
-_RULES: tuple[Rule, ...] = (
+#: Of torchvision's residual nets with a pyramid, whatever head is on them.
+NET_RULES: tuple[Rule, ...] = (
     (r"backbone\.body\.conv1\.(\w+)", r"backbone.stages.0.0.\1"),
     (r"backbone\.body\.bn1\.(\w+)", r"backbone.stages.0.1.\1"),
     (r"backbone\.body\.layer([1-4])\.(.+)", r"backbone.stages.\1.\2"),
@@ -124,6 +128,10 @@ _RULES: tuple[Rule, ...] = (
         r"backbone\.fpn\.extra_blocks\.p([67])\.(weight|bias)",
         lambda m: f"fpn.extra.{int(m[1]) - 6}.{m[2]}",
     ),
+)
+
+_RULES: tuple[Rule, ...] = (
+    *NET_RULES,
     (re.escape(_CLS) + r"conv\.(\d+\.\w+)", r"head.cls_tower.\1"),
     (re.escape(_CLS) + r"cls_logits\.(\w+)", r"head.cls_logits.\1"),
     (re.escape(_BOX) + r"conv\.(\d+\.\w+)", r"head.box_tower.\1"),
