@@ -74,7 +74,7 @@ class Copy:
         file = self.folder / place.file
         source = file.read_bytes()
         spent, survived = 0.0, []
-        for tests in tests_of(self.folder, place.file):
+        for tests in judges_of(self.folder, place.file):
             limit = self._usual(tests) * _PATIENCE + _GRACE_S
             try:
                 self._write(file, place.applied(source))
@@ -131,7 +131,7 @@ class Copy:
             compiled.unlink()
 
 
-def tests_of(folder: Path, file: str) -> list[tuple[str, ...]]:
+def judges_of(folder: Path, file: str) -> list[tuple[str, ...]]:
     """Return the tests that belong to a source file: its own, its room's, those elsewhere."""
     inside = Path(file).relative_to(_PACKAGE)
     own = sorted((folder / "tests" / inside.parent).glob(f"test_{inside.stem}*.py"))
