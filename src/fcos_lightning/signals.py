@@ -22,8 +22,8 @@ class Stopped(Exception):
         signum: the signal that asked.
     """
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
+    def __init__(self, signum: int, more: str = "") -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}{more}")
         self.signum = signum
 
 

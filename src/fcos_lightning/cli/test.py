@@ -58,6 +58,7 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.replacing import write_whole
+    from fcos_lightning.storage.run_folder import RunFolder
     from fcos_lightning.training.testing import evaluate
 
     given = required(
@@ -89,19 +90,20 @@ def test(config: DictConfig) -> None:
     )
     if not is_first_process():
         return
+    kept = RunFolder(folder)
     if model is not None:
-        write_whole(model, folder / "model.onnx")
+        write_whole(model, kept.onnx)
     split = datamodule.val
-    written = ["predictions.json"]
-    write_predictions(table, split.truth, folder / "predictions.json")
+    written = [kept.predictions.name]
+    write_predictions(table, split.truth, kept.predictions)
     if split.annotated:
-        written.insert(0, "metrics.json")
-        write_metrics(summary, folder / "metrics.json")
+        written.insert(0, kept.metrics.name)
+        write_metrics(summary, kept.metrics)
         print_table(summary, Console())
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:
-        written.append("model.onnx")
+        written.append(kept.onnx.name)
     for note in split.notes():
         print(f"{split.name}: {note}")
     for file in sorted(evaluation.unreadable):

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.runs.stored_config import CONFIG
 from fcos_lightning.runs.ranks import is_first_process, started_from_outside
 from fcos_lightning.errors import UserError
 from fcos_lightning.storage.replacing import write_whole
+from fcos_lightning.storage.run_folder import RunFolder
 
 #: Lightning starts the other processes of a run itself; this tells them the folder.
 _VARIABLE = "FCOS_RUN_DIR"
@@ -91,4 +91,4 @@ def save_config(config: DictConfig, folder: Path) -> None:
         UserError: if it cannot be written.
     """
     if is_first_process():
-        write_whole(OmegaConf.to_yaml(config, resolve=True), folder / CONFIG)
+        write_whole(OmegaConf.to_yaml(config, resolve=True), RunFolder(folder).config)

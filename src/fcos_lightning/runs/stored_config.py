@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.runs.opaque import opaque
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
@@ -77,12 +78,13 @@ def load_config(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: if the folder is not a run folder that can go on.
     """
-    file = folder / CONFIG
+    run = RunFolder(folder)
+    file = run.config
     if not folder.is_dir():
         raise UserError(f"resume={folder}: no such folder; give a run folder, as runs/NAME/TIME")
     if not file.is_file():
-        raise UserError(f"resume={folder}: holds no {CONFIG}, so it is not a run folder")
-    if not (folder / "checkpoints" / "last.ckpt").is_file():
+        raise UserError(f"resume={folder}: holds no {file.name}, so it is not a run folder")
+    if not run.last.is_file():
         raise UserError(
             f"resume={folder}: holds no checkpoints/last.ckpt: it stopped before its first "
             "checkpoint; start it anew"

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from fcos_lightning.storage.replacing import replacing_text
+from fcos_lightning.storage.run_folder import RunFolder
 
 
 class _AppendingWriter(ExperimentWriter):
@@ -56,7 +57,7 @@ class RunCSVLogger(CSVLogger):
     @property
     def file(self) -> Path:
         """``metrics.csv``."""
-        return Path(self.root_dir) / "metrics.csv"
+        return RunFolder(Path(self.root_dir)).metrics_csv
 
     def rows(self) -> int:
         """Return the number of rows in the file, without its heading."""
