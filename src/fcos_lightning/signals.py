@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -59,6 +61,18 @@ class SignalWatch:
             name = signal.Signals(signum).name
             again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
             print(f"{name}: stopping after this step{again}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put back who answers to the signals that stop a run: Lightning leaves some of its own."""
+    before = {signum: signal.getsignal(signum) for signum in STOPPING}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for signum, handler in before.items():
+                signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
 def heed_parent_only() -> None:

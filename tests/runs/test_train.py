@@ -30,7 +30,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_two_runs_in_one_process_leave_it_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
     words, environment = list(sys.argv), dict(os.environ)
-    handlers = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    stopping = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    handlers = {one: signal.getsignal(one) for one in stopping}
     root = f"data.root={Path.cwd() / 'shapes'}"
     first = fcos_lightning.train(*WORDS, root)
     second = fcos_lightning.train(*WORDS, root, "seed=1", "run_dir=mine")

@@ -52,12 +52,12 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
         KeyboardInterrupt: if it is interrupted; ``resume=`` goes on with the run folder.
     """
     from fcos_lightning.runs.configuration import composed
-    from fcos_lightning.signals import Stopped
+    from fcos_lightning.signals import Stopped, handlers_kept
 
     for word in overrides:
         if "=" not in word:
             raise UserError(f"train({word!r}): give overrides, as \"data.root=DIR\"")
-    with composed("train", overrides, config_dir) as config, _environment_kept():
+    with composed("train", overrides, config_dir) as config, _environment_kept(), handlers_kept():
         try:
             return carried_out(config)
         except Stopped as stop:
