@@ -221,7 +221,7 @@ def compare_torchvision(height: int, width: int, checkpoint: Path) -> Difference
         found = model([image.float() / 255 for image in images])
         batch, _ = model.transform([image.float() / 255 for image in images])
         outputs = model.head(list(model.backbone(batch.tensors).values()))
-    strides = detector.points(tuple(batch.tensors.shape[-2:])).stride[None, :, None]
+    strides = detector.grid(tuple(batch.tensors.shape[-2:])).stride[None, :, None]
     prediction = detector.predict(images)
     return difference(
         ("torchvision", f"fcos_resnet50_fpn at {height}x{width}"),

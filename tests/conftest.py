@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-
-from served_files import site as site
+from tests.served_files import site as site
 
 
 @pytest.fixture(scope="session")

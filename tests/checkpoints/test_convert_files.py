@@ -8,8 +8,8 @@ from torchvision.models.detection import fcos_resnet50_fpn
 
 from fcos_lightning import build_fcos, load_detector
 from fcos_lightning.checkpoints import describe, read_checkpoint
+from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
 from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
-from fcos_lightning.checkpoints.torchvision import for_torchvision
 from fcos_lightning.errors import UserError
 
 TINY = {"name": "tiny", "frozen_stages": 0, "norm": "trained", "widths": [8, 8, 8, 8]}
@@ -75,7 +75,7 @@ def test_what_torchvision_has_no_place_for(tmp_path: Path) -> None:
     content = {"state_dict": state, "fcos": describe(detector)}
     weights, otherwise = for_torchvision(content, "a.ckpt")
     assert len(weights) == len(state) - 1  # all but the scales, which are 1
-    assert {"point_offset", "point_spacing", "decoder"} <= set(otherwise)
+    assert {"grid", "decoder"} <= set(otherwise)
     state["detector.head.scales"] = torch.tensor([1.0, 1.0, 1.1, 1.0, 1.0])
     with pytest.raises(UserError, match="has no scales of levels"):
         for_torchvision(content, "a.ckpt")

@@ -4,10 +4,10 @@ import hashlib
 from pathlib import Path
 
 import pytest
+from tests.served_files import CONTENT, Site
 
 from fcos_lightning.checkpoints import published
 from fcos_lightning.errors import UserError
-from served_files import CONTENT, Site
 
 
 @pytest.fixture

@@ -11,21 +11,21 @@ import av
 import numpy as np
 import pytest
 import torch
-from cli_running import Command, Result
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
+from tests.cli.running import Command, Result
 
 from fcos_lightning import build_fcos, load_detector
 from fcos_lightning.checkpoints import describe
-from fcos_lightning.cli import prediction_folder
-from fcos_lightning.cli.prediction_folder import DrawnVideo, drawn_names
-from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.images import read_image
 from fcos_lightning.errors import UserError
+from fcos_lightning.inference import outputs
+from fcos_lightning.inference.outputs import DrawnVideo, drawn_names
 from fcos_lightning.inference.sources import Picture, VideoFile, find_source
+from fcos_lightning.runs.words import quoted_path
 
 PATHS = ("ckpt", "source", "out")
 
@@ -377,9 +377,9 @@ def test_a_video_comes_back_as_a_video(checkpoint: Path, tmp_path: Path, command
 
 
 def test_without_h264_the_video_is_mpeg4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    available = prediction_folder._can_encode
+    available = outputs._can_encode
     monkeypatch.setattr(
-        prediction_folder, "_can_encode", lambda av, name: name != "libx264" and available(av, name)
+        outputs, "_can_encode", lambda av, name: name != "libx264" and available(av, name)
     )
     assert not available(av, "no_such_codec")
     # A rate that MPEG-4 cannot state exactly: its clock has 16 bit.
@@ -393,7 +393,7 @@ def test_without_h264_the_video_is_mpeg4(tmp_path: Path, monkeypatch: pytest.Mon
         assert abs(float(stream.average_rate) - 29.97) < 0.01
     assert len(decoded(tmp_path / "a.mkv")) == 5
 
-    monkeypatch.setattr(prediction_folder, "_can_encode", lambda av, name: False)
+    monkeypatch.setattr(outputs, "_can_encode", lambda av, name: False)
     with pytest.raises(UserError, match="draw=false"):
         DrawnVideo(tmp_path, VideoFile(Path("b.mkv"), Fraction(25), None))
 
@@ -475,7 +475,7 @@ def test_very_long_pictures(checkpoint: Path, tmp_path: Path, command: Command) 
 
 @pytest.mark.parametrize(("ending", "side"), [(".webp", 16_384), (".jpg", 65_501)])
 def test_a_drawing_too_long_for_its_format_is_a_png(ending: str, side: int, tmp_path: Path) -> None:
-    drawings = prediction_folder.DrawnImages(tmp_path, [f"a{ending}"])
+    drawings = outputs.DrawnImages(tmp_path, [f"a{ending}"])
     long = np.zeros((1, side, 3), dtype=np.uint8)
     drawings.write(Picture(1, f"a{ending}", long), long)
     assert read_image(tmp_path / f"a{ending}.drawn.png").shape == (1, side, 3)
@@ -483,7 +483,7 @@ def test_a_drawing_too_long_for_its_format_is_a_png(ending: str, side: int, tmp_
 
 SLOW = """
 import time
-import fcos_lightning.cli.prediction_folder as folder
+import fcos_lightning.inference.outputs as folder
 original = folder.ResultsFile.write
 def write(self, *args):
     original(self, *args)

@@ -179,6 +179,13 @@ def test_degenerate_boxes_go_and_are_counted() -> None:
     )
 
 
+def test_a_box_that_is_nothing_in_float32_is_counted() -> None:
+    augment = Augmentation([ShorterSide(100, 100)], min_side_px=0)
+    boxes = np.array([[10.0, 10.0, 10.0 + 1e-9, 40.0], [99.9999999, 10.0, 200.0, 40.0]])
+    _, found, _, dropped = augment(picture(100, 100), boxes, np.arange(2), seed=0)
+    assert len(found) == 0 and dropped == 2
+
+
 def test_a_crop_drops_what_is_hardly_visible() -> None:
     crop = A.Crop(x_min=0, y_min=0, x_max=50, y_max=50)
     boxes = np.array([[45.0, 10.0, 95.0, 20.0], [30.0, 10.0, 60.0, 20.0]])

@@ -75,7 +75,7 @@ def step(detector: FCOS) -> Losses:
         ]
     )
     batch = detector.train().collate(images)
-    points = detector.points(batch.padded_size)
+    points = detector.grid(batch)
     prediction = detector(batch)
     assignment = detector.assign(points, targets)
     assert assignment.positive.any()
@@ -112,7 +112,7 @@ def test_backbone(written: Path) -> None:
     assert detector.strides == (8, 16, 32, 64, 128)
     losses = step(detector)
     assert losses.total.isfinite()
-    assert losses.box > 0
+    assert losses.terms["box"] > 0
     for name, weight in detector.backbone.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
@@ -149,7 +149,7 @@ def test_loss_is_the_formula_it_states(written: Path) -> None:
         _convert_="all",
     )
     images = detector.collate([torch.zeros(3, 64, 64, dtype=torch.uint8)])
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     target = Target(torch.tensor([[8.0, 8.0, 50.0, 40.0]]), torch.tensor([1]))
     with torch.no_grad():
         prediction = detector(images)

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fcos_lightning.runs.configuration import config_dir
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from fcos_lightning import load_detector
-from fcos_lightning.cli.app import config_dir
 from fcos_lightning.data.images import read_image
 from fcos_lightning.data.resizing import planes, resized
 

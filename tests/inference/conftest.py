@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from inference_scenes import SIDES, write_checkpoint
 from PIL import Image
+from tests.inference.scenes import SIDES, write_checkpoint
 
 
 @pytest.fixture(scope="session")

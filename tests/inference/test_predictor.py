@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from inference_scenes import NAMES, SIDES, write_checkpoint
 from PIL import Image
+from tests.inference.scenes import NAMES, SIDES, write_checkpoint
 
 from fcos_lightning import Detections, Predictor, load_detector
 from fcos_lightning.checkpoints import published
@@ -19,7 +19,7 @@ from fcos_lightning.data import CocoDataModule
 from fcos_lightning.data.images import read_image
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference import predictor as module
-from fcos_lightning.training.evaluate import evaluate
+from fcos_lightning.training.testing import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.served_files import Site, left, make_tar, make_zip
 
 from fcos_lightning.data import public_sets
-from served_files import Site, left, make_tar, make_zip
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 

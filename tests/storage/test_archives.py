@@ -9,11 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from tests.served_files import left, make_tar, make_zip
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.storage import archives
 from fcos_lightning.storage.archives import is_unpacked, unpack
-from served_files import left, make_tar, make_zip
 
 
 def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:

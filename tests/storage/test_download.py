@@ -7,11 +7,11 @@ import types
 from pathlib import Path
 
 import pytest
+from tests.served_files import CONTENT, MD5, Site, left
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.storage import download
 from fcos_lightning.storage.download import fetch, remote_size
-from served_files import CONTENT, MD5, Site, left
 
 
 def test_fetch_and_skip(site: Site, tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_the_papers_ablations_compose(name: str) -> None:
         settings = {k: v for k, v in config["model"].items() if k != "_target_"}
         torch.manual_seed(0)
         detector = build_fcos(num_classes=2, **settings)
-        points = detector.points(images.padded_size)
+        points = detector.grid(images)
         assignment = detector.assign(points, [Target(boxes, torch.tensor([0, 1]))])
         loss = detector.loss(detector(images), assignment, points).total
         loss.backward()

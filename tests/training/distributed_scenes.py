@@ -20,10 +20,10 @@ from fcos_lightning import build_fcos
 from fcos_lightning.data import ShapesDataModule
 from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Batch, Detections, Images, Points, Prediction, Target, Targets
-from fcos_lightning.training.ema import EMA
-from fcos_lightning.training.evaluate import evaluate
+from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.schedule import Schedule
+from fcos_lightning.training.testing import evaluate
 
 IMAGE_PX = 64
 

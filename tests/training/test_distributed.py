@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import distributed_scenes as scenes
 import pytest
 import torch
+from tests.training import distributed_scenes as scenes
 
 Results = list[dict[str, Any]]
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Collection, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from fcos_lightning.checkpoints import adelaidet, detectron2, mmdet, official
-from fcos_lightning.checkpoints import torchvision as torchvision_layout
+from fcos_lightning.checkpoints import layouts
 from fcos_lightning.checkpoints.conventions import Source, Translation
 from fcos_lightning.checkpoints.derive import with_masks
+from fcos_lightning.checkpoints.fitting import check_numbers, without_memory
 from fcos_lightning.checkpoints.naming import listed
-from fcos_lightning.detector import build_fcos
-from fcos_lightning.detector.weights import weights_in
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
+from fcos_lightning.weights.files import weights_in
 
 
 class Layout(Protocol):
@@ -32,8 +33,11 @@ class Layout(Protocol):
         """Return a file of this layout in our terms; without a recipe, the layout's default."""
 
 
-#: A new layout is one more file and its name here.
-LAYOUTS = cast("tuple[Layout, ...]", (official, adelaidet, mmdet, torchvision_layout, detectron2))
+#: A new layout is one more file in ``layouts/``. Each is recognised by keys that no other has.
+LAYOUTS: tuple[Layout, ...] = tuple(
+    cast("Layout", import_module(f"{layouts.__name__}.{one.name}"))
+    for one in pkgutil.iter_modules(layouts.__path__)
+)
 
 
 def translated(
@@ -63,6 +67,11 @@ def translated(
         complete = _completed(translation.spec, with_masks(translation.weights))
     except UserError as error:
         raise UserError(f"checkpoint {path}, of the {layout.NAME} layout: {error}") from None
+    except Exception as error:  # shapes and texts that no detector of the layout has
+        raise UserError(
+            f"checkpoint {path}, of the {layout.NAME} layout: no detector can be made of it "
+            f"({type(error).__name__}: {shown(str(error), 200)[1:-1]})"
+        ) from error
     return layout.NAME, Translation(translation.spec, complete, translation.sides)
 
 
@@ -90,9 +99,9 @@ def _completed(spec: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[s
     Raises:
         UserError: listing what is missing, left over or of another shape.
     """
-    with torch.device("meta"):
-        own = build_fcos(**spec).state_dict()
+    own = without_memory(spec, len(weights)).state_dict()
     given = {k: v for k, v in weights.items() if k in own or not k.endswith("num_batches_tracked")}
+    _check(given, {key: value for key, value in own.items() if key in given})
     for key, value in own.items():
         if key in given:
             continue
@@ -101,6 +110,11 @@ def _completed(spec: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[s
             given[key] = torch.zeros(value.shape, dtype=value.dtype)
         elif key == "head.scales" and not spec["head"]["level_scales"]:
             given[key] = torch.ones(value.shape)
+    _check(given, own)
+    return given
+
+
+def _check(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
     problems = {
         "missing": sorted(set(own) - set(given)),
         "left over": sorted(set(given) - set(own)),
@@ -111,4 +125,4 @@ def _completed(spec: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[s
     found = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
     if found:
         raise UserError(f"under our names, weights are {'; '.join(found)}")
-    return given
+    check_numbers(own, given)

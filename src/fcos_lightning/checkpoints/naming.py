@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fcos_lightning.detector.vovnet import own_key
-from fcos_lightning.errors import UserError
+from fcos_lightning.backbones.vovnet import own_key
+from fcos_lightning.errors import UserError, shown
 
 #: A pattern for the whole of a foreign key, and our key for it: as for ``re.sub``, or a function,
 #: which gives None for what it does not know either.
@@ -53,7 +53,7 @@ def renamed(weights: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, T
             unknown.append(key)
             continue
         if name in result:
-            raise UserError(f"{key} is there twice under different names")
+            raise UserError(f"{shown(key)[1:-1]} is there twice under different names")
         if name != NOT_NEEDED:
             result[name] = value
     if unknown:
@@ -83,10 +83,10 @@ def translator(rules: Sequence[Rule]) -> Callable[[str], str | None]:
     return name_of
 
 
-def listed(keys: Collection[str], most: int = 30) -> str:
-    """Return keys in a row, with a count of those beyond ``most``."""
-    shown = ", ".join(sorted(keys)[:most])
-    return shown + (f" and {len(keys) - most} more" if len(keys) > most else "")
+def listed(keys: Collection[str], most: int = 8) -> str:
+    """Return keys in a row, with a count of those beyond ``most``; long ones are shortened."""
+    row = ", ".join(shown(key)[1:-1] for key in sorted(keys)[:most])
+    return row + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
 def _detectron2_block(stage: str, block: str, part: str, norm: str | None, leaf: str) -> str:

@@ -8,22 +8,31 @@ is built again by ``build_fcos`` from them; nothing that a file names is ever ca
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from fcos_lightning.checkpoints.description import checked_description
+from fcos_lightning.checkpoints.fitting import Unfilled, check_fit, check_same, fits
 from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
 from fcos_lightning.checkpoints.plain_file import KEY as KEY
 from fcos_lightning.checkpoints.plain_file import PREFIX, SUFFIX, plain_content, weights_of
 from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 from fcos_lightning.detector import FCOS, build_fcos
-from fcos_lightning.detector.reading import read_file
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
+from fcos_lightning.weights.reading import read_file
 
 FORMAT = 1
+
+#: Kinds of numbers that weights are kept in.
+_DTYPES = {
+    torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.bool, torch.uint8,
+    torch.int8, torch.int16, torch.int32, torch.int64,
+}  # fmt: skip
 
 
 def describe(detector: FCOS, **more: object) -> dict[str, Any]:
@@ -45,23 +54,60 @@ def read_checkpoint(path: str | Path, recipe: str | None = None) -> dict[str, An
     recipe, path = recipe_for(path, recipe), checkpoint_file(path)
     if path.is_dir():
         raise UserError(f"checkpoint {path}: is a folder; give a file, as checkpoints/best.ckpt")
-    content = plain_content(path) if path.suffix == SUFFIX else None
-    content = read_file(path, "checkpoint") if content is None else content
-    if not isinstance(content, dict) or not isinstance(content.get(KEY), dict):
-        return _foreign_content(content, path, recipe)
+    read = plain_content(path) if path.suffix == SUFFIX else read_file(path, "checkpoint")
+    if not isinstance(read, dict) or KEY not in read:
+        return _foreign_content(read, path, recipe)
     if recipe is not None:
         raise UserError(f"recipe={recipe}: checkpoint {path} says itself how it was made")
-    if content[KEY].get("format") != FORMAT:
+    with _about(path):
+        return _checked(read)
+
+
+@contextmanager
+def _about(path: str | Path) -> Iterator[None]:
+    """Say of which file an error is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"checkpoint {path}: {error}") from error
+
+
+def _checked(content: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the content of a checkpoint of ours, after a look at all that is read of it later.
+
+    Raises:
+        UserError: if something is not of the kind it should be.
+    """
+    described = content[KEY]
+    version = described.get("format") if isinstance(described, dict) else None
+    if type(version) is int and version != FORMAT:
         raise UserError(
-            f"checkpoint {path}: format {content[KEY].get('format')} is not known to this version, "
-            f"which reads {FORMAT}; update fcos-lightning"
+            f"format {shown(version)} is not known to this version, which reads {FORMAT}; update "
+            "fcos-lightning"
         )
-    return content
+    weights = content.get("state_dict")
+    if not isinstance(weights, dict):
+        raise UserError("it has no weights, under state_dict")
+    for key, value in weights.items():
+        if not isinstance(key, str):
+            raise UserError(f"among its weights is the name {shown(key)}")
+        if key.startswith(PREFIX) and not isinstance(value, Tensor):
+            raise UserError(f"its weight {shown(key)[1:-1]} is {shown(value)}, no tensor")
+        if key.startswith(PREFIX) and value.dtype not in _DTYPES:
+            raise UserError(f"its weight {shown(key)[1:-1]} is of {value.dtype}, no real numbers")
+    logged = content.get("fcos_logged")
+    if logged is not None and not (
+        isinstance(logged, dict)
+        and {"csv_rows", "steps"} <= set(logged)
+        and all(n is None or (type(n) is int and 0 <= n < 2**63) for n in logged.values())
+    ):
+        raise UserError(f"its fcos_logged is {shown(logged)}, not how far its logs went")
+    return {**content, KEY: checked_description(described)}
 
 
-def _foreign_content(content: object, path: Path, recipe: str | None) -> dict[str, Any]:
+def _foreign_content(read: object, path: Path, recipe: str | None) -> dict[str, Any]:
     """Return what a checkpoint of ours with the same detector would hold."""
-    found = translated(content, path, recipe)
+    found = translated(read, path, recipe)
     if found is None:
         names = ", ".join(layout.NAME for layout in LAYOUTS)
         raise UserError(
@@ -70,7 +116,7 @@ def _foreign_content(content: object, path: Path, recipe: str | None) -> dict[st
         )
     layout, translation = found
     shorter, longer = translation.sides
-    return {
+    content = {
         KEY: {
             "format": FORMAT,
             "spec": translation.spec,
@@ -80,6 +126,8 @@ def _foreign_content(content: object, path: Path, recipe: str | None) -> dict[st
         },
         "state_dict": {f"{PREFIX}{key}": value for key, value in translation.weights.items()},
     }
+    with _about(path):
+        return _checked(content)
 
 
 def load_detector(
@@ -123,32 +171,26 @@ def detector_of(
     Raises:
         UserError: if the weights do not fit the description.
     """
-    spec = _plain_spec(content, path)
+    spec = dict(content[KEY]["spec"])
     custom = spec.pop("custom", {})
     needed = sorted(set(custom) & {"backbone", "fpn", "head"})
     if needed:
-        parts = ", ".join(f"{key} is {custom[key]}" for key in needed)
+        parts = ", ".join(f"{key} is {shown(custom[key])[1:-1]}" for key in needed)
         raise UserError(
             f"checkpoint {path}: its {parts}, code "
             "that a checkpoint does not carry; build the detector and use load_weights"
         )
+    # All weights are in the file, whatever it says: nothing is fetched or read from elsewhere.
+    if spec.get("backbone"):
+        spec["backbone"] = {**spec["backbone"], "weights": None}
+    with _about(path):
+        check_fit(spec, weights_of(content))
     if decoder:
         spec["decoder"] = {**(spec.get("decoder") or {}), **decoder}
-    detector = build_fcos(**spec)
-    load_weights(detector, content, path)
+    with Unfilled():
+        detector = build_fcos(**spec)
+    detector.load_state_dict(weights_of(content))
     return detector.to(device).eval()
-
-
-def _plain_spec(content: Mapping[str, Any], path: str | Path) -> dict[str, Any]:
-    """Return the description, of which nothing may be an object of a class that was not read."""
-    spec = content[KEY].get("spec")
-    try:
-        json.dumps(spec)
-    except (TypeError, ValueError):
-        spec = None
-    if not isinstance(spec, dict):
-        raise UserError(f"checkpoint {path}: its description of the detector is not plain data")
-    return dict(spec)
 
 
 def load_weights(detector: FCOS, content: Mapping[str, Any], path: str | Path) -> None:
@@ -157,15 +199,9 @@ def load_weights(detector: FCOS, content: Mapping[str, Any], path: str | Path) -
     Raises:
         UserError: if a key is missing, left over, or of another shape.
     """
-    given, own = weights_of(content), detector.state_dict()
-    missing, unknown = sorted(set(own) - set(given)), sorted(set(given) - set(own))
-    other = sorted(key for key in set(own) & set(given) if own[key].shape != given[key].shape)
-    if missing or unknown or other:
-        raise UserError(
-            f"checkpoint {path}: weights do not fit the model; missing {missing[:3]}, "
-            f"unknown {unknown[:3]}, of other shape {other[:3]} "
-            f"({len(missing) + len(unknown) + len(other)} in all)"
-        )
+    given = weights_of(content)
+    with _about(path):
+        check_same(detector.state_dict(), given)
     detector.load_state_dict(given)
 
 
@@ -180,8 +216,8 @@ def initialise(detector: FCOS, path: str | Path) -> list[str]:
         UserError: if nothing fits.
     """
     given, own = weights_of(read_checkpoint(path)), detector.state_dict()
-    fits = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
-    if not fits:
+    fitting = {k: v for k, v in given.items() if k in own and fits(own[k], v)}
+    if not fitting:
         raise UserError(f"init_from={path}: not one of its weights fits this model")
-    detector.load_state_dict(fits, strict=False)
-    return sorted(set(own) - set(fits))
+    detector.load_state_dict(fitting, strict=False)
+    return sorted(set(own) - set(fitting))

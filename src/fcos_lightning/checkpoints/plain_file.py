@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
 from fcos_lightning.storage.replacing import write_whole
+from fcos_lightning.weights.reading import read_safetensors
 
 KEY = "fcos"
 SUFFIX = ".safetensors"
@@ -25,25 +25,22 @@ SUFFIX = ".safetensors"
 PREFIX = "detector."
 
 
-def plain_content(path: Path) -> dict[str, Any] | None:
-    """Return what such a file holds in the form of a checkpoint of ours; None if it is not ours.
+def plain_content(path: Path) -> dict[str, Any]:
+    """Return what such a file holds, in the form of a checkpoint of ours if it is one of ours.
 
     Raises:
-        UserError: if its description is no JSON.
+        UserError: if there is no such file, it is broken, or its description is no JSON.
     """
-    if not path.is_file():
-        return None
+    tensors, texts = read_safetensors(path, "checkpoint")
+    if KEY not in texts:
+        return dict(tensors)
     try:
-        with safe_open(path, framework="pt") as file:
-            described = (file.metadata() or {}).get(KEY)
-            if described is None:
-                return None
-            weights = {f"{PREFIX}{key}": file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return {KEY: json.loads(described), "state_dict": weights}
-    except SafetensorError:
-        return None
-    except json.JSONDecodeError as error:
-        raise UserError(f"checkpoint {path}: its description is no JSON ({error})") from error
+        description = json.loads(texts[KEY])
+    except (ValueError, RecursionError) as error:  # no JSON, thousands of digits or of brackets
+        raise UserError(
+            f"checkpoint {path}: its description is no JSON ({shown(str(error))[1:-1]})"
+        ) from error
+    return {KEY: description, "state_dict": {f"{PREFIX}{k}": v for k, v in tensors.items()}}
 
 
 def weights_of(content: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -65,7 +62,7 @@ def write_plain(content: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    weights = {key: value.contiguous() for key, value in weights_of(content).items()}
+    weights = _apart(weights_of(content))
     write_whole(save(weights, {KEY: json.dumps(content[KEY])}), path)
 
 
@@ -75,10 +72,15 @@ def write_weights(weights: Mapping[str, Tensor], path: Path) -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    contiguous = {key: value.contiguous() for key, value in weights.items()}
+    contiguous = _apart(weights)
     if path.suffix == SUFFIX:
         write_whole(save(contiguous), path)
         return
     buffer = io.BytesIO()
     torch.save(contiguous, buffer)
     write_whole(buffer.getvalue(), path)
+
+
+def _apart(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give each tensor numbers of its own: the format has no tensors that share theirs."""
+    return {k: v.clone(memory_format=torch.contiguous_format) for k, v in weights.items()}

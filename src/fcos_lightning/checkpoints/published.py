@@ -70,13 +70,16 @@ class Published:
     """A file that its authors publish.
 
     Attributes:
+        source: the project, a key of ``PLACES``.
         path: below its source's place.
         sha256: its first digits, or None where the source gives none.
+        recipe: to read it with, where no tensor but its name tells; None: its layout's default.
     """
 
     source: str
     path: str
     sha256: str | None = None
+    recipe: str | None = None
 
     @property
     def url(self) -> str:
@@ -85,7 +88,12 @@ class Published:
 
 
 PUBLISHED: dict[str, Published] = {
-    **{f"official/{name}": Published("official", f"{name}.pth") for name in _OFFICIAL},
+    **{
+        f"official/{name}": Published(
+            "official", f"{name}.pth", recipe="improved" if "_imprv_" in name else "plain"
+        )
+        for name in _OFFICIAL
+    },
     **{f"adelaidet/{name}": Published("adelaidet", f"{name}.pth") for name in _ADELAIDET},
     **{
         f"mmdet/{name}": Published("mmdet", f"{name}/{name}-{digits}.pth", digits)
@@ -132,11 +140,6 @@ def checkpoint_file(given: str | Path) -> Path:
 
 
 def recipe_for(given: str | Path, chosen: str | None) -> str | None:
-    """Return the recipe to read a checkpoint with: the user's, else what a published name says.
-
-    No tensor tells the official code's two recipes apart, but the names of its files do.
-    """
-    given = str(given)
-    if chosen is not None or given not in PUBLISHED or not given.startswith("official/"):
-        return chosen
-    return "improved" if "_imprv_" in given else "plain"
+    """Return the recipe to read a checkpoint with: the user's, else what a published name says."""
+    published = PUBLISHED.get(str(given))
+    return chosen if chosen is not None or published is None else published.recipe

@@ -16,7 +16,7 @@ def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
-        from fcos_lightning.cli.words import quoted_path
+        from fcos_lightning.runs.words import quoted_path
 
         sys.argv[1:] = [quoted_path(word, ("ckpt", "out")) for word in sys.argv[1:]]
         run(convert, "convert")
@@ -50,14 +50,14 @@ def convert(config: DictConfig) -> None:
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
 
     from fcos_lightning.checkpoints import load_detector
+    from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.native import KEY, detector_of, read_checkpoint
     from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
-    from fcos_lightning.checkpoints.torchvision import for_torchvision
     from fcos_lightning.storage.replacing import write_whole
 
     content = read_checkpoint(source, recipe_for(given, config.recipe))
     if out.suffix == ".onnx":
-        from fcos_lightning.deploy import export_onnx
+        from fcos_lightning.inference import export_onnx
 
         sides = {key: content[KEY].get(key) for key in ("shorter_side", "longer_side")}
         write_whole(export_onnx(detector_of(content, source), **sides), out)

@@ -25,7 +25,7 @@ def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
-        from fcos_lightning.cli.words import quoted_path
+        from fcos_lightning.runs.words import quoted_path
 
         if not {"-m", "--multirun"} & set(sys.argv):  # where a comma separates values
             sys.argv[1:] = [quoted_path(word, _PATHS) for word in sys.argv[1:]]
@@ -57,7 +57,7 @@ def predict(config: DictConfig) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from fcos_lightning.cli.prediction_folder import (
+    from fcos_lightning.inference.outputs import (
         PREDICTIONS,
         ResultsFile,
         check_free,
@@ -141,8 +141,8 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
 
     from fcos_lightning.checkpoints import load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY
-    from fcos_lightning.cli.instantiate import make
     from fcos_lightning.inference.predictor import sides_of
+    from fcos_lightning.runs.instantiate import make
 
     content = read_checkpoint(path, recipe)
     spec = content[KEY]["spec"]

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcos_lightning.cli.app import config_dir, fail
+from fcos_lightning.cli.app import fail
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.configuration import config_dir
 
 if TYPE_CHECKING:
     from fcos_lightning.sweeps.jobs import Launcher
@@ -52,7 +53,7 @@ def sweep(words: Sequence[str]) -> int:
     from rich.console import Console
 
     from fcos_lightning.sweeps.manifest import Lock
-    from fcos_lightning.sweeps.report import write_report
+    from fcos_lightning.sweeps.results import write_report
     from fcos_lightning.sweeps.runner import Interrupted, Runner
 
     _refuse_hydra(words)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from fcos_lightning.detector import FCOS
-    from fcos_lightning.training.evaluate import ViewSizes
+    from fcos_lightning.training.testing import ViewSizes
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
         from fcos_lightning.checkpoints import read_checkpoint
         from fcos_lightning.checkpoints.published import checkpoint_file
-        from fcos_lightning.cli.plain import FROM_CHECKPOINT, offer_data_of
+        from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
         try:
             offered = offer_data_of(read_checkpoint(checkpoint_file(given["ckpt"]))["fcos"])
@@ -46,14 +46,15 @@ def test(config: DictConfig) -> None:
     from rich.console import Console
 
     from fcos_lightning.checkpoints.published import checkpoint_file
-    from fcos_lightning.cli.app import is_first_process, required
-    from fcos_lightning.cli.evaluating import evaluation_settings, quicker
-    from fcos_lightning.cli.run_folder import new_run_folder
-    from fcos_lightning.cli.session import make_datamodule, quiet
+    from fcos_lightning.cli.app import required
     from fcos_lightning.data.collate import Collate
-    from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
+    from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+    from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+    from fcos_lightning.runs.folder import new_run_folder
+    from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.replacing import write_whole
-    from fcos_lightning.training.evaluate import evaluate
+    from fcos_lightning.training.testing import evaluate
 
     given = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
@@ -71,7 +72,7 @@ def test(config: DictConfig) -> None:
     views = view_sizes(config)
     model: bytes | None = None
     if config.backend == "onnx":
-        from fcos_lightning.deploy import OnnxDetector, export_onnx
+        from fcos_lightning.inference import OnnxDetector, export_onnx
 
         sides = {key: config.data.get(key) for key in ("shorter_side", "longer_side")}
         model = export_onnx(detector, **sides)
@@ -110,7 +111,7 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
     from fcos_lightning.checkpoints import load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY, detector_of
     from fcos_lightning.checkpoints.published import recipe_for
-    from fcos_lightning.cli.instantiate import make
+    from fcos_lightning.runs.instantiate import make
 
     decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     content = read_checkpoint(path, recipe_for(given, config.get("recipe")))
@@ -133,7 +134,7 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
 
 def view_sizes(config: DictConfig) -> ViewSizes | None:
     """Return the sizes that ``test.tta`` asks for; None: the one of the data."""
-    from fcos_lightning.training.evaluate import ViewSizes
+    from fcos_lightning.training.testing import ViewSizes
 
     if config.test.tta is None:
         return None

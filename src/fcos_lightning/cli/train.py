@@ -25,13 +25,13 @@ def train(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
 
-    from fcos_lightning.cli.run_folder import (
+    from fcos_lightning.runs.folder import (
         load_config,
         new_run_folder,
         removed_if_refused,
         save_config,
     )
-    from fcos_lightning.cli.session import Session
+    from fcos_lightning.runs.session import Session
 
     resumed = config.resume is not None
     if resumed:

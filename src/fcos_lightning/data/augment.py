@@ -110,7 +110,8 @@ class Augmentation:
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], int]:
         """Return image ``[H, W, 3]``, boxes ``[G, 4]``, labels ``[G]``, and a number.
 
-        That is how many boxes were dropped for having a side below ``min_side_px``.
+        That is how many boxes were dropped for having a side below ``min_side_px``, or one that is
+        nothing in float32 from the beginning.
 
         The result depends on the arguments alone: ``seed`` takes the place of all random state.
         """
@@ -121,6 +122,9 @@ class Augmentation:
         boxes[:, :4] = boxes_xyxy / (width, height, width, height)
         boxes[:, 4] = np.arange(len(boxes_xyxy))
         data: dict[str, Any] = {"image": image, "bboxes": _visible(boxes, 0.0)}
+        inside = (boxes_xyxy[:, :2] < (width, height)) & (boxes_xyxy[:, 2:] > 0)
+        inside &= boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]
+        nothing = int(inside.all(axis=1).sum()) - len(data["bboxes"])
         for transform in self.compose.transforms:
             data = transform(**data)
             data["bboxes"] = _visible(data["bboxes"], self.min_visibility)
@@ -129,7 +133,7 @@ class Augmentation:
         found = boxes[:, :4] * np.array([width, height, width, height], dtype=np.float32)
         big_enough = (found[:, 2:] - found[:, :2] >= self.min_side_px).all(axis=1)
         rows = boxes[big_enough, 4].astype(np.int64)
-        return image, found[big_enough], labels[rows], int((~big_enough).sum())
+        return image, found[big_enough], labels[rows], nothing + int((~big_enough).sum())
 
 
 def _visible(boxes: NDArray[np.float32], least_share: float) -> NDArray[np.float32]:

@@ -44,6 +44,7 @@ class DetectionDataModule(L.LightningDataModule):
             most 8.
         group_by_aspect: keep wide and high images in separate batches.
         on_bad_image: ``error`` or ``skip``, see ``DetectionDataset``.
+        max_pixels: larger images are refused before anything of them is decoded.
         strict: refuse boxes of no size or outside their image instead of dropping them.
         seed: of the order of images and of the augmentation.
         size_multiple: height and width of batches are rounded up to a multiple of this.
@@ -65,6 +66,7 @@ class DetectionDataModule(L.LightningDataModule):
         strict: bool = False,
         seed: int = 0,
         size_multiple: int = 32,
+        max_pixels: int = 100_000_000,
     ) -> None:
         super().__init__()
         for key, value in (
@@ -72,6 +74,7 @@ class DetectionDataModule(L.LightningDataModule):
             ("eval_batch_size", eval_batch_size),
             ("shorter_side", shorter_side),
             ("longer_side", longer_side),
+            ("max_pixels", max_pixels),
         ):
             if value < 1:
                 raise UserError(f"data.{key}={value}: give at least 1")
@@ -89,6 +92,7 @@ class DetectionDataModule(L.LightningDataModule):
         self.strict = strict
         self.seed = seed
         self.collate = Collate(size_multiple)
+        self.max_pixels = max_pixels
         self._splits: dict[str, DataSplit] = {}
 
     @abstractmethod
@@ -102,20 +106,35 @@ class DetectionDataModule(L.LightningDataModule):
     def train(self) -> DataSplit:
         """The split to learn from."""
         if "train" not in self._splits:
-            self._splits["train"] = self.read(self.train_split, None)
+            self._splits["train"] = self._checked(self.read(self.train_split, None))
         return self._splits["train"]
 
     @property
     def val(self) -> DataSplit:
         """The split to measure on, with the classes of the training split."""
         if "val" not in self._splits:
-            self._splits["val"] = self.read(self.val_split, self.train)
+            self._splits["val"] = self._checked(self.read(self.val_split, self.train))
         return self._splits["val"]
 
     def read_val(self, class_names: Sequence[str], category_ids: Sequence[int]) -> DataSplit:
-        """Read the split to measure on with a checkpoint's classes; no training split is needed."""
-        self._splits["val"] = self.read_with_classes(self.val_split, class_names, category_ids)
+        """Read the split to measure on with a checkpoint's classes; no training split is needed.
+
+        One without annotations will do: see ``DataSplit.annotated``.
+        """
+        split = self.read_with_classes(self.val_split, class_names, category_ids)
+        self._splits["val"] = self._checked(split, annotated=False)
         return self._splits["val"]
+
+    def _checked(self, split: DataSplit, annotated: bool = True) -> DataSplit:
+        """Refuse beforehand what training or evaluation would stumble over."""
+        if annotated and not split.annotated:
+            raise UserError(
+                f"split {split.name} has no list of annotations: it can be neither learnt from nor "
+                "measured on"
+            )
+        if self.on_bad_image == "error":
+            split.check(max_pixels=self.max_pixels)
+        return split
 
     @abstractmethod
     def read_with_classes(
@@ -160,7 +179,13 @@ class DetectionDataModule(L.LightningDataModule):
             epoch=epoch,
             start=start,
         )
-        dataset = DetectionDataset(self.train, self.augmentation, self.seed, self.on_bad_image)
+        dataset = DetectionDataset(
+            self.train,
+            self.augmentation,
+            self.seed,
+            self.on_bad_image,
+            max_pixels=self.max_pixels,
+        )
         return self._loader(
             dataset, sampler, self.trainer.accumulate_grad_batches if self.trainer else 1
         )
@@ -171,7 +196,12 @@ class DetectionDataModule(L.LightningDataModule):
             len(self.val), self.eval_batch_size, self._rank, self._world_size
         )
         dataset = DetectionDataset(
-            self.val, self.resize, self.seed, self.on_bad_image, training=False
+            self.val,
+            self.resize,
+            self.seed,
+            self.on_bad_image,
+            training=False,
+            max_pixels=self.max_pixels,
         )
         return self._loader(dataset, sampler)
 
@@ -185,7 +215,9 @@ class DetectionDataModule(L.LightningDataModule):
         sampler = EvaluationSampler(len(self.val), 1, self._rank, self._world_size)
         workers = self._chosen_workers() if self.num_workers is None else self.num_workers
         return DataLoader(
-            ViewsDataset(self.val, sizes, longer_side, self.on_bad_image),  # type: ignore[arg-type]
+            ViewsDataset(  # type: ignore[arg-type]
+                self.val, sizes, longer_side, self.on_bad_image, self.max_pixels
+            ),
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=CollateViews(self.collate),
@@ -193,6 +225,10 @@ class DetectionDataModule(L.LightningDataModule):
         )
 
     def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the same as ``val_dataloader``."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the same as ``val_dataloader``."""
         return self.val_dataloader()
 

@@ -21,7 +21,7 @@ from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import GroundTruth
 
 #: To be raised whenever the same files would be read into something else.
-VERSION = 1
+VERSION = 2
 #: A smaller file is read within 20 ms, so nothing is kept of it.
 WORTH_BYTES = 4_000_000
 #: What has changed this short a time ago could change again and bear the same time after: the
@@ -123,7 +123,14 @@ class SavedIndex:
             )
         except Exception:
             return None
-        return DataSplit(truth, self.image_dir, about["dropped"], self.name)
+        return DataSplit(
+            truth,
+            self.image_dir,
+            about["dropped"],
+            self.name,
+            tuple(about["remarks"]),
+            about["annotated"],
+        )
 
     def save(self, split: DataSplit, listed_ns: Mapping[str, int]) -> None:
         """Keep what was read, unless something may still be changing; a full disk is no error.
@@ -145,6 +152,8 @@ class SavedIndex:
             "class_names": truth.class_names,
             "category_ids": truth.category_ids,
             "dropped": split.dropped,
+            "remarks": split.remarks,
+            "annotated": split.annotated,
         }
         text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with suppress(OSError):

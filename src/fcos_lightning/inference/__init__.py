@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fcos_lightning.inference.devices import chosen_device
+    from fcos_lightning.inference.folded import for_inference
+    from fcos_lightning.inference.onnx_export import export_onnx
+    from fcos_lightning.inference.onnx_runtime import OnnxDetector
     from fcos_lightning.inference.predictor import Predictor
 
-__all__ = ["Predictor", "chosen_device"]
+__all__ = ["OnnxDetector", "Predictor", "chosen_device", "export_onnx", "for_inference"]
 
-_HOMES = {"Predictor": "predictor", "chosen_device": "devices"}
+_HOMES = {
+    "OnnxDetector": "onnx_runtime",
+    "Predictor": "predictor",
+    "chosen_device": "devices",
+    "export_onnx": "onnx_export",
+    "for_inference": "folded",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from fcos_lightning.drawing import draw_on
 from fcos_lightning.errors import UserError
+from fcos_lightning.inference.drawing import draw_on
 from fcos_lightning.inference.pixels import AnyImage, rgb_pixels
 from fcos_lightning.structures import Detections
 

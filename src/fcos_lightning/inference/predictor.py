@@ -22,7 +22,7 @@ from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
 from fcos_lightning.structures import Detections
 
 if TYPE_CHECKING:
-    from fcos_lightning.detector import FCOS
+    from fcos_lightning.detector import DenseDetector
 
 
 class Predictor:
@@ -52,7 +52,7 @@ class Predictor:
 
     def __init__(
         self,
-        detector: FCOS,
+        detector: DenseDetector,
         shorter_side: int,
         longer_side: int,
         *,

@@ -16,15 +16,9 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.images import image_size, read_image
+from fcos_lightning.data.images import IMAGE_ENDINGS, image_size, read_image
 from fcos_lightning.errors import UserError
 
-#: By these endings a folder's or glob's images are told from its other files. They belong to the
-#: formats that ``read_image`` knows.
-IMAGE_ENDINGS = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".mpo", ".tga"),
-)
 VIDEO_ENDINGS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
     *(".ts", ".mts", ".m2ts", ".ogv"),

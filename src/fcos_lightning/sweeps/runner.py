@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcos_lightning.cli.words import quoted
+from fcos_lightning.runs.words import quoted
+from fcos_lightning.sweeps.course import ap_by_epoch, best_ap, can_go_on
 from fcos_lightning.sweeps.jobs import Handle, Launcher, train_command, wait_for
 from fcos_lightning.sweeps.manifest import Job, Manifest
-from fcos_lightning.sweeps.progress import ap_by_epoch, best_ap, can_go_on
 from fcos_lightning.sweeps.search import Search
 
 _PAUSE_S = 0.2

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from fcos_lightning.checkpoints.native import KEY, describe, load_detector
-from fcos_lightning.detector import FCOS
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.structures import Images, Losses, Targets
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 
 
 def save_replay(
-    file: Path, detector: FCOS, images: Images, targets: Targets, image_ids: torch.Tensor
+    file: Path, detector: DenseDetector, images: Images, targets: Targets, image_ids: torch.Tensor
 ) -> None:
     """Write the weights and the batch of a step; plain data, which ``load_detector`` opens too.
 
@@ -51,5 +51,5 @@ def replay(file: str | Path, device: torch.device | str = "cpu") -> Losses:
     detector = load_detector(file, device=device).train()
     batch = torch.load(file, weights_only=True)["batch"]
     images, targets = Images(**batch["images"]).to(device), Targets(**batch["targets"]).to(device)
-    points = detector.points(images.padded_size)
-    return detector.loss(detector(images), detector.assign(points, targets), points)
+    points, prediction = detector.grid(images), detector(images)
+    return detector.loss(prediction, detector.assign(points, targets, prediction), points)

@@ -1,0 +1,307 @@
+"""A training run: made of a configuration, fitted, reported."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning as L
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from omegaconf import DictConfig
+from rich.console import Console
+from torch._dynamo.exc import TorchDynamoException
+from torch._inductor.exc import InductorError
+
+from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
+from fcos_lightning.checkpoints.published import checkpoint_file
+from fcos_lightning.errors import first_line
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.description import describe_run
+from fcos_lightning.runs.summary import print_summary
+from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.data.collate import Collate
+from fcos_lightning.detector import FCOS
+from fcos_lightning.errors import UserError
+from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+from fcos_lightning.evaluation.detections import DetectionTable
+from fcos_lightning.signals import Stopped
+from fcos_lightning.storage.replacing import replacing
+from fcos_lightning.training.acceleration import accelerate, peak_memory
+from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
+from fcos_lightning.training.cluster import cluster_plugins
+from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.training.testing import evaluate
+from fcos_lightning.training.callbacks.figures import Evaluation
+from fcos_lightning.training.module import FCOSModule
+from fcos_lightning.training.moving_positives import MovingPositives
+from fcos_lightning.training.schedule import Schedule
+
+
+@dataclass
+class Session:
+    """Everything a run needs that can be wrong, made before a folder exists for it.
+
+    Attributes:
+        config: of the run.
+        datamodule: its splits are read.
+        detector: with fresh or given weights.
+        schedule: how long and how fast.
+        fresh: keys of the detector that ``init_from`` did not fill.
+    """
+
+    config: DictConfig
+    datamodule: DetectionDataModule
+    detector: FCOS
+    schedule: Schedule
+    fresh: Sequence[str] = ()
+
+    @classmethod
+    def prepare(cls, config: DictConfig, resumed: bool) -> Session:
+        """Read the data and build the detector.
+
+        Raises:
+            UserError: if anything of the configuration, the data or the weights does not fit.
+        """
+        quiet()
+        L.seed_everything(int(config.seed), workers=True, verbose=False)
+        datamodule = make_datamodule(config)
+        truth = datamodule.train.truth
+        _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
+        if "class_names" in config.data and config.data.class_names is None:
+            config.data.class_names = list(truth.class_names)  # written down in config.yaml
+        schedule = make(config, "schedule")
+        detector = make(
+            config, "model", class_names=truth.class_names, category_ids=truth.category_ids
+        )
+        if not isinstance(detector, FCOS):
+            raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
+        datamodule.collate = Collate(detector.size_multiple)
+        fresh: Sequence[str] = ()
+        if config.init_from is not None and not resumed:
+            fresh = initialise(detector, checkpoint_file(str(config.init_from)))
+        return cls(config, datamodule, detector, schedule, fresh)
+
+    def fit(self, trainer: L.Trainer, folder: Path, resumed: bool) -> None:
+        """Train until the end of the schedule."""
+        config, data = self.config, self.datamodule
+        channels_last = accelerate(
+            self.detector,
+            trainer,
+            config.channels_last,
+            bool(config.trainer.get("compile")),
+            bool(config.get("activation_checkpointing")),
+        )
+        module = FCOSModule(
+            self.detector,
+            self.schedule,
+            data.batch_size,
+            describe_run(config, channels_last),
+            int(config.seed),
+            _moving_positives(config),
+        )
+        if trainer.is_global_zero:
+            print_summary(config, data, self.detector, self.schedule, trainer, folder, self.fresh)
+        last = folder / "checkpoints" / "last.ckpt" if resumed else None
+        if last is not None and trainer.is_global_zero:  # who writes the logs
+            _rewind_logs(trainer, read_checkpoint(last))
+        began = time.monotonic()
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+        except Stopped as stop:
+            _leave(stop, trainer, folder)
+        except (TorchDynamoException, InductorError) as error:
+            raise UserError(
+                f"trainer.compile=true: torch.compile cannot translate this model here "
+                f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
+            ) from error
+        if trainer.interrupted:
+            raise SystemExit(130)
+        self._keep_the_end(trainer, folder)
+        if trainer.is_global_zero:
+            minutes = (time.monotonic() - began) / 60
+            peak = peak_memory(trainer)
+            print(
+                f"trained {trainer.global_step} steps in {minutes:.1f} minutes"
+                + (f", with at most {peak}" if peak else "")
+            )
+
+    def _keep_the_end(self, trainer: L.Trainer, folder: Path) -> None:
+        """Measure and keep the final weights where the run ended in the middle of an epoch.
+
+        Lightning validates and saves at the end of epochs only, but a schedule in steps seldom
+        ends with one: the official 90,000 steps are 12.3 epochs.
+        """
+        evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))  # type: ignore[attr-defined]
+        if evaluation.step == trainer.global_step:
+            return
+        last, best = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
+        trainer.save_checkpoint(last)
+        summary, _, _ = self._evaluate(last)
+        scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
+        before = max((float(score) for score in scores if score is not None), default=None)
+        if trainer.is_global_zero and (before is None or summary["AP"] >= before):
+            copy_atomically(last, best)
+
+    def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
+        """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
+        load_weights(self.detector, read_checkpoint(file), file)
+        settings = evaluation_settings(self.config)
+        detector = quicker(self.detector, self.config.trainer.accelerator)
+        return evaluate(detector, self.datamodule, settings, progress=False)
+
+    def make_trainer(self) -> L.Trainer:
+        """Make the Trainer with its callbacks and loggers; nothing is written yet.
+
+        Raises:
+            UserError: if a setting does not fit, or the devices cannot share a batch.
+        """
+        callbacks = _chosen(make(self.config, "callbacks"))
+        if not self.config.trainer.enable_progress_bar:
+            callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
+        data = self.datamodule
+        evaluation = Evaluation(data.val.truth, data.protocol)
+        # AP must be known before the checkpoint callback asks for it.
+        config = self.config.copy()
+        if "compile" in config.trainer:
+            del config.trainer.compile  # ours, not Lightning's
+        trainer = make(
+            config,
+            "trainer",
+            max_epochs=self.config.trainer.max_epochs or self.schedule.max_epochs,
+            max_steps=self.config.trainer.max_steps or self.schedule.max_steps or -1,
+            callbacks=[evaluation, *callbacks],
+            logger=_chosen(make(self.config, "logger")) or False,
+            plugins=[AtomicCheckpointIO(), *cluster_plugins()],
+            # Without ours Lightning would add its own.
+            enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),
+            use_distributed_sampler=False,
+        )
+        assert isinstance(trainer, L.Trainer)
+        data.share_of_batch(trainer.world_size)
+        if self.config.trainer.get("sync_batchnorm") and isinstance(
+            trainer.accelerator, CPUAccelerator
+        ):
+            raise UserError(
+                "trainer.sync_batchnorm=true: torch shares BatchNorm statistics between GPUs "
+                "only; leave it out here"
+            )
+        return trainer
+
+    def report(self, folder: Path) -> None:
+        """Evaluate the best checkpoint; print and write what was reached and what to do next."""
+        best = folder / "checkpoints" / "best.ckpt"
+        if not best.is_file():
+            print(f"no checkpoint was written; run folder {folder}")
+            return
+        summary, table, evaluation = self._evaluate(best)
+        if not is_first_process():
+            return
+        write_metrics(summary, folder / "metrics.json")
+        write_predictions(table, self.datamodule.val.truth, folder / "predictions.json")
+        console = Console()
+        print_table(summary, console)
+        _say_unreadable(evaluation)
+        shown = _shown(folder)
+        images = _shown(self.datamodule.val.image_dir)
+        console.print(
+            f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
+            "predictions.json, previews, tensorboard\n\nnext:\n"
+            f"  fcos-test ckpt={shown}/checkpoints/best.ckpt\n"
+            f"  fcos-predict ckpt={shown}/checkpoints/best.ckpt source={images} out=predictions\n"
+            "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+
+
+def _rewind_logs(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Drop from the logs what came after a checkpoint, since the run will log it again."""
+    logged = checkpoint.get("fcos_logged")
+    if not logged:
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, RunCSVLogger) and logged["csv_rows"] is not None:
+            logger.forget_after(logged["csv_rows"])
+        elif isinstance(logger, TensorBoardLogger):
+            logger._kwargs["purge_step"] = logged["steps"]  # of the writer it will make
+
+
+def _leave(stop: Stopped, trainer: L.Trainer, folder: Path) -> NoReturn:
+    """End the process as its signal would have; the first process speaks for all."""
+    if not trainer.is_global_zero:
+        raise SystemExit(0)  # else whoever started the processes takes it for a failure
+    again = f"fcos-train resume={_shown(folder)}"
+    print(f"{stop} after step {trainer.global_step}; go on with: {again}", flush=True)
+    raise SystemExit(128 + stop.signum)
+
+
+def _moving_positives(config: DictConfig) -> MovingPositives | None:
+    momentum = config.get("moving_normaliser")  # absent in runs of earlier versions
+    return None if momentum is None else MovingPositives(float(momentum))
+
+
+def make_datamodule(config: DictConfig) -> DetectionDataModule:
+    """Make the data module that ``data`` and ``augment`` describe."""
+    augmentation = make(config, "augment") if config.get("augment") else None
+    datamodule = make(config, "data", augmentation=augmentation, seed=int(config.seed))
+    if not isinstance(datamodule, DetectionDataModule):
+        raise UserError(f"data._target_ gives a {type(datamodule).__name__}, not a data module")
+    return datamodule
+
+
+def quiet() -> None:
+    """Silence remarks of libraries about choices that were made on purpose."""
+    # Which devices there are stands in the summary.
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for pattern in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",  # the run folder: ours
+        ".*You are trying to `self.log.*",
+        ".*Trying to infer the `batch_size`.*",
+        ".*number of training batches .* is smaller than the logging interval.*",
+        ".*sampler has shuffling enabled.*",
+        ".*compute. method of metric .* was called before.*",
+        ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
+        ".*could not find the monitored key.*",  # before the first validation
+        ".*your dataloader is not resumable.*",  # ours goes on where it was
+    ):
+        warnings.filterwarnings("ignore", pattern)
+
+
+def _chosen(options: dict[str, Any] | None) -> list[Any]:
+    """Return the objects of a group; a null entry switches one off."""
+    return [value for value in (options or {}).values() if value is not None]
+
+
+def copy_atomically(source: Path, target: Path) -> None:
+    """Copy a file; the target is replaced whole or not at all."""
+    with source.open("rb") as file, replacing(target) as draft:
+        shutil.copyfileobj(file, draft)
+
+
+def _say_unreadable(evaluation: Evaluation) -> None:
+    if evaluation.unreadable:
+        print(
+            f"{len(evaluation.unreadable)} images could not be read and count as without "
+            f"detections: {min(evaluation.unreadable)}, ..."
+        )
+
+
+def _shown(path: Path) -> str:
+    """Show a path relative to the current folder where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
