@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import fcos_lightning
 from fcos_lightning.data import (
     Augmentation,
     CocoDataModule,
@@ -119,11 +120,16 @@ def test_the_training_split_defines_the_classes(tmp_path: Path) -> None:
     assert data.read_val(("x", "c90"), (1, 90)).truth.labels.tolist() == [1]
 
 
-def test_a_missing_folder_says_what_to_do(tmp_path: Path) -> None:
+def test_a_missing_folder_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"nowhere is missing, relative to .*download_coco\.py .*"):
         _ = CocoDataModule("nowhere", **OPTIONS).train
-    with pytest.raises(UserError, match=r"/nowhere is missing; .*data=shapes"):
+    with pytest.raises(UserError, match=r"/nowhere is missing; fetch .*data=shapes"):
         _ = CocoDataModule("/nowhere", **OPTIONS).train
+    with monkeypatch.context() as wheel:
+        wheel.setattr(fcos_lightning, "__file__", str(tmp_path / "site-packages/a/__init__.py"))
+        with pytest.raises(UserError, match="fetch COCO with https://") as caught:
+            _ = CocoDataModule("/nowhere", **OPTIONS).train
+    assert "scripts" not in str(caught.value)
     # A folder that is there is not one to fetch COCO into.
     with pytest.raises(UserError, match=r"split train the file .* is missing; say where") as caught:
         _ = CocoDataModule(tmp_path, **OPTIONS).train

@@ -87,15 +87,24 @@ def test(config: DictConfig) -> None:
         return
     if model is not None:
         write_whole(model, folder / "model.onnx")
-    write_metrics(summary, folder / "metrics.json")
-    write_predictions(table, datamodule.val.truth, folder / "predictions.json")
-    print_table(summary, Console())
+    split = datamodule.val
+    written = ["predictions.json"]
+    write_predictions(table, split.truth, folder / "predictions.json")
+    if split.annotated:
+        written.insert(0, "metrics.json")
+        write_metrics(summary, folder / "metrics.json")
+        print_table(summary, Console())
+    else:
+        print(f"no figures: {split.name} has no list of annotations to measure against")
+    if model is not None:
+        written.append("model.onnx")
+    for note in split.notes():
+        print(f"{split.name}: {note}")
     for file in sorted(evaluation.unreadable):
         print(f"could not be read and counts as without detections: {file}", file=sys.stderr)
-    written = "metrics.json and predictions.json"
-    if model is not None:
-        written = "metrics.json, predictions.json and model.onnx"
-    print(f"{path.name} on {datamodule.val.name}; {written} in {folder}")
+    *others, last = written
+    files = f"{', '.join(others)} and {last}" if others else last
+    print(f"{path.name} on {split.name}; {files} in {folder}")
 
 
 def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
@@ -107,6 +116,7 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
         path: of its file.
     """
     import torch
+    from omegaconf import OmegaConf
 
     from fcos_lightning.checkpoints import load_weights, read_checkpoint
     from fcos_lightning.checkpoints.native import KEY, detector_of
@@ -117,12 +127,10 @@ def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
     content = read_checkpoint(path, recipe_for(given, config.get("recipe")))
     if config.get("model") is not None:
         spec = content[KEY]["spec"]
+        if decoder:
+            config = OmegaConf.merge(config, {"model": {"decoder": decoder}})  # type: ignore[assignment]  # of two mappings
         detector: FCOS = make(
-            config,
-            "model",
-            class_names=spec["class_names"],
-            category_ids=spec["category_ids"],
-            **({"decoder": {**(config.model.get("decoder") or {}), **decoder}} if decoder else {}),
+            config, "model", class_names=spec["class_names"], category_ids=spec["category_ids"]
         )
         load_weights(detector, content, path)
     else:

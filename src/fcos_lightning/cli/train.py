@@ -25,12 +25,9 @@ def train(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
 
-    from fcos_lightning.runs.folder import (
-        load_config,
-        new_run_folder,
-        removed_if_refused,
-        save_config,
-    )
+    from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
+    from fcos_lightning.runs.opaque import opaque_text
+    from fcos_lightning.runs.resuming import continued
     from fcos_lightning.runs.session import Session
 
     resumed = config.resume is not None
@@ -38,16 +35,15 @@ def train(config: DictConfig) -> None:
         if config.init_from is not None:
             _refuse_both()
         folder = Path(str(config.resume)).absolute()
-        config = _continued(config, load_config(folder))
+        config = continued(config, folder)
     session = Session.prepare(config, resumed)
     if resumed:
-        config.run_dir = str(folder)
         trainer = session.make_trainer()
     else:
         # Of runs/<name>/<time>, what is there already stays because it is not empty.
         made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
         folder = new_run_folder(config.run_dir, config.name)
-        config.run_dir = str(folder)
+        config.run_dir = opaque_text(str(folder))
         with removed_if_refused(folder, made):
             trainer = session.make_trainer()
         save_config(config, folder)
@@ -62,31 +58,6 @@ def _refuse_both() -> None:
         "resume= goes on with a run in its folder, init_from= starts a new one from weights; "
         "give one of the two"
     )
-
-
-def _continued(given: DictConfig, stored: DictConfig) -> DictConfig:
-    """Return the run's own configuration; only where it runs may be chosen anew.
-
-    Raises:
-        UserError: if anything else was given beside ``resume``.
-    """
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
-
-    from fcos_lightning.errors import UserError
-
-    movable = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
-    for override in HydraConfig.get().overrides.task:
-        key = override.split("=", 1)[0].lstrip("+~")
-        if key in (*movable, "data.num_workers"):
-            OmegaConf.update(stored, key, OmegaConf.select(given, key))
-        elif key != "resume":
-            raise UserError(
-                f"{key}: resume= goes on with the run's own configuration; beside it only "
-                f"{', '.join(movable)} and data.num_workers may be given; to change "
-                "more, start a new run with init_from=CHECKPOINT"
-            )
-    return stored
 
 
 if __name__ == "__main__":

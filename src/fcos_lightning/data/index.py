@@ -54,6 +54,11 @@ class DataSplit:
     def __len__(self) -> int:
         return len(self.truth)
 
+    def notes(self) -> list[str]:
+        """Return what was left out, and what else the user should know, a line each."""
+        dropped = [f"{number} boxes {reason}: left out" for reason, number in self.dropped.items()]
+        return [*dropped, *self.remarks]
+
     def path(self, image: int) -> Path:
         """File of the ``image``-th image. It existed inside ``image_dir`` at indexing."""
         return self.image_dir / str(self.truth.file_names[image])

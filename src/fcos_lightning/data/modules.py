@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import fcos_lightning
 from fcos_lightning.data.datamodule import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers.coco import read_coco
@@ -68,10 +69,11 @@ class CocoDataModule(DetectionDataModule):
                     "SPLIT/_annotations.coco.json for an export of Roboflow, and how "
                     "data.train_split and data.val_split are called"
                 )
+            fetch = _script("download_coco.py", str(self.root)) or "https://cocodataset.org"
             raise UserError(
-                f"no COCO data: {_missing(self.root)}; fetch COCO with `python "
-                f"scripts/download_coco.py {self.root}`, point data.root at yours, or try "
-                "data=shapes, which needs no download"
+                f"no COCO data: the {kind} {path} is missing, as {_missing(self.root)}; fetch COCO "
+                f"with {fetch}, point data.root at yours, or try data=shapes, which needs no "
+                "download"
             )
         return read_coco(
             annotation_file,
@@ -126,10 +128,11 @@ class VocDataModule(DetectionDataModule):
 
     def _read(self, split: str, class_names: Sequence[str] | None) -> DataSplit:
         if not os.path.isdir(self.root):
+            fetch = _script("download_voc.py", "DIR") or "http://host.robots.ox.ac.uk/pascal/VOC"
             raise UserError(
-                f"no VOC data: {_missing(self.root)}; fetch VOC with `python "
-                "scripts/download_voc.py DIR` and give data.root=DIR/VOCdevkit/VOC2007, "
-                "point data.root at yours, or try data=shapes, which needs no download"
+                f"no VOC data: {_missing(self.root)}; fetch VOC with {fetch} and give "
+                "data.root=DIR/VOCdevkit/VOC2007, point data.root at yours, or try data=shapes, "
+                "which needs no download"
             )
         return read_voc(
             self.root,
@@ -185,3 +188,9 @@ class ShapesDataModule(CocoDataModule):
 def _missing(root: Path) -> str:
     relative = "" if root.is_absolute() else f", relative to {Path.cwd()}, where this was started"
     return f"the folder data.root={root} is missing{relative}"
+
+
+def _script(name: str, argument: str) -> str | None:
+    """How to run one of ``scripts/``, which an installed package has not."""
+    there = (Path(fcos_lightning.__file__).parents[2] / "scripts" / name).is_file()
+    return f"`python scripts/{name} {argument}`" if there else None

@@ -21,7 +21,7 @@ from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import GroundTruth
 
 #: To be raised whenever the same files would be read into something else.
-VERSION = 2
+VERSION = 3
 #: A smaller file is read within 20 ms, so nothing is kept of it.
 WORTH_BYTES = 4_000_000
 #: What has changed this short a time ago could change again and bear the same time after: the

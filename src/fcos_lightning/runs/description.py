@@ -13,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 import fcos_lightning
+from fcos_lightning.runs.opaque import opaque
 from fcos_lightning.runs.configuration import config_dir
 from fcos_lightning.errors import UserError
 
@@ -59,7 +60,8 @@ def offer_data_of(description: dict[str, Any]) -> bool:
     values = {key: value for key, value in description.get("data", {}).items() if key in known}
     if not all(_is_plain(value) for value in values.values()):
         raise UserError("the checkpoint's data settings are not plain values; give data=")
-    node = {**base, **OmegaConf.to_container(ours), **values}  # type: ignore[dict-item]
+    # Text of a file, in which nothing is to be looked up.
+    node = {**base, **OmegaConf.to_container(ours), **opaque(values)}  # type: ignore[dict-item]
     ConfigStore.instance().store(group="data", name=FROM_CHECKPOINT, node=OmegaConf.create(node))
     return True
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any, NoReturn
 import lightning as L
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig
 from rich.console import Console
 from torch._dynamo.exc import TorchDynamoException
@@ -22,18 +21,21 @@ from torch._inductor.exc import InductorError
 
 from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
 from fcos_lightning.checkpoints.published import checkpoint_file
-from fcos_lightning.errors import first_line
-from fcos_lightning.runs.ranks import is_first_process
-from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
-from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.kinds import check_settings
+from fcos_lightning.runs.opaque import opaque
 from fcos_lightning.runs.description import describe_run
+from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+from fcos_lightning.runs.instantiate import check_part, make, make_group
+from fcos_lightning.runs.ranks import is_first_process
 from fcos_lightning.runs.summary import print_summary
+from fcos_lightning.storage.replacing import copy_whole
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.collate import Collate
 from fcos_lightning.detector import FCOS
 from fcos_lightning.errors import UserError
-from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
 from fcos_lightning.evaluation.detections import DetectionTable
+from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+from fcos_lightning.printing import first_line
 from fcos_lightning.signals import Stopped
 from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.training.acceleration import accelerate, peak_memory
@@ -44,6 +46,8 @@ from fcos_lightning.training.testing import evaluate
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
+from fcos_lightning.training.moving_positives import MovingPositives
+from fcos_lightning.training.resuming import CheckResumed, going_on_from
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -73,13 +77,19 @@ class Session:
             UserError: if anything of the configuration, the data or the weights does not fit.
         """
         quiet()
-        L.seed_everything(int(config.seed), workers=True, verbose=False)
+        check_settings(config)
+        for key in ("augment", "data", "schedule", "model", "callbacks", "logger", "trainer"):
+            check_part(config, key)  # before the data is read, which may take a while
+        L.seed_everything(config.seed, workers=True, verbose=False)
         datamodule = make_datamodule(config)
         truth = datamodule.train.truth
         _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
         if "class_names" in config.data and config.data.class_names is None:
-            config.data.class_names = list(truth.class_names)  # written down in config.yaml
+            # Written down in config.yaml.
+            config.data.class_names = opaque(truth.class_names)
         schedule = make(config, "schedule")
+        if not isinstance(schedule, Schedule):
+            raise UserError(f"schedule._target_ gives a {type(schedule).__name__}, not a schedule")
         detector = make(
             config, "model", class_names=truth.class_names, category_ids=truth.category_ids
         )
@@ -116,7 +126,8 @@ class Session:
             _rewind_logs(trainer, read_checkpoint(last))
         began = time.monotonic()
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+            with going_on_from(last):
+                trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         except Stopped as stop:
             _leave(stop, trainer, folder)
         except (TorchDynamoException, InductorError) as error:
@@ -150,7 +161,7 @@ class Session:
         scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
         before = max((float(score) for score in scores if score is not None), default=None)
         if trainer.is_global_zero and (before is None or summary["AP"] >= before):
-            copy_atomically(last, best)
+            copy_whole(last, best)
 
     def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
         """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
@@ -165,7 +176,7 @@ class Session:
         Raises:
             UserError: if a setting does not fit, or the devices cannot share a batch.
         """
-        callbacks = _chosen(make(self.config, "callbacks"))
+        callbacks = make_group(self.config, "callbacks", L.Callback)
         if not self.config.trainer.enable_progress_bar:
             callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
         data = self.datamodule
@@ -179,8 +190,8 @@ class Session:
             "trainer",
             max_epochs=self.config.trainer.max_epochs or self.schedule.max_epochs,
             max_steps=self.config.trainer.max_steps or self.schedule.max_steps or -1,
-            callbacks=[evaluation, *callbacks],
-            logger=_chosen(make(self.config, "logger")) or False,
+            callbacks=[CheckResumed(), evaluation, *callbacks],
+            logger=make_group(self.config, "logger", Logger) or False,
             plugins=[AtomicCheckpointIO(), *cluster_plugins()],
             # Without ours Lightning would add its own.
             enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),
@@ -278,17 +289,6 @@ def quiet() -> None:
         ".*your dataloader is not resumable.*",  # ours goes on where it was
     ):
         warnings.filterwarnings("ignore", pattern)
-
-
-def _chosen(options: dict[str, Any] | None) -> list[Any]:
-    """Return the objects of a group; a null entry switches one off."""
-    return [value for value in (options or {}).values() if value is not None]
-
-
-def copy_atomically(source: Path, target: Path) -> None:
-    """Copy a file; the target is replaced whole or not at all."""
-    with source.open("rb") as file, replacing(target) as draft:
-        shutil.copyfileobj(file, draft)
 
 
 def _say_unreadable(evaluation: Evaluation) -> None:

@@ -59,6 +59,11 @@ def print_summary(
             "dropped",
             ", ".join(f"{n} boxes {reason}" for reason, n in dropped.items()) or "no boxes",
         ),
+        *(
+            ("note", f"{split.name}: {remark}")
+            for split in (data.train, data.val)
+            for remark in split.remarks
+        ),
         (
             "augment",
             f"{choices.get('augment', 'custom')}; shorter side {config.data.shorter_side}, "

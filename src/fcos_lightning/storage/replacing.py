@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -85,6 +86,16 @@ def write_whole(content: bytes | str, path: Path) -> None:
     """
     with writable(path), replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file; the target is replaced whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with source.open("rb") as file, replacing(target) as draft:
+        shutil.copyfileobj(file, draft)
 
 
 @contextmanager

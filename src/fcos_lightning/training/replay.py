@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from fcos_lightning.checkpoints.native import KEY, describe, load_detector
+from fcos_lightning.checkpoints.native import KEY, describe, load_detector, read_checkpoint
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.structures import Images, Losses, Targets
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
@@ -49,7 +49,7 @@ def replay(file: str | Path, device: torch.device | str = "cpu") -> Losses:
         UserError: if the file is not a checkpoint of this package.
     """
     detector = load_detector(file, device=device).train()
-    batch = torch.load(file, weights_only=True)["batch"]
+    batch = read_checkpoint(file)["batch"]
     images, targets = Images(**batch["images"]).to(device), Targets(**batch["targets"]).to(device)
     points, prediction = detector.grid(images), detector(images)
     return detector.loss(prediction, detector.assign(points, targets, prediction), points)

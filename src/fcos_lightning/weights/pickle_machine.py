@@ -18,7 +18,7 @@ from fcos_lightning.weights.stand_ins import Inert, UnsafeFile
 from fcos_lightning.weights.storages import Stretch
 
 #: Instructions of one pickle. A detector with its optimiser needs some 20,000.
-MOST_INSTRUCTIONS = 1_000_000
+MOST_INSTRUCTIONS = 500_000
 
 #: Bytes of an integer. The largest known in honest files are states of random generators, of 16.
 _LONGEST_INTEGER = 64

@@ -37,8 +37,9 @@ _LONGEST_HEADER = 2**23
 
 #: How deep containers lie in one another, and how many values they have, where one that is there
 #: several times counts each time: whoever walks through them meets it as often.
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 _DEEPEST = 100
-_MOST_VALUES = 2_000_000
+_MOST_VALUES = 1_000_000
 
 
 def read_file(path: Path, kind: str, exact: bool = False) -> Any:  # noqa: ANN401  # data of any form
@@ -126,17 +127,13 @@ def _unpickled(file: IO[bytes], length: int, exact: bool) -> Any:  # noqa: ANN40
 
 def _check_form(content: object) -> None:
     """Refuse what would keep whoever walks through it busy for ever, or overflow his stack."""
-    values, waiting = 0, [(content, 0)]
+    values = 0
+    waiting: list[tuple[Any, int]] = [([content], 0)]
     while waiting:
         value, depth = waiting.pop()
-        if isinstance(value, dict):
-            inner = value.values()
-        elif isinstance(value, list | tuple | set | frozenset):
-            inner = value  # type: ignore[assignment]
-        else:
-            continue
+        inner = value.values() if isinstance(value, dict) else value
         values += len(inner)
         if values > _MOST_VALUES or depth > _DEEPEST:
             how = "more values" if values > _MOST_VALUES else "deeper"
             raise UnsafeFile(f"its data unfolds to {how} than any checkpoint needs")
-        waiting.extend((one, depth + 1) for one in inner)
+        waiting.extend((one, depth + 1) for one in inner if isinstance(one, _CONTAINERS))

@@ -478,6 +478,13 @@ def test_an_empty_split_is_refused(maker: Maker, lines: Sequence[str]) -> None:
     assert "train.txt is empty" in maker.refused()
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_a_split_file_may_begin_with_a_mark_of_its_encoding(maker: Maker, encoding: str) -> None:
+    maker.image("a", thing("dog", (1, 1, 9, 9)))
+    (maker.root / "ImageSets" / "Main" / "train.txt").write_bytes("a\r\n".encode(encoding))
+    assert len(read_voc(maker.root, "train")) == 1
+
+
 def test_a_split_file_that_is_no_text_is_refused(maker: Maker) -> None:
     (maker.root / "ImageSets" / "Main" / "train.txt").write_bytes(b"\xff\xd8\xff\xe0")
     assert "train.txt is not UTF-8" in maker.refused()

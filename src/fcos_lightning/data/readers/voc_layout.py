@@ -147,7 +147,9 @@ def _lines(list_file: Path) -> list[str]:
             + (f"the splits there are {splits}" if splits else "there are no splits beside it")
         )
     try:
-        lines = list_file.read_text(encoding="utf-8-sig").splitlines()
+        content = list_file.read_bytes()
+        wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # as Notepad saves "Unicode"
+        lines = content.decode("utf-16" if wide else "utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise UserError(f"split file {list_file} is not UTF-8 text") from None
     except OSError as error:

@@ -83,14 +83,17 @@ def _parse(content: bytes) -> Element:
 
 
 def _decoded(content: bytes) -> str | None:
-    """Decode what expat does not: None where the encoding is another one, or unknown."""
+    """Decode what expat does not; None where it did, or the encoding is unknown."""
     for start, encoding in _BY_FIRST_BYTES:
         if content.startswith(start):
             return content.decode(encoding, "replace")
-    content = content.removeprefix(b"\xef\xbb\xbf").lstrip()
-    found = _DECLARED.match(content)
+    unmarked = content.removeprefix(b"\xef\xbb\xbf")
+    text = unmarked.lstrip()
+    found = _DECLARED.match(text)
     declared = found.group(1).decode().lower() if found else "utf-8"
     # Tools write "utf-16" because their texts are so in memory, and then the file in UTF-8.
     if declared.startswith(("utf-8", "utf8", "utf-16", "utf16", "unicode")):
-        return content.decode("utf-8", "replace")
-    return content.decode(_WIDE[declared], "replace") if declared in _WIDE else None
+        decoded = text.decode("utf-8", "replace")
+        did = declared == "utf-8" and len(text) == len(unmarked) and NO_TEXT not in decoded
+        return None if did else decoded
+    return text.decode(_WIDE[declared], "replace") if declared in _WIDE else None
