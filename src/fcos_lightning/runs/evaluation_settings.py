@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.runs.instantiate import make
 from fcos_lightning.detector import FCOS, for_inference
+from fcos_lightning.runs.instantiate import make
 from fcos_lightning.training.testing import EVALUATION_SETTINGS
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.runs.ranks import is_first_process, started_from_outside
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.ranks import is_first_process, started_from_outside
 from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.storage.run_folder import RunFolder
 

@@ -16,9 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.arguments import check_arguments
-from fcos_lightning.runs.targets import check_trusted, target
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line
+from fcos_lightning.runs.targets import check_trusted, target
 
 #: Hydra's words in a node, beside ``_target_``. What is made gets plain lists and dictionaries
 #: whatever ``_convert_`` says.

@@ -8,11 +8,11 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.storage.run_folder import RunFolder
+from fcos_lightning.errors import UserError
 from fcos_lightning.runs.opaque import opaque
 from fcos_lightning.runs.stored_config import as_config, load_config, outside
 from fcos_lightning.runs.words import quoted
-from fcos_lightning.errors import UserError
+from fcos_lightning.storage.run_folder import RunFolder
 
 #: Where a run goes on may be another place than where it began.
 MOVABLE = (

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -20,16 +20,6 @@ from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
 from fcos_lightning.checkpoints import Checkpoint
-from fcos_lightning.runs.kinds import check_settings
-from fcos_lightning.runs.opaque import opaque
-from fcos_lightning.runs.description import describe_run
-from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
-from fcos_lightning.runs.instantiate import check_part, make, make_group
-from fcos_lightning.runs.ranks import is_first_process
-from fcos_lightning.runs.summary import print_summary
-from fcos_lightning.signals import Stopped
-from fcos_lightning.storage.replacing import copy_whole
-from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.collate import Collate
 from fcos_lightning.detector import DenseDetector
@@ -37,18 +27,26 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
 from fcos_lightning.printing import first_line
-from fcos_lightning.storage.replacing import replacing
+from fcos_lightning.runs.description import describe_run
+from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+from fcos_lightning.runs.instantiate import check_part, make, make_group
+from fcos_lightning.runs.kinds import check_settings
+from fcos_lightning.runs.opaque import opaque
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.summary import print_summary
+from fcos_lightning.signals import Stopped
+from fcos_lightning.storage.replacing import copy_whole
+from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.acceleration import accelerate, peak_memory
+from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.csv_log import RunCSVLogger
-from fcos_lightning.training.testing import evaluate
-from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.module import FCOSModule
-from fcos_lightning.training.moving_positives import MovingPositives
 from fcos_lightning.training.moving_positives import MovingPositives
 from fcos_lightning.training.resuming import CheckResumed, going_on_from
 from fcos_lightning.training.schedule import Schedule
+from fcos_lightning.training.testing import evaluate
 
 
 @dataclass

@@ -54,9 +54,7 @@ ROLES = (
             "fcos_lightning.layers",
         ),
     ),
-    Role(
-        "part of a detector", "fcos_lightning.detector.parts.Part", ("fcos_lightning.detector",)
-    ),
+    Role("part of a detector", "fcos_lightning.detector.parts.Part", ("fcos_lightning.detector",)),
     Role("trainer", "lightning.pytorch.Trainer", ("lightning.pytorch.trainer",)),
     Role("callback", "lightning.pytorch.Callback", ("lightning", "fcos_lightning")),
     Role("logger", "lightning.pytorch.loggers.Logger", ("lightning", "fcos_lightning")),

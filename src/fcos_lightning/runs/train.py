@@ -56,7 +56,7 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
 
     for word in overrides:
         if "=" not in word:
-            raise UserError(f"train({word!r}): give overrides, as \"data.root=DIR\"")
+            raise UserError(f'train({word!r}): give overrides, as "data.root=DIR"')
     with composed("train", overrides, config_dir) as config, _environment_kept(), handlers_kept():
         try:
             return carried_out(config)
