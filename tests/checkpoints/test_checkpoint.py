@@ -53,10 +53,23 @@ def test_a_detector_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_weights_are_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *a, **k: pytest.fail("fetch"))
-    detector = build_fcos(num_classes=1, **SMALL)
-    detector.spec["backbone"] = {**TINY, "weights": None}
-    assert load_detector(written(tmp_path / "a.ckpt", detector)).class_names is None
+    asked: list[str] = []
+
+    def download(url: str, **_: object) -> None:
+        asked.append(url)
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    net = {"name": "resnet18", "weights": "imagenet"}
+    with pytest.raises(UserError, match="could not be downloaded"):
+        build_fcos(num_classes=1, **{**SMALL, "backbone": net})
+    assert len(asked) == 1
+    detector = build_fcos(num_classes=1, **{**SMALL, "backbone": {**net, "weights": None}})
+    detector.spec["backbone"] = net  # whatever a file says
+    after = load_detector(written(tmp_path / "a.ckpt", detector))
+    assert len(asked) == 1
+    weights = after.state_dict()
+    assert all(torch.equal(weights[key], one) for key, one in detector.state_dict().items())
 
 
 @pytest.mark.parametrize("place", ["whole", "in state_dict", "in fcos"])

@@ -64,7 +64,7 @@ class StopOnNonFinite(L.Callback):
         losses, batch = pl_module.last_step.losses, pl_module.last_step.batch
         terms = [
             f"{name}={value.item()}"
-            for name, value in {**losses.terms, **losses.monitors}.items()
+            for name, value in {**losses.terms, "loss": losses.total}.items()
             if not torch.isfinite(value)
         ]
         kept = ""
