@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
 from torch._dynamo.exc import TorchDynamoException
@@ -21,7 +22,7 @@ from torch._inductor.exc import InductorError
 
 from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
 from fcos_lightning.checkpoints.replacing import copy_whole
-from fcos_lightning.cli.app import is_first_process
+from fcos_lightning.cli.app import is_first_process, one_line
 from fcos_lightning.cli.evaluating import evaluation_settings, quicker
 from fcos_lightning.cli.instantiate import check_part, make, make_group
 from fcos_lightning.cli.kinds import check_settings
@@ -40,11 +41,11 @@ from fcos_lightning.signals import Stopped
 from fcos_lightning.training.acceleration import accelerate, peak_memory
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
-from fcos_lightning.training.csv_log import RunCSVLogger
 from fcos_lightning.training.evaluate import evaluate
 from fcos_lightning.training.evaluation import Evaluation
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.normaliser import MovingPositives
+from fcos_lightning.training.restoring import Restoring
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -119,8 +120,7 @@ class Session:
         if trainer.is_global_zero:
             print_summary(config, data, self.detector, self.schedule, trainer, folder, self.fresh)
         last = folder / "checkpoints" / "last.ckpt" if resumed else None
-        if last is not None and trainer.is_global_zero:  # who writes the logs
-            _rewind_logs(trainer, read_checkpoint(last))
+        restoring = None if last is None else Restoring.watch(trainer, module, last)
         began = time.monotonic()
         try:
             trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
@@ -131,6 +131,14 @@ class Session:
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
             ) from error
+        except UserError:
+            raise
+        except MisconfigurationException as error:
+            raise UserError(f"Lightning refuses these settings: {one_line(error)}") from error
+        except Exception as error:
+            if restoring is not None and not restoring.done:
+                raise restoring.failed(error) from error
+            raise
         if trainer.interrupted:
             raise SystemExit(130)
         self._keep_the_end(trainer, folder)
@@ -230,18 +238,6 @@ class Session:
             highlight=False,
             markup=False,
         )
-
-
-def _rewind_logs(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
-    """Drop from the logs what came after a checkpoint, since the run will log it again."""
-    logged = checkpoint.get("fcos_logged")
-    if not logged:
-        return
-    for logger in trainer.loggers:
-        if isinstance(logger, RunCSVLogger) and logged["csv_rows"] is not None:
-            logger.forget_after(logged["csv_rows"])
-        elif isinstance(logger, TensorBoardLogger):
-            logger._kwargs["purge_step"] = logged["steps"]  # of the writer it will make
 
 
 def _leave(stop: Stopped, trainer: L.Trainer, folder: Path) -> NoReturn:

@@ -11,6 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from torch import nn
 
+from fcos_lightning.arguments import check_arguments
 from fcos_lightning.detector.assign import assign
 from fcos_lightning.detector.backbone import Backbone, StagedBackbone, build_backbone
 from fcos_lightning.detector.decode import decode
@@ -170,6 +171,7 @@ def _part(
     if isinstance(choice, nn.Module):
         return choice
     _check_options(key, choice, factory, len(derived))
+    check_arguments(factory, choice or {}, f"model.{key}")
     return factory(*derived, **(choice or {}))
 
 
@@ -184,6 +186,8 @@ def _function(
     if callable(choice):
         return choice
     _check_options(key, choice, function, given_by_detector)
+    plain = {option: value for option, value in (choice or {}).items() if option not in derived}
+    check_arguments(function, plain, f"model.{key}")
     # A misspelt word would otherwise be the last branch of some ``if``, hours into a training.
     hints = get_type_hints(function)
     for option, value in (choice or {}).items():

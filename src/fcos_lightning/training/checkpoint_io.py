@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from fcos_lightning.checkpoints import read_checkpoint
 from fcos_lightning.checkpoints.replacing import replacing
 from fcos_lightning.errors import UserError
 
@@ -48,6 +49,23 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: object = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Return what a checkpoint holds, on the processor; called by Lightning.
+
+        Read as every other checkpoint is, whatever the arguments ask for: nothing that the file
+        names is called, and it takes no more memory than it has bytes.
+
+        Raises:
+            UserError: if it cannot be read so.
+        """
+        content: dict[str, Any] = read_checkpoint(Path(path))
+        return content
 
 
 def remove_drafts(folder: Path) -> None:
