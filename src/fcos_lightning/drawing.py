@@ -9,6 +9,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from fcos_lightning.printing import printable
+
 #: Eight colours that stay apart, also for most of the colour-blind (Okabe and Ito, 2008).
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")
 
@@ -44,7 +46,7 @@ def draw(
         label = int(labels[index])
         colour = COLOURS[label % len(COLOURS)]
         pen.rectangle((x1, y1, x2, y2), outline=colour, width=width)
-        text = class_names[label] if class_names else str(label)
+        text = printable(class_names[label], 60) if class_names else str(label)
         if scores is not None:
             text += f" {float(scores[index]):.2f}"
         left, top, right, bottom = pen.textbbox((0, 0), text, font=font)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fcos_lightning.cli.app import required, run
 from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -62,11 +63,13 @@ def convert(config: DictConfig) -> None:
         weights, otherwise = for_torchvision(content, source)
         write_weights(weights, out)
         if otherwise:
-            print(f"note: torchvision sets otherwise: {', '.join(otherwise)}", file=sys.stderr)
+            note = f"note: torchvision sets otherwise: {', '.join(otherwise)}"
+            print(printable(note, LONGEST_LINE), file=sys.stderr)
     layout = content[KEY].get("layout", "fcos-train")
     spec = content[KEY]["spec"]
     backbone = (spec.get("backbone") or {}).get("name", "resnet50")
-    print(f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}")
+    line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}"
+    print(printable(line, LONGEST_LINE))
 
 
 if __name__ == "__main__":

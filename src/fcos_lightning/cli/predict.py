@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fcos_lightning.cli.app import run
 from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,9 +97,10 @@ def predict(config: DictConfig) -> None:
             reason = f": {source.unreadable[0]}" if source.unreadable else ""
             raise UserError(f"source={wanted}: nothing of it can be read{reason}")
     for message in source.unreadable:
-        print(f"skipped: {message}", file=sys.stderr)
+        print(f"skipped: {printable(message, LONGEST_LINE)}", file=sys.stderr)
     speed = images_done / max(time.monotonic() - began, 1e-9)
-    print(f"{images_done} images, {results.rows} detections, in {out}, {speed:.1f} images/s")
+    done = f"{images_done} images, {results.rows} detections, in {printable(out)}"
+    print(f"{done}, {speed:.1f} images/s")
 
 
 def chosen_device(name: str) -> torch.device:

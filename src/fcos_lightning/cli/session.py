@@ -36,7 +36,7 @@ from fcos_lightning.detector import FCOS
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
 from fcos_lightning.evaluation.table import DetectionTable
-from fcos_lightning.printing import first_line
+from fcos_lightning.printing import LONGEST_LINE, first_line, printable
 from fcos_lightning.signals import Stopped
 from fcos_lightning.training.acceleration import accelerate, peak_memory
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
@@ -287,13 +287,13 @@ def _say_unreadable(evaluation: Evaluation) -> None:
     if evaluation.unreadable:
         print(
             f"{len(evaluation.unreadable)} images could not be read and count as without "
-            f"detections: {min(evaluation.unreadable)}, ..."
+            f"detections: {printable(min(evaluation.unreadable))}, ..."
         )
 
 
 def _shown(path: Path) -> str:
     """Show a path relative to the current folder where that is shorter."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return printable(path.relative_to(Path.cwd()), LONGEST_LINE)
     except ValueError:
-        return str(path)
+        return printable(path, LONGEST_LINE)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +30,13 @@ def main() -> None:
         from fcos_lightning.cli.published import checkpoint_file
 
         try:
-            offered = offer_data_of(read_checkpoint(checkpoint_file(given["ckpt"]))["fcos"])
+            description = read_checkpoint(checkpoint_file(given["ckpt"]))["fcos"]
         except UserError as error:
             fail(error)
+        try:
+            offered = offer_data_of(description)
+        except UserError as error:
+            fail(UserError(f"ckpt={given['ckpt']}: {error}"))
         if not offered:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
         if "data" not in given:
@@ -90,11 +95,14 @@ def test(config: DictConfig) -> None:
     write_predictions(table, datamodule.val.truth, folder / "predictions.json")
     print_table(summary, Console())
     for file in sorted(evaluation.unreadable):
-        print(f"could not be read and counts as without detections: {file}", file=sys.stderr)
+        print(
+            f"could not be read and counts as without detections: {printable(file)}",
+            file=sys.stderr,
+        )
     written = "metrics.json and predictions.json"
     if model is not None:
         written = "metrics.json, predictions.json and model.onnx"
-    print(f"{path.name} on {datamodule.val.name}; {written} in {folder}")
+    print(printable(f"{path.name} on {datamodule.val.name}; {written} in {folder}", LONGEST_LINE))
 
 
 def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
