@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.checkpoints.plain_file import write_file
 from fcos_lightning.cli.app import is_first_process, started_from_outside
-from fcos_lightning.cli.stored_config import CONFIG
+from fcos_lightning.cli.stored_config import CONFIG, plain_yaml
 from fcos_lightning.errors import UserError
 
 #: Lightning starts the other processes of a run itself; this tells them the folder.
@@ -91,4 +92,5 @@ def save_config(config: DictConfig, folder: Path) -> None:
         UserError: if it cannot be written.
     """
     if is_first_process():
-        write_file(OmegaConf.to_yaml(config, resolve=True).encode("utf-8"), folder / CONFIG)
+        tree: Any = OmegaConf.to_container(config, resolve=True)
+        write_file(plain_yaml(tree).encode("utf-8"), folder / CONFIG)

@@ -201,7 +201,8 @@ class Session:
             enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),
             use_distributed_sampler=False,
         )
-        assert isinstance(trainer, L.Trainer)
+        if not isinstance(trainer, L.Trainer):
+            raise UserError(f"trainer._target_ gives a {type(trainer).__name__}, not a trainer")
         data.share_of_batch(trainer.world_size)
         if self.config.trainer.get("sync_batchnorm") and isinstance(
             trainer.accelerator, CPUAccelerator
