@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
@@ -67,10 +68,12 @@ def convert(config: DictConfig) -> None:
         weights, otherwise = for_torchvision(checkpoint.spec, checkpoint.weights, source)
         write_weights(weights, out)
         if otherwise:
-            print(f"note: torchvision sets otherwise: {', '.join(otherwise)}", file=sys.stderr)
+            note = f"note: torchvision sets otherwise: {', '.join(otherwise)}"
+            print(printable(note, LONGEST_LINE), file=sys.stderr)
     spec, layout = checkpoint.spec, checkpoint.layout
     backbone = (spec.get("backbone") or {}).get("name", "resnet50")
-    print(f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}")
+    line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}"
+    print(printable(line, LONGEST_LINE))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
@@ -100,7 +101,8 @@ def predict(config: DictConfig) -> None:
             reason = f": {source.unreadable[0]}" if source.unreadable else ""
             raise UserError(f"source={wanted}: nothing of it can be read{reason}")
     speed = images_done / max(time.monotonic() - began, 1e-9)
-    print(f"{images_done} images, {results.rows} detections, in {out}, {speed:.1f} images/s")
+    done = f"{images_done} images, {results.rows} detections, in {printable(out)}"
+    print(f"{done}, {speed:.1f} images/s")
     _tell_what_is_missing(source, str(out), skip=config.on_bad_image == "skip")
 
 
@@ -117,7 +119,7 @@ def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) 
     messages = source.unreadable
     if skip or len(messages) > 1:
         for message in messages:
-            print(f"skipped: {message}", file=sys.stderr)
+            print(f"skipped: {printable(message, LONGEST_LINE)}", file=sys.stderr)
     if messages and not skip:
         what = messages[0] if len(messages) == 1 else f"{len(messages)} parts cannot be read"
         raise UserError(f"{what}; all else is in {out}, and on_bad_image=skip makes this no error")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,9 +27,13 @@ def main() -> None:
         from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
         try:
-            offered = offer_data_of(_read(given["ckpt"], given.get("recipe")).about)
+            description = _read(given["ckpt"], given.get("recipe")).about
         except UserError as error:
             fail(error)
+        try:
+            offered = offer_data_of(description)
+        except UserError as error:
+            fail(UserError(f"ckpt={given['ckpt']}: {error}"))
         if not offered:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
         if "data" not in given:
@@ -107,10 +112,13 @@ def test(config: DictConfig) -> None:
     for note in split.notes():
         print(f"{split.name}: {note}")
     for file in sorted(evaluation.unreadable):
-        print(f"could not be read and counts as without detections: {file}", file=sys.stderr)
+        print(
+            f"could not be read and counts as without detections: {printable(file)}",
+            file=sys.stderr,
+        )
     *others, last = written
     files = f"{', '.join(others)} and {last}" if others else last
-    print(f"{path.name} on {split.name}; {files} in {folder}")
+    print(printable(f"{path.name} on {split.name}; {files} in {folder}", LONGEST_LINE))
 
 
 def view_sizes(config: DictConfig) -> ViewSizes | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
@@ -26,7 +27,7 @@ from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
-from fcos_lightning.printing import first_line
+from fcos_lightning.printing import LONGEST_LINE, first_line, printable
 from fcos_lightning.runs.description import describe_run
 from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
 from fcos_lightning.runs.instantiate import check_part, make, make_group
@@ -141,6 +142,12 @@ class Session:
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
             ) from error
+        except UserError:
+            raise
+        except MisconfigurationException as error:
+            raise UserError(
+                f"Lightning refuses these settings: {' '.join(str(error).split())}"
+            ) from error
         if trainer.interrupted:
             raise KeyboardInterrupt
         self._keep_the_end(trainer, run)
@@ -202,7 +209,8 @@ class Session:
             enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),
             use_distributed_sampler=False,
         )
-        assert isinstance(trainer, L.Trainer)
+        if not isinstance(trainer, L.Trainer):
+            raise UserError(f"trainer._target_ gives a {type(trainer).__name__}, not a trainer")
         data.share_of_batch(trainer.world_size)
         if self.config.trainer.get("sync_batchnorm") and isinstance(
             trainer.accelerator, CPUAccelerator
@@ -295,13 +303,13 @@ def _say_unreadable(evaluation: Evaluation) -> None:
     if evaluation.unreadable:
         print(
             f"{len(evaluation.unreadable)} images could not be read and count as without "
-            f"detections: {min(evaluation.unreadable)}, ..."
+            f"detections: {printable(min(evaluation.unreadable))}, ..."
         )
 
 
 def shown_path(path: Path) -> str:
     """Show a path relative to the current folder where that is shorter."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return printable(path.relative_to(Path.cwd()), LONGEST_LINE)
     except ValueError:
-        return str(path)
+        return printable(path, LONGEST_LINE)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.random import PCG64, Generator
 
-from fcos_lightning.data.shapes import scenes as shape_scenes
 from fcos_lightning.data.shapes.drawn import default_cache, draw_image, write_shapes
+from fcos_lightning.data.shapes.drawn import scenes as shape_scenes
 from fcos_lightning.data.shapes.scenes import (
     CLASS_NAMES,
     LEAST_INSIDE_SHARE,
@@ -259,7 +259,7 @@ def test_two_processes_racing_both_end_well(tmp_path: Path) -> None:
 
 def test_second_to_finish_keeps_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The race in slow motion: the other writer finishes while this one is drawing."""
-    from fcos_lightning.data.shapes import drawn as shapes
+    from fcos_lightning.data.shapes.drawn import drawn as shapes
 
     root = tmp_path / "shapes"
     write = shapes._write
