@@ -15,18 +15,13 @@ from typing import IO, Any
 from safetensors import safe_open
 from torch import Tensor
 
+from fcos_lightning.detector.allowance import Allowance, Stretch
 from fcos_lightning.detector.pickle_machine import PickleMachine
 from fcos_lightning.detector.rebuilding import Rebuilder
 from fcos_lightning.detector.stand_ins import Inert as Inert
 from fcos_lightning.detector.stand_ins import UnsafeFile
 from fcos_lightning.detector.stand_ins import tensor_of as tensor_of
-from fcos_lightning.detector.storages import (
-    Allowance,
-    LegacyStorages,
-    Storage,
-    Stretch,
-    ZippedStorages,
-)
+from fcos_lightning.detector.storages import LegacyStorages, Storage, ZippedStorages
 from fcos_lightning.errors import UserError
 
 #: First pickle of files that torch wrote before its version 1.6 (torch/serialization.py).

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fcos_lightning.detector.allowance import Allowance
 from fcos_lightning.detector.pickle_machine import LONGEST_NAME
 from fcos_lightning.detector.stand_ins import (
     Inert,
@@ -18,7 +19,7 @@ from fcos_lightning.detector.stand_ins import (
     full_name,
     tensor_of,
 )
-from fcos_lightning.detector.storages import Allowance, Storage
+from fcos_lightning.detector.storages import Storage
 from fcos_lightning.errors import shown
 
 #: What an item of a container takes, with room for the container's own table.
