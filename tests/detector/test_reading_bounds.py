@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
-import resource
 import struct
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,29 +22,19 @@ from hostile.mutations import saved  # noqa: E402
 from hostile.payloads import bombs, programs, zipped  # noqa: E402
 
 BOMBS = bombs()
+#: The same pickle in torch's forms costs the same.
+READ = [
+    name for name in BOMBS if name.endswith(".pkl") or name.partition(".")[0] + ".pkl" not in BOMBS
+]
 
-#: They are large trees of little, which a reader can well do: what they hold is in proportion.
+#: What they hold is in proportion to their length.
 READABLE = {
-    *("one hash.pkl", "one hash.ckpt", "deep tuple as a key.pkl", "deep tuple as a key.ckpt"),
-    *("deep tuple in a set.pkl", "deep tuple in a set.ckpt"),
-    *("far memory.pkl", "far memory.ckpt", "far memory.pth"),
+    *("one hash.pkl", "deep tuple as a key.pkl", "deep tuple in a set.pkl", "far memory.pkl"),
     *("header, deep description.safetensors", "header, 5,000 digits.safetensors"),
 }
 
 
-@pytest.fixture
-def little_memory() -> Iterator[None]:
-    """Let this process have one gigabyte more than it has."""
-    if not sys.platform.startswith("linux"):
-        pytest.skip("addresses are limited on Linux only")
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**30, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
-
-
-@pytest.mark.parametrize("name", [name for name in BOMBS if not name.startswith(("a ", "8192"))])
+@pytest.mark.parametrize("name", READ)
 def test_a_small_file_takes_little_memory_and_time(
     tmp_path: Path, name: str, little_memory: None
 ) -> None:
@@ -54,8 +42,8 @@ def test_a_small_file_takes_little_memory_and_time(
     file.write_bytes(BOMBS[name])
     began = time.process_time()
     try:
-        read_file(file, "weights")
-        assert name in READABLE or name.startswith(("weights from", "100,000", "60", "level"))
+        content = read_file(file, "weights")
+        assert name in READABLE or "fcos" in content  # descriptions: tests/checkpoints
     except UserError as error:
         said = str(error)
         assert "nothing in it was run" in said
