@@ -15,6 +15,7 @@ from typing import IO, Any
 from safetensors import safe_open
 from torch import Tensor
 
+from fcos_lightning.detector.allowance import Allowance, Stretch
 from fcos_lightning.errors import UserError
 from fcos_lightning.weights.pickle_machine import PickleMachine
 from fcos_lightning.weights.rebuilding import Rebuilder

@@ -12,6 +12,9 @@ from torch import Tensor
 from fcos_lightning.errors import shown
 from fcos_lightning.weights.pickle_machine import LONGEST_NAME
 from fcos_lightning.weights.stand_ins import (
+from fcos_lightning.detector.allowance import Allowance
+from fcos_lightning.weights.pickle_machine import LONGEST_NAME
+from fcos_lightning.weights.stand_ins import (
     Inert,
     UnsafeFile,
     array_content,
@@ -20,6 +23,8 @@ from fcos_lightning.weights.stand_ins import (
     tensor_of,
 )
 from fcos_lightning.weights.storages import Allowance, Storage
+from fcos_lightning.weights.storages import Storage
+from fcos_lightning.errors import shown
 
 #: What an item of a container takes, with room for the container's own table.
 _BYTES_PER_ITEM = 100
