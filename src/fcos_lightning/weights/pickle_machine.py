@@ -14,9 +14,8 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
-from fcos_lightning.detector.allowance import Stretch
+from fcos_lightning.weights.allowance import Stretch
 from fcos_lightning.weights.stand_ins import Inert, UnsafeFile
-from fcos_lightning.weights.storages import Stretch
 
 #: Instructions of one pickle. A detector with its optimiser needs some 20,000.
 MOST_INSTRUCTIONS = 500_000

@@ -14,8 +14,8 @@ from typing import IO, Any
 import torch
 from torch import Tensor, UntypedStorage
 
-from fcos_lightning.detector.allowance import Allowance, Stretch
 from fcos_lightning.errors import shown
+from fcos_lightning.weights.allowance import Allowance, Stretch
 from fcos_lightning.weights.stand_ins import MOST_DIMENSIONS, UnsafeFile
 
 #: The table of contents of an archive; torch's has some 100 bytes for each tensor.
