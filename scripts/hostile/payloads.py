@@ -9,6 +9,7 @@ import os
 import pickle
 import struct
 import subprocess
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -227,8 +228,10 @@ def zipped(pickled: bytes, more: list[tuple[str, bytes]] = [], packed: bool = Fa
     with zipfile.ZipFile(buffer, "w", kind) as archive:
         for name, content in (("data.pkl", pickled), ("version", b"3\n"), ("byteorder", b"little")):
             archive.writestr(f"archive/{name}", content)
-        for name, content in more:
-            archive.writestr(zipfile.ZipInfo(name), content, kind)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a name is there already
+            for name, content in more:
+                archive.writestr(zipfile.ZipInfo(name), content, kind)
     return buffer.getvalue()
 
 

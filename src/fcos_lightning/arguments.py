@@ -9,8 +9,10 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import os
+import sys
 import types
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fcos_lightning.errors import UserError
@@ -68,8 +70,10 @@ def fits(value: object, hint: Any) -> bool:  # noqa: ANN401  # an annotation
     if kind in (bool, str):
         return isinstance(value, kind)
     if kind in (int, float):
-        numbers = (int,) if kind is int else (int, float)
-        return isinstance(value, numbers) and not isinstance(value, bool)
+        number = Integral if kind is int else Real
+        # A whole number may be too large to be calculated with.
+        fine = not isinstance(value, int) or kind is int or abs(value) <= sys.float_info.max
+        return isinstance(value, number) and not isinstance(value, bool) and fine
     if kind in _SEQUENCES:
         return _fits_sequence(value, kind, get_args(hint))
     if kind in _MAPPINGS:

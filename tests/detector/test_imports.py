@@ -35,7 +35,16 @@ def test_the_detector_loads_torch_and_torchvision_alone() -> None:
     others |= {"rich", "tensorboard", "av", "timm"}
     assert not others & roots(modules)
     ours = {m for m in modules if m.startswith("fcos_lightning.")}
-    allowed = ("structures", "boxes", "errors", "weights", "layers", "backbones", "detector")
+    allowed = (
+        "structures",
+        "boxes",
+        "errors",
+        "printing",
+        "weights",
+        "layers",
+        "backbones",
+        "detector",
+    )
     assert {m.split(".")[1] for m in ours} == set(allowed)
 
 

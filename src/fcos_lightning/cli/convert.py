@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fcos_lightning.cli.app import required, run
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.words import quoted_path
+from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the command."""
-    sys.argv[1:] = [quoted_path(word, ("ckpt", "out")) for word in sys.argv[1:]]
-    run(convert, "convert")
+    with stopped_in_one_line():
+        from fcos_lightning.cli.app import run
+        from fcos_lightning.runs.words import quoted_path
+
+        sys.argv[1:] = [quoted_path(word, ("ckpt", "out")) for word in sys.argv[1:]]
+        run(convert, "convert")
 
 
 def convert(config: DictConfig) -> None:
     """Read a checkpoint, write it in another form, and say what it is."""
+    from fcos_lightning.cli.app import required
+
     given = required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
     wanted = required(config, "out", "give a file to write, as out=model.safetensors")
     if config.layout not in ("plain", "torchvision"):
@@ -62,10 +68,12 @@ def convert(config: DictConfig) -> None:
         weights, otherwise = for_torchvision(checkpoint.spec, checkpoint.weights, source)
         write_weights(weights, out)
         if otherwise:
-            print(f"note: torchvision sets otherwise: {', '.join(otherwise)}", file=sys.stderr)
+            note = f"note: torchvision sets otherwise: {', '.join(otherwise)}"
+            print(printable(note, LONGEST_LINE), file=sys.stderr)
     spec, layout = checkpoint.spec, checkpoint.layout
     backbone = (spec.get("backbone") or {}).get("name", "resnet50")
-    print(f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}")
+    line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}"
+    print(printable(line, LONGEST_LINE))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from fcos_lightning.cli.app import fail
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.configuration import config_dir
 from fcos_lightning.sweeps.settings import check_settings
 
@@ -106,7 +107,7 @@ def sweep(words: Sequence[str]) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line, LONGEST_LINE), flush=True)
 
 
 def _refuse_hydra(words: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -26,9 +27,13 @@ def main() -> None:
         from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
         try:
-            offered = offer_data_of(_read(given["ckpt"], given.get("recipe")).about)
+            description = _read(given["ckpt"], given.get("recipe")).about
         except UserError as error:
             fail(error)
+        try:
+            offered = offer_data_of(description)
+        except UserError as error:
+            fail(UserError(f"ckpt={given['ckpt']}: {error}"))
         if not offered:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
         if "data" not in given:
@@ -58,6 +63,7 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.replacing import write_whole
+    from fcos_lightning.storage.run_folder import RunFolder
     from fcos_lightning.training.testing import evaluate
 
     given = required(
@@ -89,26 +95,30 @@ def test(config: DictConfig) -> None:
     )
     if not is_first_process():
         return
+    kept = RunFolder(folder)
     if model is not None:
-        write_whole(model, folder / "model.onnx")
+        write_whole(model, kept.onnx)
     split = datamodule.val
-    written = ["predictions.json"]
-    write_predictions(table, split.truth, folder / "predictions.json")
+    written = [kept.predictions.name]
+    write_predictions(table, split.truth, kept.predictions)
     if split.annotated:
-        written.insert(0, "metrics.json")
-        write_metrics(summary, folder / "metrics.json")
+        written.insert(0, kept.metrics.name)
+        write_metrics(summary, kept.metrics)
         print_table(summary, Console())
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:
-        written.append("model.onnx")
+        written.append(kept.onnx.name)
     for note in split.notes():
         print(f"{split.name}: {note}")
     for file in sorted(evaluation.unreadable):
-        print(f"could not be read and counts as without detections: {file}", file=sys.stderr)
+        print(
+            f"could not be read and counts as without detections: {printable(file)}",
+            file=sys.stderr,
+        )
     *others, last = written
     files = f"{', '.join(others)} and {last}" if others else last
-    print(f"{path.name} on {split.name}; {files} in {folder}")
+    print(printable(f"{path.name} on {split.name}; {files} in {folder}", LONGEST_LINE))
 
 
 def view_sizes(config: DictConfig) -> ViewSizes | None:

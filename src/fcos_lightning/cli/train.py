@@ -23,41 +23,19 @@ def main() -> None:
 def train(config: DictConfig) -> None:
     """Train a detector as configured, then evaluate its best checkpoint."""
     # Imported here, because this costs seconds that help and mistakes should not.
-    from pathlib import Path
+    from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.train import carried_out
+    from fcos_lightning.signals import Stopped
 
-    from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
-    from fcos_lightning.runs.opaque import opaque_text
-    from fcos_lightning.runs.resuming import continued
-    from fcos_lightning.runs.session import Session
-
-    resumed = config.resume is not None
-    if resumed:
-        if config.init_from is not None:
-            _refuse_both()
-        folder = Path(str(config.resume)).absolute()
-        config = continued(config, folder)
-    session = Session.prepare(config, resumed)
-    if resumed:
-        trainer = session.make_trainer()
-    else:
-        # Of runs/<name>/<time>, what is there already stays because it is not empty.
-        made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
-        folder = new_run_folder(config.run_dir, config.name)
-        config.run_dir = opaque_text(str(folder))
-        with removed_if_refused(folder, made):
-            trainer = session.make_trainer()
-        save_config(config, folder)
-    session.fit(trainer, folder, resumed)
-    session.report(folder)
-
-
-def _refuse_both() -> None:
-    from fcos_lightning.errors import UserError
-
-    raise UserError(
-        "resume= goes on with a run in its folder, init_from= starts a new one from weights; "
-        "give one of the two"
-    )
+    try:
+        carried_out(config)
+    except Stopped as stop:
+        if not is_first_process():
+            raise SystemExit(0) from None  # else who started the processes sees a failure
+        print(stop, flush=True)
+        raise SystemExit(128 + stop.signum) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":

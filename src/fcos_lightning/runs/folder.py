@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.ranks import is_first_process, started_from_outside
-from fcos_lightning.runs.stored_config import CONFIG
+from fcos_lightning.runs.stored_config import plain_yaml
 from fcos_lightning.storage.replacing import write_whole
+from fcos_lightning.storage.run_folder import RunFolder
 
 #: Lightning starts the other processes of a run itself; this tells them the folder.
 _VARIABLE = "FCOS_RUN_DIR"
@@ -91,4 +93,5 @@ def save_config(config: DictConfig, folder: Path) -> None:
         UserError: if it cannot be written.
     """
     if is_first_process():
-        write_whole(OmegaConf.to_yaml(config, resolve=True), folder / CONFIG)
+        tree: Any = OmegaConf.to_container(config, resolve=True)
+        write_whole(plain_yaml(tree), RunFolder(folder).config)

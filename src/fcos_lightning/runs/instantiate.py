@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -29,6 +28,10 @@ _TARGET, _ARGS, _PARTIAL, _RECURSIVE, _CONVERT = (
     "_recursive_",
     "_convert_",
 )
+
+
+#: Packages whose annotations say what their classes really take.
+_ANNOTATED = ("fcos_lightning", "lightning")
 
 
 def make(
@@ -146,7 +149,7 @@ def _made(
         raise UserError(f"{place}._args_={args}: give a list")
     called = target(node[_TARGET], place, trusted)
     options = {str(key): value for key, value in {**inner, **(more or {})}.items()}
-    if called.__module__.split(".")[0] == "fcos_lightning" or called is L.Trainer:
+    if called.__module__.split(".")[0] in _ANNOTATED:
         check_arguments(called, options, place)
     if node.get(_PARTIAL):
         return partial(called, *args, **options)

@@ -12,6 +12,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.runs.opaque import opaque
 from fcos_lightning.runs.stored_config import as_config, load_config, outside
 from fcos_lightning.runs.words import quoted
+from fcos_lightning.storage.run_folder import RunFolder
 
 #: Where a run goes on may be another place than where it began.
 MOVABLE = (
@@ -22,7 +23,7 @@ MOVABLE = (
     "data.num_workers",
 )
 #: What a run appends to or fills, whatever its configuration says.
-_FILLED = ("checkpoints", "metrics.csv")
+_FILLED = ("checkpoints", RunFolder.METRICS_CSV)
 
 
 def continued(given: DictConfig, folder: Path) -> DictConfig:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
 from fcos_lightning.runs.opaque import opaque
+from fcos_lightning.storage.run_folder import RunFolder
 
 #: Of a run folder.
 CONFIG = "config.yaml"
@@ -71,18 +72,44 @@ _PlainLoader.add_implicit_resolver(
 )
 
 
+class _PlainDumper(yaml.SafeDumper):  # type: ignore[misc]  # untyped
+    """Writes what ``_PlainLoader`` reads back: the same values, of the same kinds."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _dumped_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # YAML folds its own ends of lines, U+0085 among them, unless they are escaped.
+    style = None if text.isprintable() else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_PlainDumper.yaml_implicit_resolvers = _PlainLoader.yaml_implicit_resolvers
+_PlainDumper.add_representer(str, _dumped_text)
+
+
+def plain_yaml(tree: Mapping[str, Any]) -> str:
+    """Return plain values as YAML, every text as it is."""
+    text: str = yaml.dump(
+        tree, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=1 << 20
+    )
+    return text
+
+
 def load_config(folder: Path) -> dict[str, Any]:
     """Read the configuration of a run: plain values, the paths below its folder where it is now.
 
     Raises:
         UserError: if the folder is not a run folder that can go on.
     """
-    file = folder / CONFIG
+    run = RunFolder(folder)
+    file = run.config
     if not folder.is_dir():
         raise UserError(f"resume={folder}: no such folder; give a run folder, as runs/NAME/TIME")
     if not file.is_file():
-        raise UserError(f"resume={folder}: holds no {CONFIG}, so it is not a run folder")
-    if not (folder / "checkpoints" / "last.ckpt").is_file():
+        raise UserError(f"resume={folder}: holds no {file.name}, so it is not a run folder")
+    if not run.last.is_file():
         raise UserError(
             f"resume={folder}: holds no checkpoints/last.ckpt: it stopped before its first "
             "checkpoint; start it anew"
@@ -240,9 +267,8 @@ def _check_keys(tree: object, file: Path, place: str) -> None:
     if isinstance(tree, dict):
         for key, value in tree.items():
             if not isinstance(key, str):
-                raise UserError(
-                    f"{file}: the key {key!r} {f'of {place}' if place else ''}is no text"
-                )
+                where = f"{file}, in {place}" if place else str(file)
+                raise UserError(f"{where}: the key {key!r} is no text")
             _check_keys(value, file, f"{place}.{key}" if place else key)
     elif isinstance(tree, list):
         for index, value in enumerate(tree):

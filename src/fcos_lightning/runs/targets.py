@@ -84,14 +84,14 @@ PARTS = (
 )
 
 #: Where configurations of version 0.1 find what has moved since; run folders keep those names.
-_CALLBACKS = "fcos_lightning.training.callbacks"
+_BEFORE, _NOW = "fcos_lightning.training", "fcos_lightning.training.callbacks"
 MOVED = {
-    "fcos_lightning.training.ema.EMA": f"{_CALLBACKS}.ema.EMA",
-    "fcos_lightning.training.guard.StopOnNonFinite": f"{_CALLBACKS}.guard.StopOnNonFinite",
-    "fcos_lightning.training.keep_last.KeepLast": f"{_CALLBACKS}.keep_last.KeepLast",
-    "fcos_lightning.training.monitor.Monitor": f"{_CALLBACKS}.monitor.Monitor",
-    "fcos_lightning.training.previews.Previews": f"{_CALLBACKS}.previews.Previews",
-    "fcos_lightning.training.progress.RunProgressBar": f"{_CALLBACKS}.progress_bar.RunProgressBar",
+    f"{_BEFORE}.ema.EMA": f"{_NOW}.ema.EMA",
+    f"{_BEFORE}.guard.StopOnNonFinite": f"{_NOW}.guard.StopOnNonFinite",
+    f"{_BEFORE}.keep_last.KeepLast": f"{_NOW}.keep_last.KeepLast",
+    f"{_BEFORE}.monitor.Monitor": f"{_NOW}.monitor.Monitor",
+    f"{_BEFORE}.previews.Previews": f"{_NOW}.previews.Previews",
+    f"{_BEFORE}.progress.RunProgressBar": f"{_NOW}.progress_bar.RunProgressBar",
 }
 
 #: Only what lies in these is imported to be judged.

@@ -16,18 +16,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.weights.allowance import Allowance, Stretch
 from fcos_lightning.weights.pickle_machine import PickleMachine
 from fcos_lightning.weights.rebuilding import Rebuilder
 from fcos_lightning.weights.stand_ins import Inert as Inert
 from fcos_lightning.weights.stand_ins import UnsafeFile
 from fcos_lightning.weights.stand_ins import tensor_of as tensor_of
-from fcos_lightning.weights.storages import (
-    Allowance,
-    LegacyStorages,
-    Storage,
-    Stretch,
-    ZippedStorages,
-)
+from fcos_lightning.weights.storages import LegacyStorages, Storage, ZippedStorages
 
 #: First pickle of files that torch wrote before its version 1.6 (torch/serialization.py).
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C

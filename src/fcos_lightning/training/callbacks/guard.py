@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.replay import save_replay
 
@@ -68,8 +69,7 @@ class StopOnNonFinite(L.Callback):
         ]
         kept = ""
         if self.folder is not None and not torch.isfinite(losses.total):
-            rank = f"_rank{trainer.global_rank}" if trainer.global_rank else ""
-            file = self.folder / f"nonfinite{rank}.pt"
+            file = RunFolder(self.folder).nonfinite(trainer.global_rank)
             save_replay(file, pl_module.detector, batch.images, batch.targets, batch.image_ids)
             kept = f"; {file} holds the step for another look"
         raise NonFiniteLoss(
