@@ -10,6 +10,7 @@ import torch
 
 from fcos_lightning.checkpoints.native import KEY, describe, load_detector, read_checkpoint
 from fcos_lightning.detector import FCOS
+from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Images, Losses, Targets
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 
@@ -46,10 +47,14 @@ def replay(file: str | Path, device: torch.device | str = "cpu") -> Losses:
         device: to compute on.
 
     Raises:
-        UserError: if the file is not a checkpoint of this package.
+        UserError: if the file is not a checkpoint of this package, or holds no batch.
     """
     detector = load_detector(file, device=device).train()
-    batch = read_checkpoint(file)["batch"]
-    images, targets = Images(**batch["images"]).to(device), Targets(**batch["targets"]).to(device)
+    try:
+        batch = read_checkpoint(file)["batch"]
+        images, targets = Images(**batch["images"]), Targets(**batch["targets"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{file}: holds no batch of a step; give a nonfinite.pt") from error
+    images, targets = images.to(device), targets.to(device)
     points = detector.points(images.padded_size)
     return detector.loss(detector(images), detector.assign(points, targets), points)
