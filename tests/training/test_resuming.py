@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import importlib
 import os
 import pickle
 from collections.abc import Callable
@@ -16,12 +18,22 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import nn
 
+from fcos_lightning import build_fcos, load_detector
+from fcos_lightning.checkpoints import describe, initialise
 from fcos_lightning.errors import UserError
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
+from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.resuming import CheckResumed, going_on_from
 
 #: Lightning's remarks on folders that are there.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+#: A detector that is made in no time.
+OPTIONS: dict[str, Any] = {
+    "backbone": {"name": "tiny", "frozen_stages": 0, "norm": "trained", "widths": [8, 8, 8, 8]},
+    "fpn": {"channels": 16, "levels": [3, 4]},
+    "head": {"num_convs": 1},
+}
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -195,13 +207,27 @@ def test_whatever_lightning_asks_for_nothing_is_run(
 
 
 def test_classes_that_a_checkpoint_names_are_not_looked_for(
-    tmp_path: Path, written: dict[str, Any]
+    tmp_path: Path, written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # With these Lightning's own tools choose what to make.
-    named = {"_class_path": "os.system", "_instantiator": "os.system", "command": "touch mark"}
+    # By these keys Lightning's own tools choose what to import and to call.
+    (tmp_path / "evil_parts.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+    named = {"_class_path": "evil_parts.Module", "_instantiator": "evil_parts.make"}
     content = {**written, "hyper_parameters": named, "datamodule_hyper_parameters": named}
-    content |= {"hparams_name": "kwargs", "hparams_type": "os.system"}
+    content |= {"hparams_name": "kwargs", "hparams_type": "evil_parts.Kind"}
     assert resumed(tmp_path, content).global_step == 4
+
+    detector = build_fcos(num_classes=2, **OPTIONS)
+    state = {f"detector.{key}": value for key, value in detector.state_dict().items()}
+    file = tmp_path / "detector.ckpt"
+    torch.save({**content, "state_dict": state, "fcos": describe(detector)}, file)
+    load_detector(file)
+    initialise(detector, file)
+    with contextlib.suppress(Exception):  # whether it can or not, it must not look for these
+        FCOSModule.load_from_checkpoint(file, map_location="cpu", weights_only=True)
+    assert not (tmp_path / "mark").exists()
+    importlib.import_module("evil_parts")  # which would leave the mark
+    assert (tmp_path / "mark").exists()
 
 
 def test_errors_of_the_training_itself_stay_what_they_are(tmp_path: Path) -> None:

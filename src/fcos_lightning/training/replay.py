@@ -11,6 +11,7 @@ import torch
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.checkpoints.native import KEY, PREFIX, describe
 from fcos_lightning.detector import DenseDetector
+from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Images, Losses, Targets
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 
@@ -47,10 +48,15 @@ def replay(file: str | Path, device: torch.device | str = "cpu") -> Losses:
         device: to compute on.
 
     Raises:
-        UserError: if the file is not a checkpoint of this package.
+        UserError: if the file is not a checkpoint of this package, or holds no batch.
     """
     checkpoint = Checkpoint.read(file)
-    detector, batch = checkpoint.detector(device).train(), checkpoint.run["batch"]
-    images, targets = Images(**batch["images"]).to(device), Targets(**batch["targets"]).to(device)
+    detector = checkpoint.detector(device).train()
+    try:
+        batch: Any = checkpoint.run["batch"]
+        images, targets = Images(**batch["images"]), Targets(**batch["targets"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{file}: holds no batch of a step; give a nonfinite.pt") from error
+    images, targets = images.to(device), targets.to(device)
     points, prediction = detector.grid(images), detector(images)
     return detector.loss(prediction, detector.assign(points, targets, prediction), points)
