@@ -15,11 +15,11 @@ from typing import Any
 
 import hydra
 import torch
-from fcos_lightning.runs.configuration import config_dir
 from omegaconf import DictConfig
 from torch.utils.flop_counter import FlopCounterMode
 
 from fcos_lightning.detector import FCOS
+from fcos_lightning.runs.configuration import config_dir
 from fcos_lightning.runs.instantiate import make
 from fcos_lightning.storage.replacing import write_whole
 

@@ -1,12 +1,17 @@
 """Compare detectors loaded from foreign checkpoints with what the sources' own code computes.
 
 Prints a table and writes it to docs/parity.md. Needs the golden outputs, see ``--golden``.
+
+``--record`` needs none: it keeps some of our own outputs, which the tests look for again. They were
+what the sources compute where that could be compared; kept, they tell whether another version of a
+library moves what both sides of a comparison are computed with.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -27,10 +32,9 @@ from fcos_lightning.structures import Detections
 from plain_sources.detectors import Outputs, Published, run
 from plain_sources.difference import Difference, by_point, difference
 from plain_sources.operations import Weights
-from plain_sources.published import GOLDEN, PUBLISHED, UNPUBLISHED
+from plain_sources.published import GOLDEN, PUBLISHED, RECIPES, REPRESENTATIVE, UNPUBLISHED
 
-#: The official code's first recipe, which no tensor tells.
-RECIPES = {"official_fcos_R_50_FPN_1x": "plain"}
+RECORDED = Path(__file__).resolve().parents[1] / "tests" / "checkpoints" / "recorded.json"
 
 #: Sizes at which torchvision's P6 and P7 are not 64 and 128 pixels apart.
 TORCHVISION_SIZES = ((200, 264), (96, 330), (413, 117))
@@ -252,6 +256,16 @@ def compare_all_plain() -> Iterator[Difference]:
             yield compare_plain(model, Path(folder) / "checkpoint.pth")
 
 
+def recorded() -> str:
+    """Return some outputs of representative models, a line for each, as JSON."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        for model in REPRESENTATIVE:
+            sample = compare_plain(model, Path(folder) / "checkpoint.pth").sample
+            lines.append(f"{json.dumps(f'{model.source} {model.config}')}: {json.dumps(sample)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables and write them; 1 if a detection is off."""
     here = Path(__file__).resolve().parents[1]
@@ -259,7 +273,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--golden", type=Path, default=shared / "golden", help="golden outputs")
     parser.add_argument("--out", type=Path, default=here / "docs" / "parity.md", help="the page")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORDED.name} only")
     options = parser.parse_args(arguments)
+    if options.record:
+        write_whole(recorded(), RECORDED)
+        return 0
     files = golden_files(options.golden)
     if not files:
         print(f"error: no golden outputs in {options.golden}; give --golden", file=sys.stderr)

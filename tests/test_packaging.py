@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -71,6 +72,24 @@ def test_nothing_else_travels(names: set[str]) -> None:
     assert tops == {"fcos_lightning", info}
     package = {name for name in names if name.startswith("fcos_lightning/")}
     assert {Path(name).suffix for name in package} == {".py", ".yaml", ".typed"}
+
+
+#: The last versions that a stranger's file can do harm through, and how.
+UNSAFE = {
+    "torch": ("2.9.1", "CVE-2026-24747: a checkpoint read with weights_only corrupts memory"),
+    "lightning": ("2.6.5", "a checkpoint's _class_path and _instantiator are called"),
+    "pillow": ("10.2.0", "CVE-2024-28219: a buffer overflow"),
+    "opencv-python-headless": ("4.8.0.76", "CVE-2023-4863: its libwebp writes beyond a buffer"),
+}
+
+
+@pytest.mark.parametrize("name", UNSAFE)
+def test_no_version_is_installed_that_is_known_to_be_unsafe(wheel: Path, name: str) -> None:
+    metadata = email.message_from_string(text_of(wheel, "dist-info/METADATA"))
+    needed = {r.name: r for r in map(Requirement, metadata.get_all("Requires-Dist") or [])}
+    version, why = UNSAFE[name]
+    assert version not in needed[name].specifier, why
+    assert needed[name].marker is None  # in every installation
 
 
 def test_the_licence_travels(wheel: Path) -> None:

@@ -25,6 +25,8 @@ class Difference:
         scores: of their scores.
         unmatched: detections without a counterpart within 0.05 px, on either side.
         detections: of the source.
+        sample: some of our numbers, to be recorded: class logits, distances in pixels and quality
+            logits of a few points, the best score of each image.
     """
 
     source: str
@@ -37,6 +39,7 @@ class Difference:
     scores: float
     unmatched: int
     detections: int
+    sample: tuple[float, ...]
 
     def row(self) -> str:
         """Return a line of the table."""
@@ -83,7 +86,17 @@ def difference(
         scores=scores,
         unmatched=unmatched,
         detections=sum(len(theirs) for theirs in detections[1]),
+        sample=_sample(cls[0], ltrb_px[0], quality[0], detections[0]),
     )
+
+
+def _sample(
+    cls: Tensor, ltrb_px: Tensor, quality: Tensor, found: list[Detections]
+) -> tuple[float, ...]:
+    points = torch.linspace(0, cls.shape[1] - 1, 5).long()
+    numbers = [cls[:, points, :: cls.shape[2] // 2], ltrb_px[:, points], quality[:, points]]
+    numbers += [one.scores[:1] for one in found]
+    return tuple(round(float(number), 4) for part in numbers for number in part.flatten())
 
 
 def _largest(ours: Tensor, theirs: Tensor) -> float:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fcos_lightning.checkpoints import load_detector
     from fcos_lightning.detector import build_detector, build_fcos
     from fcos_lightning.inference import Predictor
+    from fcos_lightning.runs.train import train
     from fcos_lightning.structures import Detections, Target
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "build_detector",
     "build_fcos",
     "load_detector",
+    "train",
 ]
 
 _HOMES = {
@@ -32,6 +34,7 @@ _HOMES = {
     "build_detector": "fcos_lightning.detector",
     "build_fcos": "fcos_lightning.detector",
     "load_detector": "fcos_lightning.checkpoints",
+    "train": "fcos_lightning.runs.train",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,10 @@ SMALL = (
 )
 
 
+#: Long enough to find some of it: with nothing found, every AP is the same.
+FINDING = (*SMALL, "schedule.max_epochs=2", "model.decoder.score_threshold=0.01")
+
+
 @dataclass(frozen=True)
 class Result:
     code: int
@@ -36,3 +41,13 @@ def only_run(folder: Path) -> Path:
     """The one run folder below ``folder/runs``."""
     (run,) = folder.glob("runs/*/*")
     return run
+
+
+def assert_measured_alike(command: Command, run: Path, alone: Path) -> None:
+    """One process that tests the checkpoint finds the figures that the run's processes found."""
+    words = (f"ckpt={run}/checkpoints/best.ckpt", "trainer=default", "trainer.accelerator=cpu")
+    result = command("test", *words, f"run_dir={alone}")
+    assert result.code == 0, result.err
+    for name in ("metrics.json", "predictions.json"):
+        assert json.loads((run / name).read_text()) == json.loads((alone / name).read_text()), name
+    assert json.loads((run / "metrics.json").read_text())["AP"] > 0

@@ -8,12 +8,12 @@ from typing import Any
 import hydra
 import pytest
 import torch
-from fcos_lightning.runs.configuration import config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from fcos_lightning.detector import FCOS
+from fcos_lightning.runs.configuration import config_dir
 from fcos_lightning.runs.instantiate import check_targets, make
 from fcos_lightning.structures import Images, Target
 

@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 from hydra.core.config_store import ConfigStore
-from tests.cli.running import SMALL, Command, only_run
+from tests.cli.running import FINDING, SMALL, Command, only_run
 
 from fcos_lightning.data.shapes.scenes import CLASS_NAMES
 
 
 @pytest.fixture
 def trained(command: Command, tmp_path: Path) -> Path:
-    result = command("train", *SMALL, "schedule.max_epochs=3", "run_dir=trained")
+    result = command("train", *FINDING, "run_dir=trained")
     assert result.code == 0, result.err
     return tmp_path / "trained"
 
@@ -23,6 +23,7 @@ def test_a_checkpoint_needs_nothing_else(command: Command, trained: Path, tmp_pa
     # The same figures and detections as at the end of training.
     for name in ("metrics.json", "predictions.json"):
         assert json.loads((run / name).read_text()) == json.loads((trained / name).read_text())
+    assert json.loads((run / "metrics.json").read_text())["AP"] > 0
     predictions = json.loads((run / "predictions.json").read_text())
     assert {row["category_id"] for row in predictions} <= {1, 2, 3, 4, 5}
 
@@ -68,7 +69,7 @@ def test_overrides_apply_to_the_checkpoints_data(
     assert result.code == 0, result.err
     rows = json.loads((tmp_path / "a/predictions.json").read_text())
     images = [row["image_id"] for row in rows]
-    assert len(images) == len(set(images))  # one each
+    assert len(images) == len(set(images)) == 24  # of each image of the other split, one
 
     # Other data by name; an option of Hydra after the override does not get in the way.
     voc = voc_of_one_image(tmp_path / "voc")

@@ -78,7 +78,17 @@ def test_size_ranges_are_derived_of_the_strides(levels: list[int], ranges: Any) 
     detector = build_fcos(**{**TINY, "fpn": {"levels": levels, "channels": 8}})
     assert _ranges(detector) == ranges
     points = detector.grid((64, 64))
-    assert detector.assign(points, [Target(torch.zeros(0, 4), torch.zeros(0).long())])
+    # A box of 100 px belongs to the level that answers for such sizes.
+    found = detector.assign(
+        points, [Target(torch.tensor([[-50.0, -50, 50, 50]]), torch.zeros(1).long())]
+    )
+    largest = found.ltrb_px.amax(dim=2)[found.positive]
+    level = torch.arange(len(levels)).repeat_interleave(torch.tensor(points.per_level))
+    assert len(largest) > 0
+    for place, side in zip(
+        level.expand_as(found.labels)[found.positive].tolist(), largest, strict=True
+    ):
+        assert ranges[place][0] <= side <= ranges[place][1]
 
 
 def test_size_ranges_may_be_given_as_yaml_gives_them() -> None:

@@ -237,7 +237,7 @@ def test_rows_of_one_group_are_paired_in_order(first: list[int], second: list[in
 
 
 def test_importing_the_evaluation_loads_no_evaluator_and_no_trainer() -> None:
-    modules = ", ".join(f"fcos_lightning.evaluation.{name}" for name in ("coco", "voc", "report"))
+    modules = ", ".join(f"fcos_lightning.evaluation.{name}" for name in ("coco", "voc", "output"))
     unwanted = ("pycocotools", "lightning", "hydra", "albumentations")
     code = f"import sys, {modules}; print([name for name in {unwanted} if name in sys.modules])"
     result = subprocess.run(

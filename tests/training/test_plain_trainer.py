@@ -65,7 +65,7 @@ def test_figures_of_validation_and_test_are_those_of_fcos_test(
     summary, _, _ = evaluate(module.detector, data, {"accelerator": "cpu"}, progress=False)
     (validated,) = trainer(tmp_path).validate(module, datamodule=data, verbose=False)
     (tested,) = trainer(tmp_path).test(module, datamodule=data, verbose=False)
-    assert {"val/AP", "val/AP50", "val/AR100"} <= set(validated)
+    assert summary["AP50"] > 0 and summary["AR100"] > 0  # where nothing is found, all agree
     for name in ("AP", "AP50", "AR100"):
         assert validated[f"val/{name}"] == tested[f"test/{name}"] == pytest.approx(summary[name])
 

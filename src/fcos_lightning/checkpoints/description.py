@@ -17,6 +17,10 @@ from fcos_lightning.backbones.build import build_backbone
 from fcos_lightning.backbones.tiny import TinyNet
 from fcos_lightning.backbones.vovnet import vovnet_stages
 from fcos_lightning.detector import build_detector, build_fcos
+from fcos_lightning.detector.fpn import FPNOptions
+from fcos_lightning.detector.grid import Grid
+from fcos_lightning.detector.lookup import made, part_of
+from fcos_lightning.detector.parts import Assigner, Decoder, HeadOptions, Loss
 from fcos_lightning.errors import UserError, shown
 
 Hints = Mapping[str, Any]
@@ -99,6 +103,11 @@ def _check_spec(spec: dict[str, Any]) -> None:
     for part in ("backbone", *_PARTS):
         for option, chosen in (spec.get(part) or {}).items():
             _check_range(option, chosen, f"spec.{part}.{option}")
+    # What cannot be said by kinds and bounds, the parts say as they are made; none is large.
+    for kind in (HeadOptions, Assigner, Loss, Decoder):
+        part_of(kind, spec.get(kind.kind))
+    made(FPNOptions, spec.get("fpn") or {})
+    made(Grid, spec.get("grid") or {}, strides=())
     given = spec.get("input") or {}
     _check_kinds(given, _INPUT, "spec.input.")
     if not all(given.get("std", [1])):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
 
@@ -22,6 +22,13 @@ from fcos_lightning.errors import UserError, shown
 #: what is left out again, as classifiers and stages that nobody reads. Further, how many may be
 #: made for the smallest of files and for the largest.
 _MADE_FOR_ONE, _MADE_ANYWAY, _MADE_AT_MOST = 8, 3_000, 100_000
+
+#: What fills a tensor with random numbers; of these, torch.nn.init's are called with keywords.
+_RANDOM = (
+    *(Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_),
+    *(nn.init.kaiming_normal_, nn.init.kaiming_uniform_),
+    *(nn.init.xavier_normal_, nn.init.xavier_uniform_),
+)
 
 
 class _TooMany(Exception):
@@ -145,8 +152,8 @@ class Unfilled(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401
         options = dict(kwargs or {})
-        if func in (Tensor.normal_, Tensor.uniform_):
-            return args[0]
+        if func in _RANDOM:
+            return args[0] if args else options["tensor"]
         if func is torch.linspace:
             options.setdefault("device", "cpu")
         return func(*args, **options)

@@ -39,6 +39,9 @@ LAYOUTS: tuple[Layout, ...] = tuple(
     for one in pkgutil.iter_modules(layouts.__path__)
 )
 
+#: Of a configuration; published ones have some 10,000.
+_LONGEST_TEXT = 1_000_000
+
 
 def translated(
     content: object, path: str | Path, recipe: str | None = None
@@ -81,6 +84,8 @@ def _source(content: object, weights: Mapping[str, Tensor]) -> Source:
     if not isinstance(meta, Mapping):
         return Source(weights)
     text = next((meta[key] for key in ("cfg", "config") if isinstance(meta.get(key), str)), "")
+    if len(text) > _LONGEST_TEXT:
+        raise UserError(f"the text of its configuration has {len(text)} characters")
     described = meta.get("dataset_meta")
     described = described if isinstance(described, Mapping) else {}
     given = (described.get("classes"), described.get("CLASSES"), meta.get("CLASSES"))

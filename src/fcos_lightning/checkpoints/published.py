@@ -62,7 +62,12 @@ _MMDET = {
     "fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco": "511424d6",
     "fcos_x101_64x4d_fpn_gn-head_mstrain_640-800_2x_coco": "ede514a8",
 }
-_TORCHVISION = {"fcos_resnet50_fpn_coco": "99b0c9b7"}
+#: From torchvision/models/detection: the name, digits of the checksum, and the layout's recipe.
+_TORCHVISION = {
+    "fcos_resnet50_fpn_coco": ("99b0c9b7", None),
+    "retinanet_resnet50_fpn_coco": ("eeacb38b", "published"),
+    "retinanet_resnet50_fpn_v2_coco": ("5905b1c5", None),
+}
 
 
 @dataclass(frozen=True)
@@ -100,8 +105,8 @@ PUBLISHED: dict[str, Published] = {
         for name, digits in _MMDET.items()
     },
     **{
-        f"torchvision/{name}": Published("torchvision", f"{name}-{digits}.pth", digits)
-        for name, digits in _TORCHVISION.items()
+        f"torchvision/{name}": Published("torchvision", f"{name}-{digits}.pth", digits, recipe)
+        for name, (digits, recipe) in _TORCHVISION.items()
     },
 }
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copyreg
 import errno
+import io
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -16,7 +17,9 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from fcos_lightning.errors import UserError, first_line
+import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may hold
+from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, first_line, printable
 from fcos_lightning.runs.configuration import config_dir
 
 #: Exit status for everything the user can mend.
@@ -32,6 +35,10 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     A ``UserError`` is printed as one line and ends the process with status 2, as does a
     configuration that Hydra cannot compose; Hydra's own hint is kept.
     """
+    # A name that the terminal has no letters for is no reason to end a run.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # For each group that help lists, Hydra copies its sources of configurations, and with them the
     # store behind one of them, which hands out copies only. A process has one store: so keep it.
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))
@@ -62,7 +69,7 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
 
 def fail(error: BaseException) -> NoReturn:
     """Print an error as one line and end the process."""
-    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+    print(f"error: {printable(one_line(error), LONGEST_LINE)}", file=sys.stderr, flush=True)
     raise SystemExit(USER_ERROR)
 
 

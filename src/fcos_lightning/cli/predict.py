@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fcos_lightning.cli.app import run
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.words import quoted_path
+from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,16 +17,20 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from fcos_lightning.inference import Predictor
-    from fcos_lightning.inference.sources import Picture
+    from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
 
 _PATHS = ("ckpt", "source", "out")
 
 
 def main() -> None:
     """Entry point of the command."""
-    if not {"-m", "--multirun"} & set(sys.argv):  # where a comma separates values
-        sys.argv[1:] = [quoted_path(word, _PATHS) for word in sys.argv[1:]]
-    run(predict, "predict")
+    with stopped_in_one_line():
+        from fcos_lightning.cli.app import run
+        from fcos_lightning.runs.words import quoted_path
+
+        if not {"-m", "--multirun"} & set(sys.argv):  # where a comma separates values
+            sys.argv[1:] = [quoted_path(word, _PATHS) for word in sys.argv[1:]]
+        run(predict, "predict")
 
 
 def predict(config: DictConfig) -> None:
@@ -58,9 +62,9 @@ def predict(config: DictConfig) -> None:
         PREDICTIONS,
         ResultsFile,
         check_free,
-        complete_or_absent,
         drawings_of,
     )
+    from fcos_lightning.storage.folders import complete_or_absent
 
     out = check_free(results_in)
     predictor = _predictor(config, path)
@@ -69,7 +73,7 @@ def predict(config: DictConfig) -> None:
     images_done, began = 0, time.monotonic()
     console = Console(stderr=True)
     with ExitStack() as stack:
-        folder = stack.enter_context(complete_or_absent(out))
+        folder = stack.enter_context(complete_or_absent(out, last=PREDICTIONS))
         results = stack.enter_context(
             ResultsFile(folder / PREDICTIONS, detector.class_names, detector.category_ids)
         )
@@ -82,7 +86,7 @@ def predict(config: DictConfig) -> None:
         waiting: deque[Picture] = deque()  # read, and not yet answered for: a batch at most
 
         def pixels() -> Iterator[NDArray[np.uint8]]:
-            for picture in source.pictures(config.on_bad_image):
+            for picture in source.pictures():
                 waiting.append(picture)
                 yield picture.pixels
 
@@ -96,41 +100,45 @@ def predict(config: DictConfig) -> None:
         if images_done == 0:
             reason = f": {source.unreadable[0]}" if source.unreadable else ""
             raise UserError(f"source={wanted}: nothing of it can be read{reason}")
-    for message in source.unreadable:
-        print(f"skipped: {message}", file=sys.stderr)
     speed = images_done / max(time.monotonic() - began, 1e-9)
-    print(f"{images_done} images, {results.rows} detections, in {out}, {speed:.1f} images/s")
+    done = f"{images_done} images, {results.rows} detections, in {printable(out)}"
+    print(f"{done}, {speed:.1f} images/s")
+    _tell_what_is_missing(source, str(out), skip=config.on_bad_image == "skip")
+
+
+def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) -> None:
+    """Name what could not be read, once the results of all else are safe.
+
+    Raises:
+        UserError: if there is any, unless it may be skipped.
+    """
+    others = getattr(source, "of_other_kinds", [])
+    if others:
+        files = "1 file" if len(others) == 1 else f"{len(others)} files"
+        print(f"passed over: {files} of kinds that are not read, as {others[0]}", file=sys.stderr)
+    messages = source.unreadable
+    if skip or len(messages) > 1:
+        for message in messages:
+            print(f"skipped: {printable(message, LONGEST_LINE)}", file=sys.stderr)
+    if messages and not skip:
+        what = messages[0] if len(messages) == 1 else f"{len(messages)} parts cannot be read"
+        raise UserError(f"{what}; all else is in {out}, and on_bad_image=skip makes this no error")
 
 
 def _predictor(config: DictConfig, path: str) -> Predictor:
     """Return the predictor of a checkpoint, as the user wants it."""
+    from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.inference import Predictor
+    from fcos_lightning.inference.predictor import sides_of
+    from fcos_lightning.runs.detectors import detector_from
 
     options = {
         key: config[key] for key in ("device", "score_threshold", "channels_last", "batch_size")
     }
-    decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
     sides = {key: config.get(key) for key in ("shorter_side", "longer_side")}
-    recipe = config.get("recipe")
-    if config.get("model") is None:
-        return Predictor.load(path, decoder=decoder, recipe=recipe, **sides, **options)
-    if decoder:
-        key = min(decoder)
-        raise UserError(f"decoder.{key}= is the checkpoint's; with model= use model.decoder.{key}=")
-
-    from fcos_lightning.checkpoints import load_weights, read_checkpoint
-    from fcos_lightning.checkpoints.native import KEY
-    from fcos_lightning.inference.predictor import sides_of
-    from fcos_lightning.runs.instantiate import make
-
-    content = read_checkpoint(path, recipe)
-    spec = content[KEY]["spec"]
-    detector = make(
-        config, "model", class_names=spec["class_names"], category_ids=spec["category_ids"]
-    )
-    load_weights(detector, content, path)
-    shorter_side, longer_side = sides_of(content[KEY], path, **sides)
-    return Predictor(detector, shorter_side, longer_side, **options)
+    checkpoint = Checkpoint.read(path, config.recipe)
+    shorter_side, longer_side = sides_of(checkpoint, **sides)
+    return Predictor(detector_from(checkpoint, config), shorter_side, longer_side, **options)
 
 
 if __name__ == "__main__":

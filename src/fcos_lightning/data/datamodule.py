@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
 from fcos_lightning.data.collate import Collate
 from fcos_lightning.data.dataset import DetectionDataset
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.loader import StepLoader
 from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.views import CollateViews, ViewsDataset
@@ -26,7 +26,7 @@ from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
 
 
-class DetectionDataModule(L.LightningDataModule):
+class DetectionDataModule(L.LightningDataModule, ABC):
     """Streams batches of images and ground truth; subclasses say how a split is read.
 
     Args:
@@ -96,8 +96,17 @@ class DetectionDataModule(L.LightningDataModule):
         self._splits: dict[str, DataSplit] = {}
 
     @abstractmethod
-    def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
-        """Read a split; the classes are those of another one, if given, else its own."""
+    def read(self, split: str, classes: Classes | None) -> DataSplit:
+        """Read a split.
+
+        Args:
+            split: its name.
+            classes: those of another split or of a checkpoint, whose labels this one shall have;
+                None: the split's own.
+
+        Raises:
+            UserError: if something is missing or wrong, or is of a class that is not among them.
+        """
 
     #: Which figures a data set of this kind is judged by: ``voc`` adds VOC mAP to COCO's AP.
     protocol: Literal["coco", "voc"] = "coco"
@@ -113,7 +122,7 @@ class DetectionDataModule(L.LightningDataModule):
     def val(self) -> DataSplit:
         """The split to measure on, with the classes of the training split."""
         if "val" not in self._splits:
-            self._splits["val"] = self._checked(self.read(self.val_split, self.train))
+            self._splits["val"] = self._checked(self.read(self.val_split, self.train.classes))
         return self._splits["val"]
 
     def read_val(self, class_names: Sequence[str], category_ids: Sequence[int]) -> DataSplit:
@@ -121,7 +130,8 @@ class DetectionDataModule(L.LightningDataModule):
 
         One without annotations will do: see ``DataSplit.annotated``.
         """
-        split = self.read_with_classes(self.val_split, class_names, category_ids)
+        classes = Classes(tuple(class_names), tuple(category_ids))
+        split = self.read(self.val_split, classes)
         self._splits["val"] = self._checked(split, annotated=False)
         return self._splits["val"]
 
@@ -135,12 +145,6 @@ class DetectionDataModule(L.LightningDataModule):
         if self.on_bad_image == "error":
             split.check(max_pixels=self.max_pixels)
         return split
-
-    @abstractmethod
-    def read_with_classes(
-        self, split: str, class_names: Sequence[str], category_ids: Sequence[int]
-    ) -> DataSplit:
-        """Read a split with given classes."""
 
     def share_of_batch(self, world_size: int) -> int:
         """Return the images of each device.

@@ -27,6 +27,19 @@ OUTSIDE = "outside the image"
 FAR_PX = 2.0**31
 
 
+@dataclass(frozen=True)
+class Classes:
+    """Classes in the order of their labels, as another split or a checkpoint has them.
+
+    Attributes:
+        names: one per label.
+        category_ids: one per label, the ids of the data set's own files.
+    """
+
+    names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class DataSplit:
     """One split of a data set: its annotations and where its images lie.
@@ -53,6 +66,11 @@ class DataSplit:
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    @property
+    def classes(self) -> Classes:
+        """Its classes."""
+        return Classes(self.truth.class_names, self.truth.category_ids)
 
     def notes(self) -> list[str]:
         """Return what was left out, and what else the user should know, a line each."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import fcos_lightning
 from fcos_lightning.data.datamodule import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.voc import read_voc
 from fcos_lightning.data.shapes.drawn import default_cache, write_shapes
@@ -42,20 +42,11 @@ class CocoDataModule(DetectionDataModule):
         self.images = images
         self.cache = cache
 
-    def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
-        """Read a split; a category of its own that the other one lacks is an error."""
-        if classes_of is None:
-            return self._read(split, None)
-        truth = classes_of.truth
-        return self.read_with_classes(split, truth.class_names, truth.category_ids)
-
-    def read_with_classes(
-        self, split: str, class_names: Sequence[str], category_ids: Sequence[int]
-    ) -> DataSplit:
-        """Read a split with given classes."""
-        return self._read(split, dict(zip(category_ids, class_names, strict=True)))
-
-    def _read(self, split: str, categories: dict[int, str] | None) -> DataSplit:
+    def read(self, split: str, classes: Classes | None) -> DataSplit:
+        """Read a split; a category of its own that is not among given classes is an error."""
+        categories = None
+        if classes is not None:
+            categories = dict(zip(classes.category_ids, classes.names, strict=True))
         annotation_file = self.root / self.annotations.replace("SPLIT", split)
         image_dir = self.root / self.images.replace("SPLIT", split)
         for path, kind in ((annotation_file, "file"), (image_dir, "folder")):
@@ -115,18 +106,9 @@ class VocDataModule(DetectionDataModule):
         self.images = images
         self.class_names = None if class_names is None else tuple(class_names)
 
-    def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
-        """Read a split; a class that the other one lacks is an error."""
-        names = self.class_names if classes_of is None else classes_of.truth.class_names
-        return self._read(split, names)
-
-    def read_with_classes(
-        self, split: str, class_names: Sequence[str], category_ids: Sequence[int]
-    ) -> DataSplit:
-        """Read a split with given classes; VOC has no category ids of its own."""
-        return self._read(split, class_names)
-
-    def _read(self, split: str, class_names: Sequence[str] | None) -> DataSplit:
+    def read(self, split: str, classes: Classes | None) -> DataSplit:
+        """Read a split; VOC has no category ids of its own, so that names alone count."""
+        class_names = self.class_names if classes is None else classes.names
         if not os.path.isdir(self.root):
             fetch = _script("download_voc.py", "DIR") or "http://host.robots.ox.ac.uk/pascal/VOC"
             raise UserError(
@@ -180,9 +162,10 @@ class ShapesDataModule(CocoDataModule):
         """Draw the data set unless it is there; Lightning calls this on one process."""
         self.draw()
 
-    def _read(self, split: str, categories: dict[int, str] | None) -> DataSplit:
+    def read(self, split: str, classes: Classes | None) -> DataSplit:
+        """Draw the data set unless it is there, and read a split."""
         self.draw()
-        return super()._read(split, categories)
+        return super().read(split, classes)
 
 
 def _missing(root: Path) -> str:

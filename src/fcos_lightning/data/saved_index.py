@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.errors import UserError
 from fcos_lightning.storage.caches import cache_folder
 from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import GroundTruth
@@ -88,7 +89,7 @@ class SavedIndex:
             way = json.dumps([str(file.resolve()), str(image_dir.resolve()), options])
             digest = hashlib.blake2b(way.encode(), digest_size=8).hexdigest()
             folder = cache_folder()
-        except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        except (OSError, UserError):  # UserError: a user without a home
             return None
         return cls(
             path=folder / "index" / f"{file.stem}-{digest}.npz",

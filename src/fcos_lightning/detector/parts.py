@@ -10,6 +10,7 @@ Legend: ``B`` images, ``P`` points of all levels, ``C`` classes.
 
 from __future__ import annotations
 
+import math
 import types
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -52,7 +53,7 @@ class Part:
     def __post_init__(self) -> None:
         for option, hint in self._options().items():
             value = plain_to(getattr(self, option), hint)
-            if not _fits(value, hint):
+            if not _fits(value, hint) or value in (math.inf, -math.inf):
                 raise UserError(f"model.{self.kind}.{option}={_shown(value)}: give {_words(hint)}")
             object.__setattr__(self, option, value)
 
@@ -252,7 +253,9 @@ def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401  # a type, of which
         if inner[-1:] == (...,):
             return all(_fits(one, inner[0]) for one in value)
         return len(value) == len(inner) and all(map(_fits, value, inner))
-    if hint in (bool, int, float, str):
+    if hint is float:  # the last of a row of sizes may be infinite, nothing else
+        return isinstance(value, float) and not math.isnan(value)
+    if hint in (bool, int, str):
         return type(value) is hint
     if hint is type(None):
         return value is None

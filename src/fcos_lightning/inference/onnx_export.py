@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fcos_lightning.checkpoints import describe
-from fcos_lightning.checkpoints.plain_file import KEY
+from fcos_lightning.checkpoints.native import KEY
 from fcos_lightning.detector import DenseDetector, for_inference
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.onnx_runtime import INPUTS, OnnxDetector, check_packages, parts_of

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path, PurePosixPath
@@ -21,11 +18,14 @@ from PIL import Image
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import xywh_of
 from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile, import_av
+from fcos_lightning.storage.folders import remove_dead_drafts
 from fcos_lightning.structures import Detections
 
 PREDICTIONS = "predictions.json"
 #: Formats that keep what is drawn. Of the others GIF has too few colours, and some are rarely read.
 _KEPT_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+#: The longest side that these formats can hold, in pixels.
+_LONGEST_SIDES = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
 _KEPT_VIDEO_ENDINGS = (".mp4", ".m4v", ".mov", ".mkv")
 
 
@@ -36,6 +36,7 @@ def check_free(out: str) -> Path:
         UserError: if it holds anything already.
     """
     folder = Path(os.path.expanduser(out))
+    remove_dead_drafts(folder)
     try:
         taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     except OSError as error:
@@ -44,35 +45,6 @@ def check_free(out: str) -> Path:
         what = "is not empty" if folder.is_dir() else "is a file"
         raise UserError(f"out={out}: {what}, and nothing is written over; choose a new folder")
     return folder
-
-
-@contextmanager
-def complete_or_absent(out: Path) -> Iterator[Path]:
-    """Give a folder within ``out`` to write into; its content moves up once all of it is there.
-
-    After an error ``out`` is as it was before.
-
-    Raises:
-        UserError: if the place cannot be written.
-    """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    partial: Path | None = None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=out))
-        yield partial
-        for entry in sorted(partial.iterdir(), key=lambda entry: entry.name == PREDICTIONS):
-            entry.rename(out / entry.name)
-        partial.rmdir()
-    except BaseException as error:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
-        for folder in made:
-            with suppress(OSError):  # never made, or someone else's by now
-                folder.rmdir()
-        if isinstance(error, OSError):
-            raise UserError(f"out={out}: cannot be written: {error.strerror or error}") from error
-        raise
 
 
 class ResultsFile:
@@ -161,6 +133,8 @@ class DrawnImages:
     def write(self, picture: Picture, drawn: NDArray[np.uint8]) -> None:
         """Save what was drawn on an image."""
         file = self._folder / self._names[picture.name]
+        if max(drawn.shape) > _LONGEST_SIDES.get(file.suffix.lower(), max(drawn.shape)):
+            file = file.with_name(f"{file.name}.drawn.png")
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawn).save(file, quality=90)
 

@@ -104,4 +104,4 @@ def _of_array(array: NDArray[np.generic], what: str, wanted: str) -> NDArray[np.
     if array.ndim == 2:
         array = array[:, :, None]
     colours = array[:, :, :3]
-    return np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+    return np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)), order="C")

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from fcos_lightning.checkpoints import read_checkpoint
-from fcos_lightning.checkpoints.native import KEY, detector_of
+from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data.resizing import fitting_scale, planes, resized
-from fcos_lightning.detector import for_inference
+from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.devices import chosen_device
+from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
 from fcos_lightning.structures import Detections
 
@@ -88,12 +89,13 @@ class Predictor:
         device: str | torch.device = "auto",
         *,
         score_threshold: float = 0.0,
-        decoder: Mapping[str, Any] | None = None,
+        decoder: Mapping[str, Any] | Part | None = None,
         shorter_side: int | None = None,
         longer_side: int | None = None,
         channels_last: bool | Literal["auto"] = "auto",
         batch_size: int = 1,
         recipe: str | None = None,
+        **parts: Mapping[str, Any] | Part | nn.Module,
     ) -> Predictor:
         """Return the predictor of a checkpoint of ours or of another project.
 
@@ -102,26 +104,23 @@ class Predictor:
                 ``official/FCOS_imprv_R_50_FPN_1x``, which is fetched once.
             device: see the class.
             score_threshold: see the class.
-            decoder: options of ``fcos_lightning.detector.decode`` to use instead of the
-                checkpoint's.
+            decoder: see ``load_detector``.
             shorter_side: to resize to, in pixels; None: as the checkpoint was evaluated.
             longer_side: likewise.
             channels_last: see the class.
             batch_size: see the class.
             recipe: for a foreign file whose tensors leave a choice, see ``load_detector``.
+            **parts: of your own, see ``load_detector``.
 
         Raises:
             UserError: if the file is no checkpoint, does not say at which size it was evaluated, or
                 an option is out of its range.
         """
         chosen = chosen_device(device)
-        content = read_checkpoint(checkpoint, recipe)
-        shorter_side, longer_side = sides_of(content[KEY], checkpoint, shorter_side, longer_side)
-        detector = detector_of(content, checkpoint, chosen, decoder)
-        if content[KEY].get("channels_last"):
-            detector = detector.to(memory_format=torch.channels_last)
+        read = Checkpoint.read(checkpoint, recipe)
+        shorter_side, longer_side = sides_of(read, shorter_side, longer_side)
         return cls(
-            detector,
+            read.detector(chosen, decoder=decoder, **parts),
             shorter_side,
             longer_side,
             device=chosen,
@@ -211,16 +210,14 @@ class Predictor:
 
 
 def sides_of(
-    description: Mapping[str, Any],
-    checkpoint: str | Path,
+    checkpoint: Checkpoint,
     shorter_side: int | None = None,
     longer_side: int | None = None,
 ) -> tuple[int, int]:
     """Return the sides that images are resized to: those given, else the checkpoint's.
 
     Args:
-        description: of the checkpoint.
-        checkpoint: its path, for messages.
+        checkpoint: that says how it was evaluated.
         shorter_side: as given, in pixels.
         longer_side: as given, in pixels.
 
@@ -229,12 +226,12 @@ def sides_of(
     """
     sides = {"shorter_side": shorter_side, "longer_side": longer_side}
     for key, given in sides.items():
-        if given is None and isinstance(description.get(key), int):
-            sides[key] = description[key]
+        if given is None:
+            sides[key] = checkpoint.about.get(key)
     missing = [f"{key}=" for key, side in sides.items() if side is None]
     if missing:
         raise UserError(
-            f"checkpoint {checkpoint} does not say at which size it was evaluated; give "
+            f"checkpoint {checkpoint.path} does not say at which size it was evaluated; give "
             f"{' and '.join(missing)} in pixels, for the paper's detectors 800 and 1333"
         )
     shorter, longer = sides["shorter_side"], sides["longer_side"]

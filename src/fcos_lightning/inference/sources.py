@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +24,12 @@ VIDEO_ENDINGS = (
     *(".ts", ".mts", ".m2ts", ".ogv"),
 )
 
-OnBadImage = Literal["error", "skip"]
+#: Pictures that are not read here; of cameras, phones, drawing programs and web sites.
+_OTHER_ENDINGS = (
+    *(".heic", ".heif", ".hif", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf"),
+    *(".rw2", ".pef", ".srw", ".psd", ".svg", ".exr", ".hdr", ".dcm"),
+    *VIDEO_ENDINGS,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,27 +57,24 @@ class ImageFiles:
         paths: where they are.
         names: of the same files below the source's folder, parts separated by ``/``.
         unreadable: one message for each image that was passed over.
+        of_other_kinds: names of the source's files that people would look for among its images,
+            but that are not read: pictures of other formats, and videos.
     """
 
     paths: list[Path]
     names: list[str]
     unreadable: list[str] = field(default_factory=list)
+    of_other_kinds: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def pictures(self, on_bad_image: OnBadImage = "error") -> Iterator[Picture]:
-        """Read one image after the other.
-
-        Raises:
-            UserError: at an image that cannot be read, unless ``on_bad_image`` is ``skip``.
-        """
+    def pictures(self) -> Iterator[Picture]:
+        """Read one image after the other; what cannot be read is passed over, and named."""
         for number, (path, name) in enumerate(zip(self.paths, self.names, strict=True), 1):
             try:
                 pixels = read_image(path, upright=True)
             except UserError as error:
-                if on_bad_image == "error":
-                    raise UserError(f"{error}; on_bad_image=skip goes on without it") from error
                 self.unreadable.append(str(error))
                 continue
             yield Picture(number, name, pixels)
@@ -113,12 +114,8 @@ class VideoFile:
         except av.FFmpegError as error:
             raise UserError(f"video {path} cannot be read: {error.strerror}") from None
 
-    def pictures(self, on_bad_image: OnBadImage = "error") -> Iterator[Picture]:
-        """Decode one frame after the other.
-
-        Raises:
-            UserError: at a damaged part, unless ``on_bad_image`` is ``skip``.
-        """
+    def pictures(self) -> Iterator[Picture]:
+        """Decode one frame after the other; damaged parts are passed over, and named."""
         av = import_av()
         frame = 0
         with av.open(str(self.path)) as container:
@@ -133,10 +130,9 @@ class VideoFile:
                         break
                     decoded = packet.decode()
                 except av.FFmpegError as error:
-                    message = f"video {self.path} is damaged after frame {frame}: {error.strerror}"
-                    if on_bad_image == "error":
-                        raise UserError(f"{message}; on_bad_image=skip goes on") from None
-                    self.unreadable.append(message)
+                    self.unreadable.append(
+                        f"video {self.path} is damaged after frame {frame}: {error.strerror}"
+                    )
                     continue
                 for image in decoded:
                     pixels = image.to_ndarray(format="rgb24")
@@ -158,7 +154,8 @@ def find_source(source: str) -> ImageFiles | VideoFile:
     Args:
         source: a file; a folder, taken with its sub-folders; or a glob, in which ``**`` stands for
             any number of folders. Of folders and globs the files with the ending of an image count,
-            in the order of their names; hidden ones do not.
+            in the order of their names; hidden ones do not. Links are followed, but no folder is
+            entered twice.
 
     Raises:
         UserError: if there is nothing, or no image in it.
@@ -198,16 +195,53 @@ def _from_folder(folder: Path) -> ImageFiles:
     def refuse(error: OSError) -> None:
         raise UserError(f"source={folder}: cannot list {error.filename}: {error.strerror}")
 
-    found: list[Path] = []
-    for where, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(where, name) for name in files if not name.startswith(".")]
+    found = [
+        Path(where, name)
+        for where, files in _folders(str(folder), refuse)
+        for name in files
+        if not name.startswith(".")
+    ]
     return _images_among(found, folder, f"source={folder}: the folder holds")
+
+
+def _folders(
+    start: str, refuse: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield a folder and those below it, hidden ones left out, each once, with its files' names.
+
+    What links lead to comes last, so that a folder with two names is found under its own.
+    """
+    entered: set[str] = set()
+    linked = [start]
+    for road in linked:
+        for where, folders, files in os.walk(road, onerror=refuse):
+            real = os.path.realpath(where)
+            if real in entered:
+                folders.clear()
+                continue
+            entered.add(real)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            paths = (os.path.join(where, name) for name in folders)
+            linked += [path for path in paths if os.path.islink(path)]
+            yield where, files
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """Yield what a glob matches; unlike Python's, ``**`` does not go round in loops of links."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        yield from glob.iglob(pattern)
+        return
+    at = parts.index("**")
+    rest = parts[at + 1 :] or ("*",)
+    for start in glob.iglob(os.path.join("", *parts[:at]) or "."):
+        for folder, _ in _folders(start):
+            yield from _matches(os.path.join(glob.escape(folder), *rest))
 
 
 def _from_glob(pattern: str) -> ImageFiles:
     # The same file may be reached by several roads, and ``..`` must not lead out of the results.
-    matches = {os.path.abspath(match) for match in glob.glob(pattern, recursive=True)}
+    matches = {os.path.abspath(match) for match in _matches(pattern)}
     found = [Path(match) for match in matches if os.path.isfile(match)]
     if not found:
         raise UserError(
@@ -237,4 +271,7 @@ def _images_among(found: list[Path], base: Path, holds: str) -> ImageFiles:
         hint = f"; videos are taken one by one, as source={videos[0]}" if videos else ""
         raise UserError(f"{holds} no image ({len(found)} files of other endings){hint}")
     names = sorted(by_name)
-    return ImageFiles([by_name[name] for name in names], names)
+    others = sorted(
+        path.relative_to(base).as_posix() for path in found if path.suffix.lower() in _OTHER_ENDINGS
+    )
+    return ImageFiles([by_name[name] for name in names], names, of_other_kinds=others)

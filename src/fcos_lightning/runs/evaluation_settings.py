@@ -7,8 +7,8 @@ from typing import Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.runs.instantiate import make
 from fcos_lightning.detector import FCOS, for_inference
+from fcos_lightning.runs.instantiate import make
 from fcos_lightning.training.testing import EVALUATION_SETTINGS
 
 
@@ -17,8 +17,7 @@ def evaluation_settings(config: DictConfig) -> dict[str, Any]:
     settings: Any = OmegaConf.to_container(config.trainer, resolve=True)
     settings = {key: value for key, value in settings.items() if key in EVALUATION_SETTINGS}
     if isinstance(config.trainer.get("strategy"), DictConfig):
-        only = {"strategy": config.trainer.strategy, "trusted_packages": config.trusted_packages}
-        settings["strategy"] = make(OmegaConf.create(only), "strategy")
+        settings["strategy"] = make(config.trainer, "strategy")
     return dict(settings)
 
 

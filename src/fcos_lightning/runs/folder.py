@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.runs.ranks import is_first_process, started_from_outside
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.ranks import is_first_process, started_from_outside
+from fcos_lightning.runs.stored_config import plain_yaml
 from fcos_lightning.storage.replacing import write_whole
+from fcos_lightning.storage.run_folder import RunFolder
 
-CONFIG = "config.yaml"
 #: Lightning starts the other processes of a run itself; this tells them the folder.
 _VARIABLE = "FCOS_RUN_DIR"
 
@@ -85,28 +87,11 @@ def removed_if_refused(folder: Path, levels: int) -> Iterator[None]:
 
 
 def save_config(config: DictConfig, folder: Path) -> None:
-    """Write the resolved configuration of a run."""
-    if is_first_process():
-        write_whole(OmegaConf.to_yaml(config, resolve=True), folder / CONFIG)
-
-
-def load_config(folder: Path) -> DictConfig:
-    """Read the configuration of a run.
+    """Write the resolved configuration of a run.
 
     Raises:
-        UserError: if the folder is not a run folder that can go on.
+        UserError: if it cannot be written.
     """
-    file = folder / CONFIG
-    last = folder / "checkpoints" / "last.ckpt"
-    if not folder.is_dir():
-        raise UserError(f"resume={folder}: no such folder; give a run folder, as runs/NAME/TIME")
-    if not file.is_file():
-        raise UserError(f"resume={folder}: holds no {CONFIG}, so it is not a run folder")
-    if not last.is_file():
-        raise UserError(
-            f"resume={folder}: holds no checkpoints/last.ckpt: it stopped before its first "
-            "checkpoint; start it anew"
-        )
-    config = OmegaConf.load(file)
-    assert isinstance(config, DictConfig)
-    return config
+    if is_first_process():
+        tree: Any = OmegaConf.to_container(config, resolve=True)
+        write_whole(plain_yaml(tree), RunFolder(folder).config)

@@ -3,48 +3,51 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from omegaconf import DictConfig
 from rich.console import Console
 from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
-from fcos_lightning.checkpoints import initialise, load_weights, read_checkpoint
-from fcos_lightning.checkpoints.published import checkpoint_file
-from fcos_lightning.errors import first_line
-from fcos_lightning.runs.ranks import is_first_process
-from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
-from fcos_lightning.runs.instantiate import make
-from fcos_lightning.runs.description import describe_run
-from fcos_lightning.runs.summary import print_summary
+from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.collate import Collate
-from fcos_lightning.detector import FCOS
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
-from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
 from fcos_lightning.evaluation.detections import DetectionTable
+from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+from fcos_lightning.printing import LONGEST_LINE, first_line, printable
+from fcos_lightning.runs.description import describe_run
+from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+from fcos_lightning.runs.instantiate import check_part, make, make_group
+from fcos_lightning.runs.kinds import check_settings
+from fcos_lightning.runs.opaque import opaque
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.summary import print_summary
 from fcos_lightning.signals import Stopped
-from fcos_lightning.storage.replacing import replacing
+from fcos_lightning.storage.replacing import copy_whole
+from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.acceleration import accelerate, peak_memory
+from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.csv_log import RunCSVLogger
-from fcos_lightning.training.testing import evaluate
-from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
+from fcos_lightning.training.resuming import CheckResumed, going_on_from
 from fcos_lightning.training.schedule import Schedule
+from fcos_lightning.training.testing import evaluate
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Session:
 
     config: DictConfig
     datamodule: DetectionDataModule
-    detector: FCOS
+    detector: DenseDetector
     schedule: Schedule
     fresh: Sequence[str] = ()
 
@@ -73,26 +76,38 @@ class Session:
             UserError: if anything of the configuration, the data or the weights does not fit.
         """
         quiet()
-        L.seed_everything(int(config.seed), workers=True, verbose=False)
+        check_settings(config)
+        for key in ("augment", "data", "schedule", "model", "callbacks", "logger", "trainer"):
+            check_part(config, key)  # before the data is read, which may take a while
+        L.seed_everything(config.seed, workers=True, verbose=False)
         datamodule = make_datamodule(config)
         truth = datamodule.train.truth
         _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
         if "class_names" in config.data and config.data.class_names is None:
-            config.data.class_names = list(truth.class_names)  # written down in config.yaml
+            # Written down in config.yaml.
+            config.data.class_names = opaque(truth.class_names)
         schedule = make(config, "schedule")
+        if not isinstance(schedule, Schedule):
+            raise UserError(f"schedule._target_ gives a {type(schedule).__name__}, not a schedule")
         detector = make(
             config, "model", class_names=truth.class_names, category_ids=truth.category_ids
         )
-        if not isinstance(detector, FCOS):
+        if not isinstance(detector, DenseDetector):
             raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
         datamodule.collate = Collate(detector.size_multiple)
         fresh: Sequence[str] = ()
         if config.init_from is not None and not resumed:
-            fresh = initialise(detector, checkpoint_file(str(config.init_from)))
+            fresh = Checkpoint.read(str(config.init_from)).start(detector)
         return cls(config, datamodule, detector, schedule, fresh)
 
-    def fit(self, trainer: L.Trainer, folder: Path, resumed: bool) -> None:
-        """Train until the end of the schedule."""
+    def fit(self, trainer: L.Trainer, run: RunFolder, resumed: bool) -> None:
+        """Train until the end of the schedule.
+
+        Raises:
+            Stopped: if the run was asked to stop; it can go on from its last checkpoint.
+            KeyboardInterrupt: if it was interrupted at once.
+            UserError: if something that is found only now does not fit.
+        """
         config, data = self.config, self.datamodule
         channels_last = accelerate(
             self.detector,
@@ -110,23 +125,32 @@ class Session:
             _moving_positives(config),
         )
         if trainer.is_global_zero:
-            print_summary(config, data, self.detector, self.schedule, trainer, folder, self.fresh)
-        last = folder / "checkpoints" / "last.ckpt" if resumed else None
+            print_summary(config, data, self.detector, self.schedule, trainer, run.path, self.fresh)
+        last = run.last if resumed else None
         if last is not None and trainer.is_global_zero:  # who writes the logs
-            _rewind_logs(trainer, read_checkpoint(last))
+            _rewind_logs(trainer, Checkpoint.read(last))
         began = time.monotonic()
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
+            with going_on_from(last):
+                trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         except Stopped as stop:
-            _leave(stop, trainer, folder)
+            again = f"fcos-train resume={shown_path(run.path)}"
+            more = f" after step {trainer.global_step}; go on with: {again}"
+            raise Stopped(stop.signum, more) from None
         except (TorchDynamoException, InductorError) as error:
             raise UserError(
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
             ) from error
+        except UserError:
+            raise
+        except MisconfigurationException as error:
+            raise UserError(
+                f"Lightning refuses these settings: {' '.join(str(error).split())}"
+            ) from error
         if trainer.interrupted:
-            raise SystemExit(130)
-        self._keep_the_end(trainer, folder)
+            raise KeyboardInterrupt
+        self._keep_the_end(trainer, run)
         if trainer.is_global_zero:
             minutes = (time.monotonic() - began) / 60
             peak = peak_memory(trainer)
@@ -135,7 +159,7 @@ class Session:
                 + (f", with at most {peak}" if peak else "")
             )
 
-    def _keep_the_end(self, trainer: L.Trainer, folder: Path) -> None:
+    def _keep_the_end(self, trainer: L.Trainer, run: RunFolder) -> None:
         """Measure and keep the final weights where the run ended in the middle of an epoch.
 
         Lightning validates and saves at the end of epochs only, but a schedule in steps seldom
@@ -144,17 +168,16 @@ class Session:
         evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))  # type: ignore[attr-defined]
         if evaluation.step == trainer.global_step:
             return
-        last, best = (folder / "checkpoints" / f"{name}.ckpt" for name in ("last", "best"))
-        trainer.save_checkpoint(last)
-        summary, _, _ = self._evaluate(last)
+        trainer.save_checkpoint(run.last)
+        summary, _, _ = self._evaluate(run.last)
         scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
         before = max((float(score) for score in scores if score is not None), default=None)
         if trainer.is_global_zero and (before is None or summary["AP"] >= before):
-            copy_atomically(last, best)
+            copy_whole(run.last, run.best)
 
     def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
         """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
-        load_weights(self.detector, read_checkpoint(file), file)
+        Checkpoint.read(file).fill(self.detector)
         settings = evaluation_settings(self.config)
         detector = quicker(self.detector, self.config.trainer.accelerator)
         return evaluate(detector, self.datamodule, settings, progress=False)
@@ -165,7 +188,7 @@ class Session:
         Raises:
             UserError: if a setting does not fit, or the devices cannot share a batch.
         """
-        callbacks = _chosen(make(self.config, "callbacks"))
+        callbacks = make_group(self.config, "callbacks", L.Callback)
         if not self.config.trainer.enable_progress_bar:
             callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
         data = self.datamodule
@@ -179,14 +202,15 @@ class Session:
             "trainer",
             max_epochs=self.config.trainer.max_epochs or self.schedule.max_epochs,
             max_steps=self.config.trainer.max_steps or self.schedule.max_steps or -1,
-            callbacks=[evaluation, *callbacks],
-            logger=_chosen(make(self.config, "logger")) or False,
+            callbacks=[CheckResumed(), evaluation, *callbacks],
+            logger=make_group(self.config, "logger", Logger) or False,
             plugins=[AtomicCheckpointIO(), *cluster_plugins()],
             # Without ours Lightning would add its own.
             enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),
             use_distributed_sampler=False,
         )
-        assert isinstance(trainer, L.Trainer)
+        if not isinstance(trainer, L.Trainer):
+            raise UserError(f"trainer._target_ gives a {type(trainer).__name__}, not a trainer")
         data.share_of_batch(trainer.world_size)
         if self.config.trainer.get("sync_batchnorm") and isinstance(
             trainer.accelerator, CPUAccelerator
@@ -197,22 +221,25 @@ class Session:
             )
         return trainer
 
-    def report(self, folder: Path) -> None:
-        """Evaluate the best checkpoint; print and write what was reached and what to do next."""
-        best = folder / "checkpoints" / "best.ckpt"
-        if not best.is_file():
-            print(f"no checkpoint was written; run folder {folder}")
-            return
-        summary, table, evaluation = self._evaluate(best)
+    def report(self, run: RunFolder) -> dict[str, Any]:
+        """Evaluate the best checkpoint; print and write what was reached and what to do next.
+
+        Returns:
+            The figures; none if no checkpoint was written.
+        """
+        if not run.best.is_file():
+            print(f"no checkpoint was written; run folder {run.path}")
+            return {}
+        summary, table, evaluation = self._evaluate(run.best)
         if not is_first_process():
-            return
-        write_metrics(summary, folder / "metrics.json")
-        write_predictions(table, self.datamodule.val.truth, folder / "predictions.json")
+            return summary
+        write_metrics(summary, run.metrics)
+        write_predictions(table, self.datamodule.val.truth, run.predictions)
         console = Console()
         print_table(summary, console)
         _say_unreadable(evaluation)
-        shown = _shown(folder)
-        images = _shown(self.datamodule.val.image_dir)
+        shown = shown_path(run.path)
+        images = shown_path(self.datamodule.val.image_dir)
         console.print(
             f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
             "predictions.json, previews, tensorboard\n\nnext:\n"
@@ -223,11 +250,12 @@ class Session:
             highlight=False,
             markup=False,
         )
+        return summary
 
 
-def _rewind_logs(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
+def _rewind_logs(trainer: L.Trainer, checkpoint: Checkpoint) -> None:
     """Drop from the logs what came after a checkpoint, since the run will log it again."""
-    logged = checkpoint.get("fcos_logged")
+    logged = checkpoint.run.get("fcos_logged")
     if not logged:
         return
     for logger in trainer.loggers:
@@ -235,15 +263,6 @@ def _rewind_logs(trainer: L.Trainer, checkpoint: dict[str, Any]) -> None:
             logger.forget_after(logged["csv_rows"])
         elif isinstance(logger, TensorBoardLogger):
             logger._kwargs["purge_step"] = logged["steps"]  # of the writer it will make
-
-
-def _leave(stop: Stopped, trainer: L.Trainer, folder: Path) -> NoReturn:
-    """End the process as its signal would have; the first process speaks for all."""
-    if not trainer.is_global_zero:
-        raise SystemExit(0)  # else whoever started the processes takes it for a failure
-    again = f"fcos-train resume={_shown(folder)}"
-    print(f"{stop} after step {trainer.global_step}; go on with: {again}", flush=True)
-    raise SystemExit(128 + stop.signum)
 
 
 def _moving_positives(config: DictConfig) -> MovingPositives | None:
@@ -280,28 +299,17 @@ def quiet() -> None:
         warnings.filterwarnings("ignore", pattern)
 
 
-def _chosen(options: dict[str, Any] | None) -> list[Any]:
-    """Return the objects of a group; a null entry switches one off."""
-    return [value for value in (options or {}).values() if value is not None]
-
-
-def copy_atomically(source: Path, target: Path) -> None:
-    """Copy a file; the target is replaced whole or not at all."""
-    with source.open("rb") as file, replacing(target) as draft:
-        shutil.copyfileobj(file, draft)
-
-
 def _say_unreadable(evaluation: Evaluation) -> None:
     if evaluation.unreadable:
         print(
             f"{len(evaluation.unreadable)} images could not be read and count as without "
-            f"detections: {min(evaluation.unreadable)}, ..."
+            f"detections: {printable(min(evaluation.unreadable))}, ..."
         )
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
     """Show a path relative to the current folder where that is shorter."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return printable(path.relative_to(Path.cwd()), LONGEST_LINE)
     except ValueError:
-        return str(path)
+        return printable(path, LONGEST_LINE)

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import FCOS
+from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -86,7 +87,7 @@ def print_summary(
         ("run folder", str(folder)),
     ]
     for key, value in rows:
-        print(f"{key:<11}{value}")
+        print(f"{key:<11}{printable(value, LONGEST_LINE)}")
     if skipped:
         print(f"init_from left {len(skipped)} keys fresh: {', '.join(skipped)}")
 
@@ -100,4 +101,5 @@ def _split(split: DataSplit) -> str:
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
-    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    shown = [printable(name, 60) for name in names[:most]]
+    return ", ".join(shown) + (", ..." if len(names) > most else "")

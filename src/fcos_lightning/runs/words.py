@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from fcos_lightning.runs.opaque import opaque_text
+
 
 def quoted_path(word: str, keys: tuple[str, ...]) -> str:
     """Quote an override that gives a path, so that Hydra takes ``photo (1).jpg`` or ``007`` as is.
@@ -20,7 +22,9 @@ def quoted_path(word: str, keys: tuple[str, ...]) -> str:
 
 
 def quoted(key: str, value: str) -> str:
-    """Return the override that gives ``key`` this very string."""
+    """Return the override that gives ``key`` this very string, also one with ``${`` in it."""
     # In Hydra's quoted strings a backslash means itself unless it stands before a quote.
-    escaped = re.sub(r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), value)
+    escaped = re.sub(
+        r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), opaque_text(value)
+    )
     return f"{key}='{escaped}'"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from fcos_lightning.errors import UserError
 
 #: No draft takes nearly as long; older ones were left by processes that were killed.
 _ABANDONED_AFTER_S = 3600.0
-_DRAFT = ".draft"
+#: Ends the names of drafts, which are hidden and begin with the name of what they will be.
+DRAFT = ".draft"
 
 
 @contextmanager
@@ -35,14 +37,14 @@ def replacing(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
     """
     prefix = f".{path.name}."
     _remove_abandoned(path.parent, prefix)
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=_DRAFT)
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=DRAFT)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        os.chmod(draft, 0o666 & ~_umask())
+        os.chmod(draft, 0o666 & ~umask())
         os.replace(draft, path)
     except BaseException:
         Path(draft).unlink(missing_ok=True)
@@ -86,6 +88,16 @@ def write_whole(content: bytes | str, path: Path) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file; the target is replaced whole or not at all.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    with source.open("rb") as file, replacing(target) as draft:
+        shutil.copyfileobj(file, draft)
+
+
 @contextmanager
 def writable(path: Path) -> Iterator[None]:
     """Make a file's folder, and say in one line if the file cannot be written.
@@ -107,7 +119,7 @@ def _remove_abandoned(folder: Path, prefix: str) -> None:
     """Remove drafts of processes that were killed long ago."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith(prefix) and entry.name.endswith(_DRAFT):
+            if entry.name.startswith(prefix) and entry.name.endswith(DRAFT):
                 with suppress(OSError):  # gone already, or someone else's
                     if time.time() - entry.stat().st_mtime > _ABANDONED_AFTER_S:
                         os.unlink(entry.path)
@@ -123,8 +135,8 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def _umask() -> int:
-    """The process's umask, which can be read only by setting it."""
+def umask() -> int:
+    """Return the process's umask, which can be read only by setting it."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

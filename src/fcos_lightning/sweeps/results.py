@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from fcos_lightning.printing import printable
 from fcos_lightning.storage.replacing import replacing, write_whole
 from fcos_lightning.sweeps.manifest import Job, Manifest
 
@@ -18,9 +20,9 @@ def write_report(manifest: Manifest, console: Console) -> None:
     """Print the table; write ``summary.csv``, ``summary.md`` and ``summary.png`` beside it."""
     rows = _rows(manifest)
     # A terminal has no room for whole keys and folders; the files have both.
-    table = Table(*(_short(key, rows[0]) for key in rows[0][:-1]))
+    table = Table(*(escape(printable(_short(key, rows[0]))) for key in rows[0][:-1]))
     for row in rows[1:]:
-        table.add_row(*row[:-1])
+        table.add_row(*(escape(printable(cell)) for cell in row[:-1]))
     console.print(table)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

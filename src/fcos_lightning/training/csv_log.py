@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 
 from fcos_lightning.storage.replacing import replacing_text
+from fcos_lightning.storage.run_folder import RunFolder
 
 
 class _AppendingWriter(ExperimentWriter):
@@ -56,7 +60,7 @@ class RunCSVLogger(CSVLogger):
     @property
     def file(self) -> Path:
         """``metrics.csv``."""
-        return Path(self.root_dir) / "metrics.csv"
+        return RunFolder(Path(self.root_dir)).metrics_csv
 
     def rows(self) -> int:
         """Return the number of rows in the file, without its heading."""
@@ -77,3 +81,20 @@ class RunCSVLogger(CSVLogger):
             kept = [row for row, _ in zip(csv.reader(file), range(rows + 1), strict=False)]
         with replacing_text(self.file, newline="") as file:
             csv.writer(file).writerows(kept)
+
+
+def rewind_logs(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
+    """Drop from the logs what came after a checkpoint, since the run will log it again.
+
+    Args:
+        trainer: whose loggers wrote them.
+        checkpoint: its content.
+    """
+    logged = checkpoint.get("fcos_logged")
+    if not logged:
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, RunCSVLogger) and logged["csv_rows"] is not None:
+            logger.forget_after(logged["csv_rows"])
+        elif isinstance(logger, TensorBoardLogger):
+            logger._kwargs["purge_step"] = logged["steps"]  # of the writer it will make

@@ -13,7 +13,8 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from fcos_lightning.checkpoints.native import KEY, describe, load_detector
+from fcos_lightning.checkpoints import describe, load_detector
+from fcos_lightning.checkpoints.native import KEY
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Points, Totals
 from fcos_lightning.training.callbacks.figures import Evaluation

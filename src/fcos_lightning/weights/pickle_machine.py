@@ -14,11 +14,11 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import Any, Protocol
 
+from fcos_lightning.weights.allowance import Stretch
 from fcos_lightning.weights.stand_ins import Inert, UnsafeFile
-from fcos_lightning.weights.storages import Stretch
 
 #: Instructions of one pickle. A detector with its optimiser needs some 20,000.
-MOST_INSTRUCTIONS = 1_000_000
+MOST_INSTRUCTIONS = 500_000
 
 #: Bytes of an integer. The largest known in honest files are states of random generators, of 16.
 _LONGEST_INTEGER = 64
@@ -220,11 +220,6 @@ class PickleMachine:
         self.name(self.word(), self.word())
         self.call(self.take(1)[0], arguments)
 
-    def call_with_words(self) -> None:
-        """Likewise, with named arguments, which nothing here has a use for."""
-        what, arguments, _ = self.take(3)
-        self.call(what, arguments)
-
     def set_state(self) -> None:
         """Give the last value as a state to the one before."""
         (state,) = self.take(1)
@@ -296,7 +291,7 @@ _INSTRUCTIONS: dict[bytes, Callable[[PickleMachine], object]] = {
     b"\x93": lambda m: m.name(*m.take(2)),  # STACK_GLOBAL
     b"R": lambda m: m.call(*m.take(2)),  # REDUCE
     b"\x81": lambda m: m.call(*m.take(2)),  # NEWOBJ
-    b"\x92": PickleMachine.call_with_words,  # NEWOBJ_EX
+    b"\x92": lambda m: m.call(*m.take(3)[:2]),  # NEWOBJ_EX, without named arguments
     b"i": PickleMachine.call_named,  # INST
     b"o": PickleMachine.call_row,  # OBJ
     b"b": PickleMachine.set_state,  # BUILD

@@ -16,18 +16,13 @@ from safetensors import safe_open
 from torch import Tensor
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.weights.allowance import Allowance, Stretch
 from fcos_lightning.weights.pickle_machine import PickleMachine
 from fcos_lightning.weights.rebuilding import Rebuilder
 from fcos_lightning.weights.stand_ins import Inert as Inert
 from fcos_lightning.weights.stand_ins import UnsafeFile
 from fcos_lightning.weights.stand_ins import tensor_of as tensor_of
-from fcos_lightning.weights.storages import (
-    Allowance,
-    LegacyStorages,
-    Storage,
-    Stretch,
-    ZippedStorages,
-)
+from fcos_lightning.weights.storages import LegacyStorages, Storage, ZippedStorages
 
 #: First pickle of files that torch wrote before its version 1.6 (torch/serialization.py).
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -37,8 +32,9 @@ _LONGEST_HEADER = 2**23
 
 #: How deep containers lie in one another, and how many values they have, where one that is there
 #: several times counts each time: whoever walks through them meets it as often.
+_CONTAINERS = (dict, list, tuple, set, frozenset)
 _DEEPEST = 100
-_MOST_VALUES = 2_000_000
+_MOST_VALUES = 1_000_000
 
 
 def read_file(path: Path, kind: str, exact: bool = False) -> Any:  # noqa: ANN401  # data of any form
@@ -126,17 +122,13 @@ def _unpickled(file: IO[bytes], length: int, exact: bool) -> Any:  # noqa: ANN40
 
 def _check_form(content: object) -> None:
     """Refuse what would keep whoever walks through it busy for ever, or overflow his stack."""
-    values, waiting = 0, [(content, 0)]
+    values = 0
+    waiting: list[tuple[Any, int]] = [([content], 0)]
     while waiting:
         value, depth = waiting.pop()
-        if isinstance(value, dict):
-            inner = value.values()
-        elif isinstance(value, list | tuple | set | frozenset):
-            inner = value  # type: ignore[assignment]
-        else:
-            continue
+        inner = value.values() if isinstance(value, dict) else value
         values += len(inner)
         if values > _MOST_VALUES or depth > _DEEPEST:
             how = "more values" if values > _MOST_VALUES else "deeper"
             raise UnsafeFile(f"its data unfolds to {how} than any checkpoint needs")
-        waiting.extend((one, depth + 1) for one in inner)
+        waiting.extend((one, depth + 1) for one in inner if isinstance(one, _CONTAINERS))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.errors import shown
+from fcos_lightning.weights.allowance import Allowance
 from fcos_lightning.weights.pickle_machine import LONGEST_NAME
 from fcos_lightning.weights.stand_ins import (
     Inert,
@@ -19,7 +20,7 @@ from fcos_lightning.weights.stand_ins import (
     full_name,
     tensor_of,
 )
-from fcos_lightning.weights.storages import Allowance, Storage
+from fcos_lightning.weights.storages import Storage
 
 #: What an item of a container takes, with room for the container's own table.
 _BYTES_PER_ITEM = 100

@@ -1,8 +1,4 @@
-"""Where the numbers of a file of weights lie, and tensors made of them.
-
-Nothing is allocated that the file does not hold: a declared size is held against the file's own
-length first.
-"""
+"""Where the numbers of torch's files lie, of the present form and the old, and their tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import math
 import struct
 import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -19,13 +15,8 @@ import torch
 from torch import Tensor, UntypedStorage
 
 from fcos_lightning.errors import shown
+from fcos_lightning.weights.allowance import Allowance, Stretch
 from fcos_lightning.weights.stand_ins import MOST_DIMENSIONS, UnsafeFile
-
-#: A tensor may show the same numbers several times (``expand``), and tensors may share numbers.
-#: Whoever copies them needs room for each; so all tensors together may show this many times the
-#: file's length, and in any case this many bytes.
-_TENSORS_PER_LENGTH = 4
-_TENSORS_AT_LEAST = 2**28
 
 #: The table of contents of an archive; torch's has some 100 bytes for each tensor.
 _MOST_CONTENTS = 2**24
@@ -41,94 +32,6 @@ STORAGES: Mapping[str, torch.dtype] = {
         "Int": torch.int32, "Long": torch.int64, "Short": torch.int16,
     }.items()
 } | {"torch.storage.UntypedStorage": torch.uint8}  # fmt: skip
-
-
-class Stretch:
-    """A stretch of a file, of which never more is read, or made room for, than it has.
-
-    Args:
-        file: stands at its beginning.
-        length: in bytes.
-    """
-
-    def __init__(self, file: IO[bytes], length: int) -> None:
-        self._file = file
-        self.left = length
-
-    def read(self, size: int) -> bytes:
-        """Return the next ``size`` bytes.
-
-        Raises:
-            UnsafeFile: if there are not as many.
-        """
-        if not 0 <= size <= self.left:
-            raise UnsafeFile(f"it says {size} bytes follow where {self.left} are left")
-        self.left -= size
-        return self._file.read(size)
-
-    def line(self) -> bytes:
-        """Return the next line without its end.
-
-        Raises:
-            UnsafeFile: if it has no end.
-        """
-        line = self._file.readline(self.left)
-        self.left -= len(line)
-        if not line.endswith(b"\n"):
-            raise UnsafeFile("it ends within a line")
-        return line[:-1]
-
-    def read_into(self, storage: UntypedStorage) -> None:
-        """Fill a storage with the next bytes.
-
-        Raises:
-            UnsafeFile: if there are not as many.
-        """
-        size = storage.nbytes()
-        if size > self.left:
-            raise UnsafeFile(f"it says {size} bytes follow where {self.left} are left")
-        self.left -= size
-        room = torch.empty(0, dtype=torch.uint8).set_(storage)
-        if size and self._file.readinto(room.numpy()) != size:  # type: ignore[attr-defined]
-            raise UnsafeFile("it ends too early")
-
-
-@dataclass
-class Allowance:
-    """How much a file may still make of itself.
-
-    Attributes:
-        storages: bytes of storages: each byte of the file can be one of them once.
-        copies: bytes that tensors show, or that are copied on the way.
-    """
-
-    storages: int
-    copies: int
-
-    @classmethod
-    def of(cls, length: int) -> Allowance:
-        """Return what a file of ``length`` bytes may make."""
-        return cls(length, _TENSORS_PER_LENGTH * length + _TENSORS_AT_LEAST)
-
-    def take_storage(self, size: int) -> None:
-        """Count a storage.
-
-        Raises:
-            UnsafeFile: if the file holds less than all it declares.
-        """
-        self.storages -= size
-        if size < 0 or self.storages < 0:
-            raise UnsafeFile(f"it declares tensors of {size} bytes, more than it holds")
-
-    def take_copy(self, size: int) -> None:
-        """Count what a tensor shows.
-
-        Raises:
-            UnsafeFile: if that is out of proportion to the file.
-        """
-        self.copies -= size
-        if self.copies < 0:
-            raise UnsafeFile("its tensors show far more numbers than it holds")
 
 
 @dataclass(frozen=True)
@@ -160,7 +63,7 @@ class Storage:
         """
         dtype = dtype or self.dtype
         sizes, strides, (start,) = _counts(size), _counts(stride), _counts((offset,))
-        if len(sizes) != len(strides) or len(sizes) > MOST_DIMENSIONS:
+        if len(sizes) != len(strides):
             raise UnsafeFile("a tensor has sizes and strides of different number")
         held = self.content.nbytes() // dtype.itemsize
         last = start + sum((n - 1) * step for n, step in zip(sizes, strides, strict=True))
@@ -174,11 +77,11 @@ class Storage:
 
 
 def _counts(values: object) -> tuple[int, ...]:
-    if not isinstance(values, Sequence) or not all(
-        type(value) is int and 0 <= value < 2**62 for value in values
-    ):
-        raise UnsafeFile(f"a tensor has the sizes {shown(values)}")
-    return tuple(values)
+    if isinstance(values, tuple | list) and len(values) <= MOST_DIMENSIONS:
+        counts = [value for value in values if type(value) is int and 0 <= value < 2**62]
+        if len(counts) == len(values):
+            return tuple(counts)
+    raise UnsafeFile(f"a tensor has the sizes {shown(values)}")
 
 
 class LegacyStorages:

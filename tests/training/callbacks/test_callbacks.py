@@ -3,22 +3,27 @@ import signal
 import time
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
 from lightning.pytorch.accelerators import Accelerator, CPUAccelerator, CUDAAccelerator
+from PIL import Image
 from torch import Tensor, nn
 
+from fcos_lightning import build_fcos
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.drawing import COLOURS, draw
-from fcos_lightning.structures import Batch, Images, Target, Targets
+from fcos_lightning.structures import Batch, Detections, Images, Target, Targets
 from fcos_lightning.training.callbacks import monitor as monitor_module
 from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.callbacks.monitor import Monitor
+from fcos_lightning.training.callbacks.previews import Previews
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO, remove_drafts
 from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.training.module import FCOSModule
 
 
 class Toy(L.LightningModule):
@@ -187,3 +192,25 @@ def test_waiting_for_data_is_remarked_upon_with_the_knob(
     assert len(remarks) == (slow and remedy is not None)
     if remarks:
         assert remarks[0].startswith(f"training waited 73% of the epoch for data: {remedy}")
+
+
+@pytest.mark.parametrize("size", [(1, 1333), (1333, 2), (3, 5)])
+def test_previews_of_very_long_images(tmp_path: Path, size: tuple[int, int]) -> None:
+    previews = Previews(tmp_path)
+    image = torch.zeros(3, *size, dtype=torch.uint8)
+    sizes = torch.tensor([size])
+    box = Target(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([0]))
+    batch = Batch(Images.pad([image], 32), Targets.stack([box]), torch.arange(1), sizes)
+    found = Detections(box.boxes_xyxy, torch.tensor([0.9]), box.labels)
+    trainer: Any = SimpleNamespace(is_global_zero=True, current_epoch=0)
+    detector = build_fcos(
+        num_classes=1,
+        backbone={"name": "tiny", "norm": "trained", "weights": None},
+        fpn={"channels": 16, "levels": [3, 4]},
+        head={"num_convs": 1},
+    )
+    module = FCOSModule(detector)
+    previews.on_validation_batch_end(trainer, module, {"detections": [found]}, batch, 0)
+    previews.on_validation_epoch_end(trainer, module)
+    with Image.open(tmp_path / "epoch_001.jpg") as picture:
+        assert max(picture.size) < 12_000

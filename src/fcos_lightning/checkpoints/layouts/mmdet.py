@@ -73,7 +73,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
         "distances": "relu" if in_strides else "exp",
         "quality_on": "box" if on_box else "classification",
     }
-    overlap = re.search(r"nms\s*=\s*dict\([^)]*?iou_(?:threshold|thr)\s*=\s*([\d.]+)", text)
+    overlap = re.search(r"nms\s*=\s*dict\([^)]{0,500}?iou_(?:threshold|thr)\s*=\s*([\d.]+)", text)
     radius = 1.5 if _said(text, "center_sampling", tricks) else None
     return Translation(
         spec={
@@ -106,7 +106,7 @@ def _said(text: str, option: str, default: bool) -> bool:
 
 
 def _input(text: str, caffe: bool, tricks: bool) -> dict[str, Any] | None:
-    numbers = r"\s*=\s*\[([^\]]+)\]"
+    numbers = r"\s*=\s*\[([^\]]{1,500})\]"
     mean, std = (re.search(rf"\b{key}{numbers}", text) for key in ("mean", "std"))
     to_rgb = re.search(r"\b(?:bgr_to_rgb|to_rgb)\s*=\s*(True|False)", text)
     if mean and std and to_rgb:

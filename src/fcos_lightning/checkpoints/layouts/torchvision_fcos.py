@@ -53,22 +53,27 @@ def translate(source: Source, recipe: str | None) -> Translation:
     spec = spec_of(weights)
     if on := stride_on(weights, caffe=False):
         spec["backbone"]["stride_on"] = on
-    number = spec["num_classes"]
-    classes = classes_of(number, source.class_names)
-    categories = coco_categories_with_gaps()
-    if number == len(categories) and source.class_names is None:
-        classes = {"class_names": categories, "category_ids": list(range(number))}
+    classes = labels_of(spec["num_classes"], source.class_names)
     return Translation(spec={**spec, **classes, **CONVENTIONS}, weights=weights)
 
 
+def labels_of(number: int, names: tuple[str, ...] | None) -> dict[str, Any]:
+    """Return class names and category ids of so many logits, as torchvision gives its labels."""
+    categories = coco_categories_with_gaps()
+    if number == len(categories) and names is None:
+        return {"class_names": categories, "category_ids": list(range(number))}
+    return classes_of(number, names)
+
+
 def for_torchvision(
-    content: Mapping[str, Any], path: str | Path
+    spec: Mapping[str, Any], own_weights: Mapping[str, Tensor], path: str | Path
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the weights of a checkpoint's content under torchvision's names.
+    """Return the weights of a checkpoint under torchvision's names.
 
     Args:
-        content: as ``read_checkpoint`` gives it.
-        path: of the checkpoint, for messages.
+        spec: of the checkpoint.
+        own_weights: likewise.
+        path: likewise, for messages.
 
     Returns:
         The weights, and the options of ``build_fcos`` in which torchvision's detector differs.
@@ -79,8 +84,7 @@ def for_torchvision(
     name_of = translator(_BACK)
     result: dict[str, Tensor] = {}
     left: list[str] = []
-    for key, value in content["state_dict"].items():
-        own_name = key.removeprefix("detector.")
+    for own_name, value in own_weights.items():
         their_name = name_of(own_name)
         if their_name is not None:
             result[their_name] = value
@@ -97,8 +101,8 @@ def for_torchvision(
             f"weights: {listed(left)}"
         )
     # With every option written out, whatever version of this package wrote the description.
-    ours = without_memory(content["fcos"]["spec"], len(content["state_dict"])).spec
-    theirs = without_memory({**ours, **CONVENTIONS}, len(content["state_dict"])).spec
+    ours = without_memory(spec, len(own_weights)).spec
+    theirs = without_memory({**ours, **CONVENTIONS}, len(own_weights)).spec
     otherwise = [key for key in CONVENTIONS if ours.get(key) != theirs[key]]
     for part, option, chosen in (
         ("backbone", "stride_on", "3x3"),
@@ -112,7 +116,8 @@ def for_torchvision(
 
 _CLS, _BOX = "head.classification_head.", "head.regression_head."
 
-_RULES: tuple[Rule, ...] = (
+#: Of torchvision's residual nets with a pyramid, whatever head is on them.
+NET_RULES: tuple[Rule, ...] = (
     (r"backbone\.body\.conv1\.(\w+)", r"backbone.stages.0.0.\1"),
     (r"backbone\.body\.bn1\.(\w+)", r"backbone.stages.0.1.\1"),
     (r"backbone\.body\.layer([1-4])\.(.+)", r"backbone.stages.\1.\2"),
@@ -123,6 +128,10 @@ _RULES: tuple[Rule, ...] = (
         r"backbone\.fpn\.extra_blocks\.p([67])\.(weight|bias)",
         lambda m: f"fpn.extra.{int(m[1]) - 6}.{m[2]}",
     ),
+)
+
+_RULES: tuple[Rule, ...] = (
+    *NET_RULES,
     (re.escape(_CLS) + r"conv\.(\d+\.\w+)", r"head.cls_tower.\1"),
     (re.escape(_CLS) + r"cls_logits\.(\w+)", r"head.cls_logits.\1"),
     (re.escape(_BOX) + r"conv\.(\d+\.\w+)", r"head.box_tower.\1"),

@@ -44,7 +44,8 @@ def read_coco(
     Args:
         annotation_file: the JSON.
         image_dir: folder that each ``file_name`` is relative to.
-        categories: names by category id, from the training split; None takes the file's own.
+        categories: names by category id in the order of their labels, from the training split or
+            a checkpoint; None takes the file's own, in the order of their ids.
         strict: refuse boxes that would otherwise be dropped and counted.
         cache: keep what was read of a large file in the user's cache folder, and take it from
             there while nothing has changed, see ``SavedIndex``.
@@ -54,7 +55,7 @@ def read_coco(
             category that is not listed. A ``null`` coordinate counts as NaN; any other
             coordinate that is not a number is refused, strict or not.
     """
-    own = None if categories is None else sorted((int(i), name) for i, name in categories.items())
+    own = None if categories is None else [(int(i), name) for i, name in categories.items()]
     saved = SavedIndex.of(annotation_file, image_dir, options=[own, strict]) if cache else None
     if saved and (split := saved.load()):
         return split
@@ -143,7 +144,7 @@ def _build(
     found = FoundBoxes(
         image=image,
         xyxy=_xyxy(listed.boxes_xywh),
-        labels=_labels(listed, sorted(names)),
+        labels=_labels(listed, list(names)),
         ignored=listed.ignored,
         areas_px=listed.areas_px,
     )
@@ -163,8 +164,8 @@ def _build(
         file_names=images.file_names,
         sizes_hw=images.sizes_hw,
         boxes=found,
-        class_names=[names[category] for category in sorted(names)],
-        category_ids=sorted(names),
+        class_names=list(names.values()),
+        category_ids=list(names),
         where=where,
         strict=strict,
         dropped={
@@ -181,7 +182,7 @@ def _build(
 def _categories(
     listed: Columns | PlainColumns, given: Mapping[int, str] | None
 ) -> Mapping[int, str]:
-    """Names by category id: those given, else the file's own."""
+    """Names by category id in the order of their labels: as given, else the file's own by id."""
     entries = listed.categories
     if entries is None:
         if given is None:
@@ -195,7 +196,7 @@ def _categories(
                 f"and as {shown(name)}"
             )
     if given is None:
-        return own
+        return dict(sorted(own.items()))
     # A spelling may differ between files; another name under the same id is a mix-up.
     for category, name in own.items():
         if category in given and _spelt(given[category]) != _spelt(name):
@@ -212,7 +213,7 @@ def _spelt(name: str) -> str:
 
 
 def _labels(listed: Columns | PlainColumns, category_ids: Sequence[int]) -> NDArray[np.int64]:
-    """``[M]`` position of each annotation's category among the sorted ``category_ids``."""
+    """``[M]`` position of each annotation's category among ``category_ids``."""
     found = listed.annotated_categories
     labels = _positions(np.asarray(category_ids, dtype=np.int64), found)
     unknown = np.flatnonzero(labels < 0)

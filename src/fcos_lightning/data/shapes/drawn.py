@@ -26,6 +26,9 @@ from fcos_lightning.storage.caches import cache_folder
 VERSION = 1
 SPLITS = ("train", "val")
 _PARAMETERS_FILE = "shapes.json"
+#: A typing mistake should not fill a disk.
+_MOST_IMAGES = 1_000_000
+_LARGEST_PX = 8192
 _ABANDONED_AFTER_S = 3600.0
 
 
@@ -90,10 +93,12 @@ def write_shapes(
     Raises:
         UserError: if ``root`` cannot be written, or holds something else.
     """
-    if size < 32 or train < 1 or val < 1 or seed < 0:
+    sensible = 32 <= size <= _LARGEST_PX and min(train, val) >= 1 and seed >= 0
+    if not sensible or train + val > _MOST_IMAGES:
         raise UserError(
             f"shapes cannot be drawn with train={train} val={val} size={size} seed={seed}: "
-            "use at least 1 image per split, 32 px, and a seed that is not negative"
+            f"use 1 to {_MOST_IMAGES} images, 32 to {_LARGEST_PX} px, and a seed that is not "
+            "negative"
         )
     root = Path(root)
     parameters = {"version": VERSION, "train": train, "val": val, "size": size, "seed": seed}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 
 import lightning as L
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.replay import save_replay
 
@@ -63,14 +63,13 @@ class StopOnNonFinite(L.Callback):
         assert isinstance(pl_module, FCOSModule) and pl_module.last_step is not None
         losses, batch = pl_module.last_step.losses, pl_module.last_step.batch
         terms = [
-            f"{field.name}={getattr(losses, field.name).item()}"
-            for field in fields(losses)
-            if not torch.isfinite(getattr(losses, field.name))
+            f"{name}={value.item()}"
+            for name, value in {**losses.terms, "loss": losses.total}.items()
+            if not torch.isfinite(value)
         ]
         kept = ""
         if self.folder is not None and not torch.isfinite(losses.total):
-            rank = f"_rank{trainer.global_rank}" if trainer.global_rank else ""
-            file = self.folder / f"nonfinite{rank}.pt"
+            file = RunFolder(self.folder).nonfinite(trainer.global_rank)
             save_replay(file, pl_module.detector, batch.images, batch.targets, batch.image_ids)
             kept = f"; {file} holds the step for another look"
         raise NonFiniteLoss(

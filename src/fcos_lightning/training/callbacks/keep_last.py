@@ -12,6 +12,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.signals import SignalWatch, Stopped
+from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.structures import Batch
 from fcos_lightning.training.agreement import Agreement
 from fcos_lightning.training.checkpoint_io import remove_drafts
@@ -46,7 +47,7 @@ class KeepLast(Checkpoint):
                 raise UserError(
                     f"checkpoint.every_n_{key}={value}: give a number above 0, or null for never"
                 )
-        self.file = Path(folder) / "last.ckpt"
+        self.file = Path(folder) / RunFolder.LAST
         self.every_n_minutes = every_n_minutes
         self.every_n_steps = every_n_steps
         self._watch = SignalWatch()

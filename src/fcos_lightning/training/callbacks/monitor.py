@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.utilities import rank_zero_only
 
+from fcos_lightning.printing import printable
 from fcos_lightning.processors import processor_count
 from fcos_lightning.structures import Batch
 from fcos_lightning.training.module import FCOSModule
@@ -138,7 +139,7 @@ class Monitor(L.Callback):
                 f"{self.dropped_boxes} boxes were left with less than a pixel by the augmentation"
             )
         if self.unreadable:
-            first = min(self.unreadable)
+            first = printable(min(self.unreadable))
             print(f"{len(self.unreadable)} unreadable images were skipped: {first}, ...")
 
 

@@ -19,6 +19,8 @@ from fcos_lightning.training.module import FCOSModule
 
 #: Smaller pictures are enlarged, so that names can be read beside their objects.
 _LEGIBLE_PX = 320
+#: What a longer side is not enlarged beyond: JPEG has an end, and memory too.
+_LONGEST_PX = 1400
 
 
 class Previews(L.Callback):
@@ -86,7 +88,7 @@ class Previews(L.Callback):
     ) -> Tensor:
         height, width = batch.images.sizes_hw[index].tolist()
         image = batch.images.pixels[index, :, :height, :width].cpu()
-        larger = max(1, _LEGIBLE_PX // min(height, width))
+        larger = max(1, min(_LEGIBLE_PX // min(height, width), _LONGEST_PX // max(height, width)))
         image = image.repeat_interleave(larger, 1).repeat_interleave(larger, 2)
         valid = batch.targets.labels[index] >= 0
         truth = draw(

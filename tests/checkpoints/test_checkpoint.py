@@ -2,14 +2,16 @@ import json
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fcos_lightning import build_fcos, load_detector
-from fcos_lightning.checkpoints import describe, initialise
-from fcos_lightning.detector import FCOS
+from fcos_lightning.checkpoints import Checkpoint, describe
+from fcos_lightning.detector import FCOS, FCOSAssigner, FCOSLoss, NMSDecoder
 from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Detections
 
 TINY = {"name": "tiny", "frozen_stages": 0, "norm": "trained", "widths": [8, 8, 8, 8]}
 SMALL = {"backbone": TINY, "fpn": {"channels": 16, "levels": [3, 4]}, "head": {"num_convs": 1}}
@@ -51,10 +53,23 @@ def test_a_detector_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 def test_weights_are_not_fetched_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda *a, **k: pytest.fail("fetch"))
-    detector = build_fcos(num_classes=1, **SMALL)
-    detector.spec["backbone"] = {**TINY, "weights": None}
-    assert load_detector(written(tmp_path / "a.ckpt", detector)).class_names is None
+    asked: list[str] = []
+
+    def download(url: str, **_: object) -> None:
+        asked.append(url)
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    net = {"name": "resnet18", "weights": "imagenet"}
+    with pytest.raises(UserError, match="could not be downloaded"):
+        build_fcos(num_classes=1, **{**SMALL, "backbone": net})
+    assert len(asked) == 1
+    detector = build_fcos(num_classes=1, **{**SMALL, "backbone": {**net, "weights": None}})
+    detector.spec["backbone"] = net  # whatever a file says
+    after = load_detector(written(tmp_path / "a.ckpt", detector))
+    assert len(asked) == 1
+    weights = after.state_dict()
+    assert all(torch.equal(weights[key], one) for key, one in detector.state_dict().items())
 
 
 @pytest.mark.parametrize("place", ["whole", "in state_dict", "in fcos"])
@@ -69,7 +84,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, place: str) -> None:
     torch.save(content, file)
     for open_it in (
         load_detector,
-        lambda path: initialise(build_fcos(num_classes=1, **SMALL), path),
+        lambda path: Checkpoint.read(path).start(build_fcos(num_classes=1, **SMALL)),
     ):
         with pytest.raises(
             UserError, match=r"evil\.ckpt: not a readable file of plain data"
@@ -121,11 +136,89 @@ def test_a_description_cannot_call_anything(tmp_path: Path) -> None:
     assert not (tmp_path / "mark").exists()
 
 
-def test_a_net_of_the_users_own_asks_for_its_code(tmp_path: Path) -> None:
-    own = build_fcos(num_classes=1, **SMALL).backbone
-    detector = build_fcos(num_classes=1, **{**SMALL, "backbone": own})
-    with pytest.raises(UserError, match=r"its backbone is .*StagedBackbone, code"):
-        load_detector(written(tmp_path / "a.ckpt", detector))
+class OneEach(NMSDecoder):
+    """Somebody's own: at most one box an image."""
+
+    def best(self, candidates: Detections, size_hw: torch.Tensor) -> Detections:
+        found = super().best(candidates, size_hw)
+        return Detections(found.boxes_xyxy[:1], found.scores[:1], found.labels[:1])
+
+
+class Wider(FCOSAssigner):
+    """Somebody's own."""
+
+
+class Halved(FCOSLoss):
+    """Somebody's own."""
+
+
+OWN: dict[str, Any] = {
+    "backbone": lambda: build_fcos(num_classes=1, **SMALL).backbone,
+    "decoder": lambda: OneEach(score_threshold=0.0),
+    "assigner": Wider,
+    "loss": Halved,
+}
+
+
+@pytest.mark.parametrize("key", OWN)
+def test_a_part_of_the_users_own_is_asked_for_and_never_replaced(tmp_path: Path, key: str) -> None:
+    torch.manual_seed(0)
+    detector = build_fcos(num_classes=1, **{**SMALL, key: OWN[key]()})
+    file = written(tmp_path / "a.ckpt", detector)
+    name = type(getattr(detector, key)).__name__
+    with pytest.raises(UserError, match=rf"its {key} is .*{name}, code that .*{key}=") as caught:
+        load_detector(file)
+    assert "\n" not in str(caught.value)
+    again = load_detector(file, **{key: OWN[key]()})
+    assert type(getattr(again, key)).__name__ == name
+    assert again.spec == detector.spec
+    images = [torch.randint(0, 255, (3, 40, 50), dtype=torch.uint8)]
+    for one, other in zip(detector.eval().detect(images), again.detect(images), strict=True):
+        assert torch.equal(one.boxes_xyxy, other.boxes_xyxy)
+    if key == "decoder":
+        assert len(again.detect(images)[0]) == 1
+
+
+def test_options_cannot_stand_for_a_decoder_that_is_missing(tmp_path: Path) -> None:
+    file = written(tmp_path / "a.ckpt", build_fcos(num_classes=1, **SMALL, decoder=OneEach()))
+    with pytest.raises(UserError, match=r"its decoder is .*OneEach"):
+        load_detector(file, decoder={"nms_iou": 0.5})
+    assert len(load_detector(file, decoder=NMSDecoder(score_threshold=0.0)).spec) > 0
+
+
+def test_checkpoints_of_version_0_1_load_with_the_same_detections(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    now = build_fcos(
+        num_classes=2,
+        **SMALL,
+        assigner={"center_radius": None},
+        decoder={"score_threshold": 0.0, "clip_to": "last_pixel"},
+        point_offset=0.0,
+        point_spacing="image",
+    ).eval()
+    state = {f"detector.{key}": value for key, value in now.state_dict().items()}
+    spec = {  # as that version wrote it
+        "backbone": {**TINY, "weights": None},
+        "fpn": {"channels": 16, "levels": [3, 4]},
+        "head": {"num_convs": 1},
+        "assigner": {"center_radius": None},
+        "loss": None,
+        "decoder": {"score_threshold": 0.0, "clip_to": "last_pixel"},
+        "input": None,
+        "num_classes": 2,
+        "class_names": None,
+        "category_ids": None,
+        "point_offset": 0.0,
+        "point_spacing": "image",
+    }
+    torch.save({"state_dict": state, "fcos": {"format": 1, "spec": spec}}, tmp_path / "old.ckpt")
+    old = load_detector(tmp_path / "old.ckpt")
+    assert (old.grid, old.assigner, old.loss) == (now.grid, now.assigner, now.loss)
+    images = [torch.randint(0, 255, (3, 40, 50), dtype=torch.uint8)]
+    for one, other in zip(now.detect(images), old.detect(images), strict=True):
+        assert len(one) > 0
+        assert torch.equal(one.boxes_xyxy, other.boxes_xyxy)
+        assert torch.equal(one.scores, other.scores)
 
 
 def test_starting_from_other_classes_leaves_their_logits_fresh(tmp_path: Path) -> None:
@@ -133,7 +226,7 @@ def test_starting_from_other_classes_leaves_their_logits_fresh(tmp_path: Path) -
     old = build_fcos(num_classes=3, **SMALL)
     new = build_fcos(num_classes=5, **SMALL)
     fresh = new.head.cls_logits.weight.clone()
-    left = initialise(new, written(tmp_path / "a.ckpt", old))
+    left = Checkpoint.read(written(tmp_path / "a.ckpt", old)).start(new)
     assert left == ["head.cls_logits.bias", "head.cls_logits.weight"]
     assert torch.equal(new.head.cls_logits.weight, fresh)
     assert torch.equal(new.head.box_ltrb.weight, old.head.box_ltrb.weight)

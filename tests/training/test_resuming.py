@@ -1,0 +1,265 @@
+"""A run goes on only from what a run like it writes; all else is one line."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import importlib
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.demos.boring_classes import BoringModel
+from torch import nn
+
+from fcos_lightning import build_fcos, load_detector
+from fcos_lightning.checkpoints import describe, initialise
+from fcos_lightning.errors import UserError
+from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
+from fcos_lightning.training.module import FCOSModule
+from fcos_lightning.training.resuming import CheckResumed, going_on_from
+
+#: Lightning's remarks on folders that are there.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+#: A detector that is made in no time.
+OPTIONS: dict[str, Any] = {
+    "backbone": {"name": "tiny", "frozen_stages": 0, "norm": "trained", "widths": [8, 8, 8, 8]},
+    "fpn": {"channels": 16, "levels": [3, 4]},
+    "head": {"num_convs": 1},
+}
+
+Change = Callable[[dict[str, Any]], object]
+
+
+class Model(BoringModel):
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=0.1)
+        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)]
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("loss", self.step(batch))
+
+
+def fit(folder: Path, epochs: int, resume: Path | None = None) -> L.Trainer:
+    torch.manual_seed(0)
+    best = ModelCheckpoint(folder, monitor="loss", save_last=True)
+    trainer = L.Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        limit_train_batches=2,
+        limit_val_batches=1,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[CheckResumed(), best],
+        plugins=[AtomicCheckpointIO()],
+    )
+    with going_on_from(resume):
+        trainer.fit(Model(), ckpt_path=resume)
+    return trainer
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("run")
+    fit(folder, epochs=1)
+    content: dict[str, Any] = torch.load(folder / "last.ckpt", weights_only=True)
+    return content
+
+
+def resumed(tmp_path: Path, content: object) -> L.Trainer:
+    file = tmp_path / "last.ckpt"
+    torch.save(content, file)
+    return fit(tmp_path, epochs=2, resume=file)
+
+
+def test_an_honest_checkpoint_is_taken_over(tmp_path: Path, written: dict[str, Any]) -> None:
+    trainer = resumed(tmp_path, written)
+    assert trainer.global_step == 4
+    assert trainer.lr_scheduler_configs[0].scheduler.last_epoch == 2
+    state = trainer.optimizers[0].state_dict()["state"]
+    assert [float(values["step"]) for values in state.values()] == [4.0, 4.0]
+
+
+def test_switches_that_another_version_of_torch_has_or_lacks(
+    tmp_path: Path, written: dict[str, Any]
+) -> None:
+    content = copy.deepcopy(written)
+    del content["optimizer_states"][0]["param_groups"][0]["decoupled_weight_decay"]
+    content["lr_schedulers"][0]["verbose"] = False
+    assert resumed(tmp_path, content).global_step == 4
+
+
+def at(*path: Any) -> Callable[[object], Change]:
+    """Change what lies at a place: ``at("a", 0)(value)``; a function is called with the parent."""
+
+    def to(value: object) -> Change:
+        def change(content: dict[str, Any]) -> None:
+            parent: Any = content
+            for key in path[:-1]:
+                parent = parent[key]
+            if value is DELETED:
+                del parent[path[-1]]
+            else:
+                parent[path[-1]] = value
+
+        return change
+
+    return to
+
+
+DELETED = object()
+LOOP = ("loops", "fit_loop")
+GROUP = ("optimizer_states", 0, "param_groups", 0)
+STATE = ("optimizer_states", 0, "state", 0)
+
+WRONG: dict[str, tuple[Change, str]] = {
+    "no version": (at("pytorch-lightning_version")(DELETED), "pytorch-lightning_version is None"),
+    "a version of words": (at("pytorch-lightning_version")("x"), "cannot go on from it"),
+    "an epoch of words": (at("epoch")("x"), "its epoch is 'x'"),
+    "weights in a list": (at("state_dict")([1]), "its state_dict is"),
+    "a weight of words": (at("state_dict", "layer.bias")("x"), "cannot go on from it"),
+    "a weight of another shape": (
+        at("state_dict", "layer.bias")(torch.zeros(7)),
+        "cannot go on from it",
+    ),
+    "no loops": (at("loops")(DELETED), "loops.fit_loop is None"),
+    "loops in a list": (at("loops")([1]), "loops.fit_loop is None"),
+    "a loop without progress": (at(*LOOP, "epoch_progress")(DELETED), "lacks 'epoch_progress'"),
+    "a count of words": (
+        at(*LOOP, "epoch_progress", "total", "ready")("x"),
+        "loops.fit_loop.epoch_progress.total.ready is 'x', not a number",
+    ),
+    "a count that is none": (
+        at(*LOOP, "epoch_progress", "total", "ready")(float("nan")),
+        "ready is nan, not a number",
+    ),
+    "no optimiser": (at("optimizer_states")([]), "has no optimizer_states of 1"),
+    "an optimiser in a list": (at("optimizer_states", 0)([1]), "optimizer_states.0 is"),
+    "no groups": (at("optimizer_states", 0, "param_groups")([]), "param_groups is"),
+    "a rate of words": (at(*GROUP, "lr")("x"), "param_groups.0.lr is 'x', not a number"),
+    "no rate": (at(*GROUP, "lr")(DELETED), "param_groups.0 lacks 'lr'"),
+    "other parameters": (at(*GROUP, "params")([0]), "params is .0., not 2 values"),
+    "a state of another shape": (at(*STATE, "exp_avg")(torch.zeros(9)), "has another form"),
+    "a state of words": (at(*STATE, "exp_avg")("x"), "has another form"),
+    "a state of nothing": (at("optimizer_states", 0, "state", 9)({}), "there are 2 parameters"),
+    "no scheduler": (at("lr_schedulers")([]), "has no lr_schedulers of 1"),
+    "a scheduler's step": (at("lr_schedulers", 0, "step")(5), "has 'step', which is no state"),
+    "rates of words": (at("lr_schedulers", 0, "base_lrs")("x"), "base_lrs is 'x'"),
+    "callbacks in a list": (at("callbacks")([1]), "cannot go on from it"),
+    "best of words": (
+        lambda c: next(iter(c["callbacks"].values())).update(best_model_score="x"),
+        "best_model_score is 'x'",
+    ),
+    "best of many": (
+        lambda c: next(iter(c["callbacks"].values())).update(kth_value=torch.zeros(3)),
+        "a score that is no number",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), WRONG.values(), ids=WRONG)
+def test_another_form_is_named_before_the_run_goes_on(
+    tmp_path: Path, written: dict[str, Any], change: Change, said: str
+) -> None:
+    content = copy.deepcopy(written)
+    change(content)
+    with pytest.raises(UserError, match=said) as caught:
+        resumed(tmp_path, content)
+    assert "last.ckpt" in str(caught.value)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("content", [[], {}, 5, {1: 2}, {"state_dict": {}}])
+def test_what_is_no_checkpoint_of_a_run(tmp_path: Path, content: object) -> None:
+    with pytest.raises(UserError, match=r"last\.ckpt: is not a checkpoint of a run"):
+        resumed(tmp_path, content)
+
+
+class Evil:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+@pytest.mark.parametrize("weights_only", [None, False, True])
+def test_whatever_lightning_asks_for_nothing_is_run(
+    tmp_path: Path, weights_only: bool | None
+) -> None:
+    file = tmp_path / "last.ckpt"
+    torch.save({"epoch": Evil(tmp_path / "mark")}, file)
+    with pytest.raises(UserError, match="nothing in it was run"):
+        AtomicCheckpointIO().load_checkpoint(file, weights_only=weights_only)
+    file.write_bytes(pickle.dumps(Evil(tmp_path / "mark")))
+    with pytest.raises(UserError, match="nothing in it was run"):
+        AtomicCheckpointIO().load_checkpoint(file, weights_only=weights_only)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_classes_that_a_checkpoint_names_are_not_looked_for(
+    tmp_path: Path, written: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By these keys Lightning's own tools choose what to import and to call.
+    (tmp_path / "evil_parts.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+    named = {"_class_path": "evil_parts.Module", "_instantiator": "evil_parts.make"}
+    content = {**written, "hyper_parameters": named, "datamodule_hyper_parameters": named}
+    content |= {"hparams_name": "kwargs", "hparams_type": "evil_parts.Kind"}
+    assert resumed(tmp_path, content).global_step == 4
+
+    detector = build_fcos(num_classes=2, **OPTIONS)
+    state = {f"detector.{key}": value for key, value in detector.state_dict().items()}
+    file = tmp_path / "detector.ckpt"
+    torch.save({**content, "state_dict": state, "fcos": describe(detector)}, file)
+    load_detector(file)
+    initialise(detector, file)
+    with contextlib.suppress(Exception):  # whether it can or not, it must not look for these
+        FCOSModule.load_from_checkpoint(file, map_location="cpu", weights_only=True)
+    assert not (tmp_path / "mark").exists()
+    importlib.import_module("evil_parts")  # which would leave the mark
+    assert (tmp_path / "mark").exists()
+
+
+def test_errors_of_the_training_itself_stay_what_they_are(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), going_on_from(tmp_path / "last.ckpt"):
+        1 / 0  # noqa: B018
+    with pytest.raises(ZeroDivisionError), going_on_from(None):
+        1 / 0  # noqa: B018
+
+
+def test_only_a_checkpoint_is_removed(tmp_path: Path) -> None:
+    # The name of the best checkpoint so far comes out of a checkpoint.
+    plugin = AtomicCheckpointIO()
+    (tmp_path / "folder.ckpt").mkdir()
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "old.ckpt").write_text("")
+    for name in ("folder.ckpt", "notes.txt", "old.ckpt", "none.ckpt"):
+        plugin.remove_checkpoint(tmp_path / name)
+    assert {file.name for file in tmp_path.iterdir()} == {"folder.ckpt", "notes.txt"}
+
+
+def test_the_state_of_a_net_with_everything(tmp_path: Path) -> None:
+    # Read exactly: tensors, their kinds, and containers, as torch itself reads them.
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    content = {
+        "epoch": 0,
+        "global_step": 5,
+        "pytorch-lightning_version": "2.6.6",
+        "state_dict": net.state_dict(),
+        "callbacks": {"EMA": {"seen": (1, 2.5, None), "set": {"a"}}},
+    }
+    AtomicCheckpointIO().save_checkpoint(content, tmp_path / "last.ckpt")
+    found = AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt")
+    assert found["callbacks"] == content["callbacks"]
+    for key, value in net.state_dict().items():
+        assert torch.equal(found["state_dict"][key], value)
