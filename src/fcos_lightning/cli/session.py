@@ -136,7 +136,7 @@ class Session:
         except MisconfigurationException as error:
             raise UserError(f"Lightning refuses these settings: {one_line(error)}") from error
         except Exception as error:
-            if restoring is not None and not restoring.done:
+            if restoring is not None and restoring.at_work:
                 raise restoring.failed(error) from error
             raise
         if trainer.interrupted:

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.optim import Optimizer
 
 from fcos_lightning.checkpoints import read_checkpoint
 from fcos_lightning.errors import UserError
@@ -29,12 +30,14 @@ class Restoring(L.Callback):
         path: of the checkpoint.
 
     Attributes:
-        done: whether everything is taken over.
+        at_work: whether an error that comes now is the checkpoint's: until training begins, and in
+            the first step of the optimiser, which is the first to read its state.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.done = False
+        self.at_work = True
+        self._stepped = False
         self._content: dict[str, Any] = {}
 
     @classmethod
@@ -98,11 +101,23 @@ class Restoring(L.Callback):
         self._content = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take note that the run goes on; called by Lightning."""
-        self.done = True
+        """Take note that all is taken over; called by Lightning."""
+        self.at_work = False
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Take note of the first step; called by Lightning."""
+        self.at_work, self._stepped = not self._stepped, True
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: object
+    ) -> None:
+        """Take note that a batch is done; called by Lightning."""
+        self.at_work = False
 
     def failed(self, error: Exception) -> UserError:
-        """Return what to say of an error that came before ``done``."""
+        """Return what to say of an error that came while this was at work."""
         return _refusal(self.path, f"{type(error).__name__}: {first_line(error)}")
 
     def _each(self, key: str, own: list[Any]) -> list[tuple[Any, object]]:
