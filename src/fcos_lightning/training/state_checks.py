@@ -127,7 +127,8 @@ def check_callback(callback: L.Callback, state: object) -> None:
     names = [*kept, state.get("kth_best_model_path") or "", state.get("best_model_path") or ""]
     if not isinstance(kept, dict) or not all(isinstance(name, str) for name in names):
         raise Unfit(f"{place}.best_k_models has to hold paths with numbers")
-    if names[-2] and names[-2] not in kept:
+    full = 0 < callback.save_top_k <= len(kept)
+    if (full or names[-2]) and names[-2] not in kept:
         raise Unfit(f"{place}.kth_best_model_path is none of its best_k_models")
 
 
