@@ -19,7 +19,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import nn
 
 from fcos_lightning import build_fcos, load_detector
-from fcos_lightning.checkpoints import describe, initialise
+from fcos_lightning.checkpoints import Checkpoint, describe
 from fcos_lightning.errors import UserError
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.module import FCOSModule
@@ -222,7 +222,7 @@ def test_classes_that_a_checkpoint_names_are_not_looked_for(
     file = tmp_path / "detector.ckpt"
     torch.save({**content, "state_dict": state, "fcos": describe(detector)}, file)
     load_detector(file)
-    initialise(detector, file)
+    Checkpoint.read(file).start(detector)
     with contextlib.suppress(Exception):  # whether it can or not, it must not look for these
         FCOSModule.load_from_checkpoint(file, map_location="cpu", weights_only=True)
     assert not (tmp_path / "mark").exists()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.random import PCG64, Generator
 
+from fcos_lightning.data.shapes import scenes as shape_scenes
 from fcos_lightning.data.shapes.drawn import default_cache, draw_image, write_shapes
-from fcos_lightning.data.shapes.drawn import scenes as shape_scenes
 from fcos_lightning.data.shapes.scenes import (
     CLASS_NAMES,
     LEAST_INSIDE_SHARE,
