@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any
 
 import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.connectors import checkpoint_connector
 from torch import Tensor
 from torch.optim import Optimizer
@@ -31,6 +33,11 @@ _BEST: Mapping[str, tuple[type, ...]] = {
     "last_model_path": (str,),
     "best_k_models": (dict,),
 }
+#: Of torch's optimisers, what a kernel reads as if it had the size of its weight.
+_AS_WEIGHT = {
+    "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "acc_delta",
+    "grad_avg", "sum", "exp_inf", "prev", "step_size", "ax",
+}  # fmt: skip
 
 
 @contextmanager
@@ -48,7 +55,7 @@ def going_on_from(file: Path | None) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of torch, of Lightning and of all callbacks
-        if file is None or not _while_restoring(error.__traceback__):
+        if file is None or not _about_its_state(error.__traceback__):
             raise
         raise UserError(
             f"{file}: the run cannot go on from it ({type(error).__name__}: "
@@ -56,16 +63,42 @@ def going_on_from(file: Path | None) -> Iterator[None]:
         ) from error
 
 
-def _while_restoring(trace: TracebackType | None) -> bool:
+def _about_its_state(trace: TracebackType | None) -> bool:
+    """Tell errors of taking a state over, and of the optimiser that then works with it.
+
+    The whole training step runs within the optimiser's, so only where an error begins counts.
+    """
+    restoring, innermost = False, ""
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == checkpoint_connector.__file__:
-            return True
+        innermost = trace.tb_frame.f_code.co_filename
+        restoring = restoring or innermost == checkpoint_connector.__file__
         trace = trace.tb_next
-    return False
+    return restoring or Path(innermost).parent == Path(torch.optim.__file__).parent
 
 
 class CheckResumed(L.Callback):
     """Looks at what a checkpoint holds of loops, optimisers and schedulers, before it is used."""
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Compare the states of callbacks with theirs; called by Lightning before it fills them.
+
+        Raises:
+            UserError: naming the first place of another form.
+        """
+        states = _dictionary(checkpoint["callbacks"], "callbacks")
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
+            state = states.get(callback.state_key)
+            if state is None:
+                continue
+            place = f"callbacks.{callback.state_key.split('{')[0]}"
+            for key, own in callback.state_dict().items():
+                if key in _dictionary(state, place) and isinstance(own, int | float | str):
+                    _check_form(state[key], own, f"{place}.{key}")
+            if isinstance(callback, ModelCheckpoint):
+                _check_best(state, callback.save_top_k, place)
+                _follow(state, callback)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compare the checkpoint with the run that goes on; called by Lightning in between.
@@ -108,9 +141,6 @@ def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
         for key in state:
             if callable(getattr(type(scheduler), key, None)):
                 raise UserError(f"{place} has {shown(key)}, which is no state")
-    for name, state in _dictionary(content.get("callbacks", {}), "callbacks").items():
-        if str(name).startswith("ModelCheckpoint"):
-            _check_best(state, "callbacks.ModelCheckpoint")
 
 
 def _check_form(value: object, own: object, place: str) -> None:
@@ -129,7 +159,9 @@ def _check_form(value: object, own: object, place: str) -> None:
         for index, (one, other) in enumerate(zip(value, own, strict=True)):
             _check_form(one, other, f"{place}.{index}")
     elif isinstance(own, int | float) and not isinstance(own, bool):
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        number = isinstance(value, int | float) and math.isfinite(value)
+        # Of loops they are counts, which nothing but whole numbers can be.
+        if not number or (place.startswith("loops") and type(value) is not int):
             raise UserError(f"{place} is {shown(value)}, not a number")
     elif not isinstance(value, str | int | float | None):
         raise UserError(f"{place} is {shown(value)}")
@@ -151,21 +183,51 @@ def _check_optimizer(state: object, optimizer: Optimizer, place: str) -> None:
             raise UserError(f"{where}: there are {len(parameters)} parameters")
         for key, value in _dictionary(values, where).items():
             if isinstance(value, Tensor):
-                fits = value.shape in ((), parameters[index].shape) and not value.is_complex()
+                shape = parameters[index].shape
+                shapes = (shape,) if key in _AS_WEIGHT else ((), shape)
+                fits = value.shape in shapes and not value.is_complex() and not value.is_sparse
             else:
-                fits = value is None or isinstance(value, int | float)
+                fits = value is None or (isinstance(value, int | float) and key not in _AS_WEIGHT)
             if not isinstance(key, str) or not fits:
                 raise UserError(f"{where} has another form than its parameter")
 
 
-def _check_best(state: object, place: str) -> None:
+def _check_best(state: object, most: int, place: str) -> None:
+    """What Lightning knows of the best checkpoints; files that it names may be removed."""
     found = _dictionary(state, place)
     for key, kinds in _BEST.items():
         if not isinstance(found.get(key), kinds):
             raise UserError(f"{place}.{key} is {shown(found.get(key))}")
-    for value in (*found["best_k_models"].values(), *(found[key] for key in _BEST)):
+    kept = found["best_k_models"]
+    for value in (*kept.values(), *(found[key] for key in _BEST)):
         if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex()):
             raise UserError(f"{place} has a score that is no number")
+    worst = found["kth_best_model_path"]
+    if not all(isinstance(value, Tensor) for value in kept.values()) or (
+        worst not in kept and (worst or 0 < most <= len(kept))
+    ):
+        raise UserError(f"{place}.best_k_models has no score of its worst")
+    paths = [value for value in (*kept, *found.values()) if isinstance(value, str)]
+    for path in paths:
+        if ".." in PurePath(path).parts:
+            raise UserError(f"{place} names {shown(path)}, which leads elsewhere")
+
+
+def _follow(state: dict[str, Any], callback: ModelCheckpoint) -> None:
+    """Let what a callback knows of its folder follow the folder, which was moved with its run."""
+    before, now = state.get("dirpath"), callback.dirpath
+    if not isinstance(before, str) or not before or now is None or before == str(now):
+        return
+
+    def moved(value: object) -> Any:  # noqa: ANN401  # of the same kind
+        if isinstance(value, dict):
+            return {moved(key): item for key, item in value.items()}
+        if isinstance(value, str) and (value == before or value.startswith(f"{before}/")):
+            return f"{now}{value[len(before) :]}"
+        return value
+
+    for key, value in list(state.items()):
+        state[key] = moved(value)
 
 
 def _as_many(content: Mapping[str, Any], key: str, number: int) -> list[Any]:
