@@ -68,8 +68,8 @@ others pytorch.
 AdelaiDet's detector leaves boxes beyond the image as they are, and so does what is loaded here;
 `decoder={"clip": "after_nms", "drop_empty": True}` clips them. Labels of torchvision's 91 classes
 are COCO's category ids, 0 is background. The file about each layout in
-`src/fcos_lightning/checkpoints/layouts/` states its other conventions; a new layout is one more such
-file.
+`src/fcos_lightning/checkpoints/layouts/` states its other conventions; a new layout is one more
+such file.
 
 """
 
