@@ -40,6 +40,10 @@ _AS_WEIGHT = {
 }  # fmt: skip
 
 
+class Unfit(UserError):
+    """A value of a checkpoint is none that a run writes there; the message says which."""
+
+
 @contextmanager
 def going_on_from(file: Path | None) -> Iterator[None]:
     """Turn whatever fails while Lightning takes a checkpoint over into one line.
@@ -52,6 +56,8 @@ def going_on_from(file: Path | None) -> Iterator[None]:
     """
     try:
         yield
+    except Unfit as error:
+        raise UserError(f"{file}: the run cannot go on from it: {error}") from error
     except UserError:
         raise
     except Exception as error:  # of torch, of Lightning and of all callbacks
@@ -85,7 +91,7 @@ class CheckResumed(L.Callback):
         """Compare the states of callbacks with theirs; called by Lightning before it fills them.
 
         Raises:
-            UserError: naming the first place of another form.
+            Unfit: naming the first place of another form.
         """
         states = _dictionary(checkpoint["callbacks"], "callbacks")
         for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
@@ -104,17 +110,13 @@ class CheckResumed(L.Callback):
         """Compare the checkpoint with the run that goes on; called by Lightning in between.
 
         Raises:
-            UserError: naming the first place of another form.
+            Unfit: naming the first place of another form.
         """
         plugin = trainer.strategy.checkpoint_io
         loaded = plugin.take_loaded() if isinstance(plugin, AtomicCheckpointIO) else None
         if loaded is None:
             return
-        file, content = loaded
-        try:
-            check_resumed(content, trainer)
-        except UserError as error:
-            raise UserError(f"{file}: the run cannot go on from it: {error}") from error
+        check_resumed(loaded[1], trainer)
 
 
 def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
@@ -125,7 +127,7 @@ def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
         trainer: its optimisers are made, and not yet filled.
 
     Raises:
-        UserError: naming the first place of another form.
+        Unfit: naming the first place of another form.
     """
     loops = content.get("loops")
     loop = loops.get("fit_loop") if isinstance(loops, dict) else None
@@ -140,7 +142,7 @@ def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
         _check_form(state, scheduler.state_dict(), place)
         for key in state:
             if callable(getattr(type(scheduler), key, None)):
-                raise UserError(f"{place} has {shown(key)}, which is no state")
+                raise Unfit(f"{place} has {shown(key)}, which is no state")
 
 
 def _check_form(value: object, own: object, place: str) -> None:
@@ -149,22 +151,22 @@ def _check_form(value: object, own: object, place: str) -> None:
         found = _dictionary(value, place)
         missing = sorted(key for key in own if key not in found and _matters(own[key]))
         if missing:
-            raise UserError(f"{place} lacks {shown(missing[0])}")
+            raise Unfit(f"{place} lacks {shown(missing[0])}")
         for key in own:
             if key in found:
                 _check_form(found[key], own[key], f"{place}.{key}")
     elif isinstance(own, list | tuple):
         if not isinstance(value, list | tuple) or len(value) != len(own):
-            raise UserError(f"{place} is {shown(value)}, not {len(own)} values")
+            raise Unfit(f"{place} is {shown(value)}, not {len(own)} values")
         for index, (one, other) in enumerate(zip(value, own, strict=True)):
             _check_form(one, other, f"{place}.{index}")
     elif isinstance(own, int | float) and not isinstance(own, bool):
         number = isinstance(value, int | float) and math.isfinite(value)
         # Of loops they are counts, which nothing but whole numbers can be.
         if not number or (place.startswith("loops") and type(value) is not int):
-            raise UserError(f"{place} is {shown(value)}, not a number")
+            raise Unfit(f"{place} is {shown(value)}, not a number")
     elif not isinstance(value, str | int | float | None):
-        raise UserError(f"{place} is {shown(value)}")
+        raise Unfit(f"{place} is {shown(value)}")
 
 
 def _matters(own: object) -> bool:
@@ -180,7 +182,7 @@ def _check_optimizer(state: object, optimizer: Optimizer, place: str) -> None:
     for index, values in _dictionary(found.get("state"), f"{place}.state").items():
         where = f"{place}.state.{shown(index)}"
         if type(index) is not int or not 0 <= index < len(parameters):
-            raise UserError(f"{where}: there are {len(parameters)} parameters")
+            raise Unfit(f"{where}: there are {len(parameters)} parameters")
         for key, value in _dictionary(values, where).items():
             if isinstance(value, Tensor):
                 shape = parameters[index].shape
@@ -189,7 +191,7 @@ def _check_optimizer(state: object, optimizer: Optimizer, place: str) -> None:
             else:
                 fits = value is None or (isinstance(value, int | float) and key not in _AS_WEIGHT)
             if not isinstance(key, str) or not fits:
-                raise UserError(f"{where} has another form than its parameter")
+                raise Unfit(f"{where} has another form than its parameter")
 
 
 def _check_best(state: object, most: int, place: str) -> None:
@@ -197,20 +199,20 @@ def _check_best(state: object, most: int, place: str) -> None:
     found = _dictionary(state, place)
     for key, kinds in _BEST.items():
         if not isinstance(found.get(key), kinds):
-            raise UserError(f"{place}.{key} is {shown(found.get(key))}")
+            raise Unfit(f"{place}.{key} is {shown(found.get(key))}")
     kept = found["best_k_models"]
     for value in (*kept.values(), *(found[key] for key in _BEST)):
         if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex()):
-            raise UserError(f"{place} has a score that is no number")
+            raise Unfit(f"{place} has a score that is no number")
     worst = found["kth_best_model_path"]
     if not all(isinstance(value, Tensor) for value in kept.values()) or (
         worst not in kept and (worst or 0 < most <= len(kept))
     ):
-        raise UserError(f"{place}.best_k_models has no score of its worst")
+        raise Unfit(f"{place}.best_k_models has no score of its worst")
     paths = [value for value in (*kept, *found.values()) if isinstance(value, str)]
     for path in paths:
         if ".." in PurePath(path).parts:
-            raise UserError(f"{place} names {shown(path)}, which leads elsewhere")
+            raise Unfit(f"{place} names {shown(path)}, which leads elsewhere")
 
 
 def _follow(state: dict[str, Any], callback: ModelCheckpoint) -> None:
@@ -233,11 +235,11 @@ def _follow(state: dict[str, Any], callback: ModelCheckpoint) -> None:
 def _as_many(content: Mapping[str, Any], key: str, number: int) -> list[Any]:
     states = content.get(key)
     if not isinstance(states, list) or len(states) != number:
-        raise UserError(f"it has no {key} of {number}")
+        raise Unfit(f"it has no {key} of {number}")
     return states
 
 
 def _dictionary(value: object, place: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
-        raise UserError(f"{place} is {shown(value)}, not a dictionary")
+        raise Unfit(f"{place} is {shown(value)}, not a dictionary")
     return value
