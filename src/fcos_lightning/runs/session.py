@@ -14,11 +14,9 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor.exc import InductorError
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
@@ -42,7 +40,8 @@ from fcos_lightning.training.acceleration import accelerate, peak_memory
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
-from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.training.compiling import TRANSLATION_ERRORS
+from fcos_lightning.training.csv_log import rewind_logs
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
 from fcos_lightning.training.resuming import CheckResumed, going_on_from
@@ -128,7 +127,7 @@ class Session:
             print_summary(config, data, self.detector, self.schedule, trainer, run.path, self.fresh)
         last = run.last if resumed else None
         if last is not None and trainer.is_global_zero:  # who writes the logs
-            _rewind_logs(trainer, Checkpoint.read(last))
+            rewind_logs(trainer, Checkpoint.read(last).run)
         began = time.monotonic()
         try:
             with going_on_from(last):
@@ -137,7 +136,7 @@ class Session:
             again = f"fcos-train resume={shown_path(run.path)}"
             more = f" after step {trainer.global_step}; go on with: {again}"
             raise Stopped(stop.signum, more) from None
-        except (TorchDynamoException, InductorError) as error:
+        except TRANSLATION_ERRORS as error:
             raise UserError(
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
@@ -251,18 +250,6 @@ class Session:
             markup=False,
         )
         return summary
-
-
-def _rewind_logs(trainer: L.Trainer, checkpoint: Checkpoint) -> None:
-    """Drop from the logs what came after a checkpoint, since the run will log it again."""
-    logged = checkpoint.run.get("fcos_logged")
-    if not logged:
-        return
-    for logger in trainer.loggers:
-        if isinstance(logger, RunCSVLogger) and logged["csv_rows"] is not None:
-            logger.forget_after(logged["csv_rows"])
-        elif isinstance(logger, TensorBoardLogger):
-            logger._kwargs["purge_step"] = logged["steps"]  # of the writer it will make
 
 
 def _moving_positives(config: DictConfig) -> MovingPositives | None:

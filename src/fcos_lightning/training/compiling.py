@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
+from torch._inductor.exc import InductorError
 
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.detector.parts import Assigner, Loss
@@ -20,6 +22,9 @@ from fcos_lightning.structures import (
     Targets,
     Totals,
 )
+
+#: What a translation fails with. In public torch.compile names no errors of its own.
+TRANSLATION_ERRORS: tuple[type[Exception], ...] = (TorchDynamoException, InductorError)
 
 
 def compile_detector(

@@ -10,27 +10,21 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.trainer.connectors import checkpoint_connector
 from torch import Tensor
 from torch.optim import Optimizer
 
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.lightning_internals import (
+    MODEL_CHECKPOINT_STATE,
+    fit_loop_state,
+    of_model_checkpoint,
+    stored_fit_loop,
+    was_restoring,
+)
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
-
-#: What Lightning's ModelCheckpoint keeps, and of which kind it is.
-_BEST: Mapping[str, tuple[type, ...]] = {
-    "best_model_score": (Tensor, type(None)),
-    "current_score": (Tensor, type(None)),
-    "kth_value": (Tensor,),
-    "best_model_path": (str,),
-    "kth_best_model_path": (str,),
-    "last_model_path": (str,),
-    "best_k_models": (dict,),
-}
 
 
 @contextmanager
@@ -48,20 +42,12 @@ def going_on_from(file: Path | None) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of torch, of Lightning and of all callbacks
-        if file is None or not _while_restoring(error.__traceback__):
+        if file is None or not was_restoring(error.__traceback__):
             raise
         raise UserError(
             f"{file}: the run cannot go on from it ({type(error).__name__}: "
             f"{shown(' '.join(str(error).split()), 200)[1:-1]}); start it anew"
         ) from error
-
-
-def _while_restoring(trace: TracebackType | None) -> bool:
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == checkpoint_connector.__file__:
-            return True
-        trace = trace.tb_next
-    return False
 
 
 class CheckResumed(L.Callback):
@@ -94,9 +80,7 @@ def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
     Raises:
         UserError: naming the first place of another form.
     """
-    loops = content.get("loops")
-    loop = loops.get("fit_loop") if isinstance(loops, dict) else None
-    _check_form(loop, trainer.fit_loop.state_dict(), "loops.fit_loop")
+    _check_form(stored_fit_loop(content), fit_loop_state(trainer), "loops.fit_loop")
     states = _as_many(content, "optimizer_states", len(trainer.optimizers))
     for index, (state, optimizer) in enumerate(zip(states, trainer.optimizers, strict=True)):
         _check_optimizer(state, optimizer, f"optimizer_states.{index}")
@@ -109,7 +93,7 @@ def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
             if callable(getattr(type(scheduler), key, None)):
                 raise UserError(f"{place} has {shown(key)}, which is no state")
     for name, state in _dictionary(content.get("callbacks", {}), "callbacks").items():
-        if str(name).startswith("ModelCheckpoint"):
+        if of_model_checkpoint(name):
             _check_best(state, "callbacks.ModelCheckpoint")
 
 
@@ -160,10 +144,13 @@ def _check_optimizer(state: object, optimizer: Optimizer, place: str) -> None:
 
 def _check_best(state: object, place: str) -> None:
     found = _dictionary(state, place)
-    for key, kinds in _BEST.items():
+    for key, kinds in MODEL_CHECKPOINT_STATE.items():
         if not isinstance(found.get(key), kinds):
             raise UserError(f"{place}.{key} is {shown(found.get(key))}")
-    for value in (*found["best_k_models"].values(), *(found[key] for key in _BEST)):
+    for value in (
+        *found["best_k_models"].values(),
+        *(found[key] for key in MODEL_CHECKPOINT_STATE),
+    ):
         if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex()):
             raise UserError(f"{place} has a score that is no number")
 
