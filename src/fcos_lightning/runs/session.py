@@ -40,7 +40,7 @@ from fcos_lightning.training.acceleration import accelerate, peak_memory
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
-from fcos_lightning.training.compiling import TRANSLATION_ERRORS
+from fcos_lightning.training.compiling import TranslationError
 from fcos_lightning.training.csv_log import rewind_logs
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
@@ -136,7 +136,7 @@ class Session:
             again = f"fcos-train resume={shown_path(run.path)}"
             more = f" after step {trainer.global_step}; go on with: {again}"
             raise Stopped(stop.signum, more) from None
-        except TRANSLATION_ERRORS as error:
+        except TranslationError as error:
             raise UserError(
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"

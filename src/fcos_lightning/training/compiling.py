@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
-from torch._inductor.exc import InductorError
 
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.detector.parts import Assigner, Loss
@@ -23,8 +22,9 @@ from fcos_lightning.structures import (
     Totals,
 )
 
-#: What a translation fails with. In public torch.compile names no errors of its own.
-TRANSLATION_ERRORS: tuple[type[Exception], ...] = (TorchDynamoException, InductorError)
+#: What a translation fails with, also for want of a C++ compiler. In public torch.compile names no
+#: errors of its own, but for a RuntimeError as any other.
+TranslationError = TorchDynamoException
 
 
 def compile_detector(
