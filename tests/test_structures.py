@@ -15,6 +15,7 @@ from fcos_lightning.structures import (
     Points,
     Target,
     Targets,
+    Totals,
 )
 
 
@@ -121,9 +122,15 @@ def test_points_count_their_levels() -> None:
     assert points.per_level == [6, 1]
 
 
-def test_total_loss_is_the_sum_of_the_three_and_not_of_the_excess() -> None:
-    losses = Losses(*(torch.tensor(value) for value in (1.0, 2.0, 4.0, 8.0)))
-    assert losses.total.item() == 7
+def test_total_loss_is_the_sum_of_the_terms_and_not_of_what_is_looked_at() -> None:
+    terms = {name: torch.tensor(value) for name, value in (("a", 1.0), ("b", 2.0), ("c", 4.0))}
+    assert Losses(terms, {"d": torch.tensor(8.0)}).total.item() == 7
+
+
+def test_a_share_of_totals() -> None:
+    totals = Totals({"n": torch.tensor(6.0), "none": torch.tensor(0.0)}, batches=4)
+    assert totals.share("n") == 1.5
+    assert totals.share("none") == 0 and totals.share("none", at_least=1.0) == 0.25
 
 
 def test_length_of_detections() -> None:

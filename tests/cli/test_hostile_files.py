@@ -41,7 +41,7 @@ def test_a_run_goes_on_from_nothing_but_what_it_wrote(command: Command, tmp_path
             whole, lambda c: c["loops"]["fit_loop"].pop("epoch_progress")
         ),
         "has no optimizer_states of 1": edited(whole, lambda c: c.update(optimizer_states=[])),
-        "its spec.head.num_convs is 'x'": edited(
+        "model.head.num_convs=x: give a whole number": edited(
             whole, lambda c: c["fcos"]["spec"]["head"].update(num_convs="x")
         ),
         "its fcos_logged is": edited(whole, lambda c: c.update(fcos_logged=[1])),

@@ -260,7 +260,7 @@ def test_settings_of_the_user_come_before_those_of_the_checkpoint(
         (("source=one.png", "score_threshold=high"), "score_threshold=high: give 0 to 1"),
         (("source=one.png", "shorter_side=0"), "shorter_side=0"),
         (("source=one.png", "on_bad_image=ignore"), "give error or skip"),
-        (("source=one.png", "decoder.nms_iou=0.5", "model=tiny"), "model.decoder.nms_iou"),
+        (("source=one.png", "decoder.nms_iou=five"), "model.decoder.nms_iou=five: give a number"),
         (("source=one.png", "ckpt=absent.ckpt"), "absent.ckpt: no such file"),
         (("source=one.png", "out=full"), "out=full: is not empty"),
         (("source=one.png", "out=text.jpg"), "out=text.jpg: is a file"),

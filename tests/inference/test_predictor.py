@@ -14,7 +14,7 @@ from PIL import Image
 from tests.inference.scenes import NAMES, SIDES, write_checkpoint
 
 from fcos_lightning import Detections, Predictor, load_detector
-from fcos_lightning.checkpoints import published
+from fcos_lightning.checkpoints import Checkpoint, published
 from fcos_lightning.data import CocoDataModule
 from fcos_lightning.data.images import read_image
 from fcos_lightning.errors import UserError
@@ -261,7 +261,11 @@ def test_the_room_loads_no_framework(checkpoint: Path, photos: list[Path]) -> No
 
 
 def test_the_sides_come_from_the_checkpoint_of_another_project() -> None:
-    assert module.sides_of({"shorter_side": 600, "longer_side": 900}, "a.pth") == (600, 900)
-    assert module.sides_of({"shorter_side": 600, "longer_side": 900}, "a", None, 800) == (600, 800)
+    def checkpoint(**about: int) -> Checkpoint:
+        return Checkpoint(Path("a.pth"), {}, {}, about, {})
+
+    foreign = checkpoint(shorter_side=600, longer_side=900)
+    assert module.sides_of(foreign) == (600, 900)
+    assert module.sides_of(foreign, None, 800) == (600, 800)
     with pytest.raises(UserError, match="give longer_side= in pixels"):
-        module.sides_of({}, "a.pth", 600)
+        module.sides_of(checkpoint(), 600)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -25,11 +25,13 @@ def resolved(value: Any) -> Any:
     )["value"]
 
 
+@settings(deadline=None)  # the first parse of a grammar takes a while
 @given(TREES)
 def test_a_tree_comes_back_as_it_was(tree: Any) -> None:
     assert resolved(opaque(tree)) == tree
 
 
+@settings(deadline=None)  # the first parse of a grammar takes a while
 @given(TEXTS)
 def test_text_is_not_looked_up_where_something_refers_to_it(text: str) -> None:
     config = OmegaConf.create({"text": opaque_text(text), "same": "${text}", "in": "<${text}>"})
@@ -37,6 +39,7 @@ def test_text_is_not_looked_up_where_something_refers_to_it(text: str) -> None:
     assert config["in"] == f"<{text}>"
 
 
+@settings(deadline=None)  # the first parse of a grammar takes a while
 @given(TEXTS)
 def test_a_quoted_word_gives_this_very_text(text: str) -> None:
     override = OverridesParser.create().parse_override(quoted("key", text))

@@ -55,7 +55,7 @@ REFUSED = {
     "lightning.pytorch.utilities.migration.utils.migrate_checkpoint": "has no role",
     "fcos_lightning.sweeps.jobs.run_command": "has no role",
     "fcos_lightning.cli.train.main": "has no role",
-    "fcos_lightning.checkpoints.plain_file.write_file": "has no role",
+    "fcos_lightning.storage.replacing.write_whole": "has no role",
     "fcos_lightning.load_detector": "has no role",
     # Classes without a role in a run.
     "torch.package.PackageImporter": "has no role",
@@ -76,7 +76,7 @@ REFUSED = {
     "torch.nn.Linear.from_float": "there is no module torch.nn.Linear",
     "torch.optim.SGD.load_state_dict": "there is no module torch.optim.SGD",
     # What another package defines, which is called by its own name.
-    "fcos_lightning.cli.app.Path": "has no role",
+    "fcos_lightning.storage.run_folder.Path": "has no role",
     "lightning.pytorch.core.module.Module": "has no role",
     "fcos_lightning.detector.fpn.nn": "has no role",
     "fcos_lightning.training.schedule.LambdaLR": "has no role",
