@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import os
-import sys
 import types
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
@@ -71,8 +70,8 @@ def fits(value: object, hint: Any) -> bool:  # noqa: ANN401  # an annotation
         return isinstance(value, kind)
     if kind in (int, float):
         number = Integral if kind is int else Real
-        # A whole number may be too large to be calculated with.
-        fine = not isinstance(value, int) or kind is int or abs(value) <= sys.float_info.max
+        # A whole number may be too large for torch to calculate with.
+        fine = not isinstance(value, int) or kind is int or abs(value) < 2**63
         return isinstance(value, number) and not isinstance(value, bool) and fine
     if kind in _SEQUENCES:
         return _fits_sequence(value, kind, get_args(hint))

@@ -136,15 +136,6 @@ MODEL_CHECKPOINT_STATE: Mapping[str, tuple[type, ...]] = {
 }
 
 
-def of_model_checkpoint(key: object) -> bool:
-    """Tell whether a key of a checkpoint's ``callbacks`` is that of a ``ModelCheckpoint``.
-
-    In public a callback has its ``state_key``, which says how it is set up; a stored run may have
-    been set up in another way.
-    """
-    return str(key).startswith("ModelCheckpoint")
-
-
 def was_restoring(trace: TracebackType | None) -> bool:
     """Tell whether an error arose while Lightning took a checkpoint over.
 

@@ -147,6 +147,18 @@ def test_bad_boxes_are_dropped_and_counted_unless_strict(command: Command, tmp_p
     assert "2 boxes with NaN" in line and "2 boxes outside the image" in line
 
 
+def test_odd_annotations_are_said_with_their_split(command: Command, tmp_path: Path) -> None:
+    boxes = [{"id": i, "image_id": i, "category_id": 1, "bbox": [20, 20, 60, 40]} for i in range(4)]
+    coco(tmp_path / "set", annotations=[{**boxes[0], "area": 0}, *boxes[1:]])
+    result = command("train", *COCO)
+    assert result.code == 0, result.err
+    notes = [line for line in result.out.splitlines() if line.startswith("note")]
+    for split in ("train", "val"):
+        own = [note for note in notes if f"instances_{split}: " in note]
+        for said in ("1 of 1 areas cannot be", "4 of 4 boxes stick out", "x1, y1, x2, y2"):
+            assert any(said in note for note in own), result.out
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_is_named_or_skipped(
     command: Command, tmp_path: Path, workers: int

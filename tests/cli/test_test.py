@@ -5,6 +5,8 @@ import pytest
 from hydra.core.config_store import ConfigStore
 from tests.cli.running import FINDING, SMALL, Command, only_run
 
+from fcos_lightning.data.shapes.scenes import CLASS_NAMES
+
 
 @pytest.fixture
 def trained(command: Command, tmp_path: Path) -> Path:
@@ -80,6 +82,36 @@ def test_overrides_apply_to_the_checkpoints_data(
 
     unknown = command("test", ckpt, "data=voc", f"data.root={voc}", "data.val_split=odd")
     assert unknown.code == 2 and "hexagon" in unknown.err
+
+
+def test_a_split_without_annotations_gives_predictions_and_no_figures(
+    command: Command, trained: Path, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    (tmp_path / "set" / "test").mkdir(parents=True)
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "set" / "test" / "a.jpg")
+    content = {
+        "images": [{"id": 1001, "file_name": "a.jpg", "width": 64, "height": 48}],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(CLASS_NAMES, start=1)],
+    }
+    words = (
+        *(f"ckpt={trained}/checkpoints/best.ckpt", "data=coco", "data.root=set"),
+        *("data.annotations=SPLIT.json", "data.val_split=test", "decoder.score_threshold=0.001"),
+    )
+    (tmp_path / "set" / "test.json").write_text(json.dumps(content))
+    result = command("test", *words, "run_dir=a")
+    assert result.code == 0, result.err
+    assert "no figures: test has no list of annotations" in result.out
+    assert "AP50" not in result.out and not (tmp_path / "a/metrics.json").exists()
+    rows = json.loads((tmp_path / "a/predictions.json").read_text())
+    assert {row["image_id"] for row in rows} == {1001}
+
+    content["annotations"] = [{"image_id": 1001, "category_id": 1, "bbox": [90, 0, 5, 5]}]
+    (tmp_path / "set" / "test.json").write_text(json.dumps(content))
+    result = command("test", *words, "run_dir=b")
+    assert result.code == 0, result.err
+    assert "test: 1 boxes outside the image: left out" in result.out
 
 
 def voc_of_one_image(root: Path) -> Path:

@@ -325,6 +325,8 @@ def test_a_part_that_is_not_there(part: str, name: object) -> None:
         ("head", {"level_scales": "yes"}, "give true or false"),
         ("assigner", {"center_radius": "wide"}, "give a number or null"),
         ("assigner", {"size_ranges": [[0, 1, 2]]}, "give a list"),
+        ("assigner", {"size_ranges": [["low", 64.0]]}, "give a list"),
+        ("assigner", {"size_ranges": [[0.0, "high"]]}, "give a list"),
         ("loss", {"focal_alpha": None}, "give a number"),
         ("decoder", {"max_detections": [100]}, "give a whole number"),
         ("grid", {"anchor_scales": [0.0], "anchor_ratios": [1.0]}, "give numbers above 0"),

@@ -200,7 +200,9 @@ def test_what_the_ground_truth_does_not_know_is_an_error() -> None:
     with pytest.raises(ValueError, match="image 77"):
         coco_summary(truth, table([(1, LARGE, 0.5, 0), (77, LARGE, 0.5, 0)]))
     with pytest.raises(ValueError, match="label 3"):
-        coco_summary(truth, table([(1, LARGE, 0.5, 3)]))
+        coco_summary(truth, table([(1, LARGE, 0.5, 0), (1, LARGE, 0.5, 3)]))
+    with pytest.raises(ValueError, match="label -1"):
+        coco_summary(truth, table([(1, LARGE, 0.5, 0), (1, LARGE, 0.5, -1)]))
     with pytest.raises(ValueError, match="backend"):
         coco_summary(truth, table([]), backend="slow")
 
@@ -208,7 +210,7 @@ def test_what_the_ground_truth_does_not_know_is_an_error() -> None:
 def test_a_table_refuses_what_it_cannot_evaluate() -> None:
     for box, score in (([0, 0, float("nan"), 5], 0.5), (LARGE, float("inf"))):
         with pytest.raises(ValueError, match=r"image 4 .*not finite"):
-            table([(4, box, score, 0)])
+            table([(3, LARGE, 0.5, 0), (4, box, score, 0)])
     good = table([(1, LARGE, 0.5, 0)])
     with pytest.raises(ValueError, match="1 image ids need boxes"):
         DetectionTable(good.image_ids, good.boxes_xyxy[:0], good.scores, good.labels)

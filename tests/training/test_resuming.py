@@ -19,7 +19,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import nn
 
 from fcos_lightning import build_fcos, load_detector
-from fcos_lightning.checkpoints import describe, initialise
+from fcos_lightning.checkpoints import Checkpoint, describe
 from fcos_lightning.errors import UserError
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.module import FCOSModule
@@ -154,6 +154,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "no scheduler": (at("lr_schedulers")([]), "has no lr_schedulers of 1"),
     "a scheduler's step": (at("lr_schedulers", 0, "step")(5), "has 'step', which is no state"),
     "rates of words": (at("lr_schedulers", 0, "base_lrs")("x"), "base_lrs is 'x'"),
+    "a value of a class": (
+        at("callbacks", "mine")({"at": Path("/runs")}),
+        "PosixPath, which cannot be taken over",
+    ),
     "callbacks in a list": (at("callbacks")([1]), "cannot go on from it"),
     "best of words": (
         lambda c: next(iter(c["callbacks"].values())).update(best_model_score="x"),
@@ -222,7 +226,7 @@ def test_classes_that_a_checkpoint_names_are_not_looked_for(
     file = tmp_path / "detector.ckpt"
     torch.save({**content, "state_dict": state, "fcos": describe(detector)}, file)
     load_detector(file)
-    initialise(detector, file)
+    Checkpoint.read(file).start(detector)
     with contextlib.suppress(Exception):  # whether it can or not, it must not look for these
         FCOSModule.load_from_checkpoint(file, map_location="cpu", weights_only=True)
     assert not (tmp_path / "mark").exists()

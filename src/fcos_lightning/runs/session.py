@@ -141,8 +141,6 @@ class Session:
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
             ) from error
-        except UserError:
-            raise
         except MisconfigurationException as error:
             raise UserError(
                 f"Lightning refuses these settings: {' '.join(str(error).split())}"

@@ -119,8 +119,8 @@ def load_config(folder: Path) -> dict[str, Any]:
     tree.pop("trusted_packages", None)
     stored = tree.get("run_dir")
     if isinstance(stored, str) and stored:
-        for part in _WRITERS:
-            tree[part] = _moved(tree.get(part), stored, str(folder))
+        for part in set(_WRITERS) & set(tree):
+            tree[part] = _moved(tree[part], stored, str(folder))
     tree["run_dir"] = str(folder)
     return tree
 

@@ -112,6 +112,11 @@ def test_overlaps_out_of_order_are_refused() -> None:
         AnchorAssigner(negative_iou=0.6)
 
 
+def test_with_equal_bounds_no_anchor_is_ignored() -> None:
+    found = AnchorAssigner(0.5, 0.5, keep_best=False)(GRID((96, 128)), scene(1))
+    assert found.ignored is not None and not found.ignored.any() and found.positive.any()
+
+
 def test_its_shapes_do_not_depend_on_the_data() -> None:
     with FakeTensorMode():
         points = GRID((40, 56))

@@ -201,6 +201,21 @@ def test_shared_convolutions_stand_before_both_towers() -> None:
     assert [m.in_channels for m in (both.shared_tower[0], both.cls_tower[0])] == [8, 16]
 
 
+@pytest.mark.parametrize("distances", ["relu", "exp"])
+def test_a_fast_start_keeps_maps_alive_and_distances_at_one(distances: str) -> None:
+    torch.manual_seed(0)
+    head = Head(8, 2, STRIDES, channels=64, norm="none", distances=distances, fast_start=True)  # type: ignore[arg-type]
+    slow = Head(8, 2, STRIDES, channels=64, norm="none", distances=distances)  # type: ignore[arg-type]
+    # He's initialisation keeps the size of the maps; the official one lets them fade.
+    assert head.cls_tower(maps()[0], 0).std() > 100 * slow.cls_tower(maps()[0], 0).std()
+    # A stride, or a pixel, from which a ReLU can learn in both directions.
+    assert head.box_ltrb.bias is not None and slow.box_ltrb.bias is not None
+    assert head.box_ltrb.bias.tolist() == [1.0 if distances == "relu" else 0.0] * 4
+    assert slow.box_ltrb.bias.tolist() == [0.0] * 4
+    one = (8 if distances == "relu" else 1) * torch.ones(())
+    torch.testing.assert_close(head(maps()).ltrb_px[:, :15].mean(), one, rtol=0.3, atol=0)
+
+
 def test_without_shared_convolutions_there_are_no_keys_of_them() -> None:
     assert not [key for key in Head(8, 1, STRIDES).state_dict() if "shared" in key]
 
