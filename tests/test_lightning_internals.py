@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,9 @@ class Everywhere(Checkpoint):
         if not trainer.sanity_checking:
             self.take(trainer, "")
 
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.take(trainer, "epoch's end")  # as ModelCheckpoint may
+
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
@@ -235,7 +238,7 @@ def test_a_state_after_validation_needs_no_change(run: Run) -> None:
 
 def test_steps_logged(run: Run) -> None:
     steps = [step for step, _ in run.log.lines]
-    for moment in run.moments:
+    for moment in (one for one in run.moments if one.before != "epoch's end"):
         if moment.logged < len(steps):
             assert steps[moment.logged] == moment.steps + (moment.before == ""), moment
     assert len(set(steps)) > 1
@@ -251,10 +254,14 @@ def test_place_in_run(run: Run) -> None:
             self.places = [place_in_run(self.trainer)]
             return super().train_dataloader()
 
-    for moment in (*run.before("batch")[:2], run.before("batch")[-1]):
+    begun, second, *_, latest = run.before("batch")
+    ended = run.before("epoch's end")[0]
+    ended = replace(ended, place=(ended.place[0] + 1, 0))
+    for moment in (begun, second, latest, ended):
         module = Asked()
         fit(moment.file.parent, ckpt=moment.file, module=module, **run.options)
-        assert module.places == [moment.place]
+        assert module.places == [moment.place], moment
+        assert module.seen == run.module.seen[moment.seen :], moment
 
 
 def test_fit_loop_state_and_stored_fit_loop(run: Run, tmp_path: Path) -> None:
