@@ -121,6 +121,7 @@ def bombs() -> dict[str, bytes]:
         for name, content in pickles.items()
         if len(content) < 10_000
     }
+    files["laughing keys.pth"] = _LEGACY + pickle.dumps({}, 2) + pickles["laughs"]
     return files | _tensor_bombs() | _archive_bombs() | _header_bombs() | _description_bombs()
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fcos_lightning.moved import find_moved
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ _HOMES = {
     "load_detector": "fcos_lightning.checkpoints",
     "train": "fcos_lightning.runs.train",
 }
+
+
+find_moved()
 
 
 def __getattr__(name: str) -> object:

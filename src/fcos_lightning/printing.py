@@ -26,12 +26,16 @@ def printable(text: object, longest: int = LONGEST_NAME) -> str:
         text: to be shown.
         longest: number of characters that may be left.
     """
-    content = str(text)
-    if len(content) > longest:
-        end = min(_END, longest // 3)
-        begin = max(longest - end - 5, 1)
-        content = f"{content[:begin]} ... {content[-end:]}"
-    return "".join(_spelt(one) for one in content)
+    content = _cut(str(text), longest)  # before too, as escaping costs time
+    return _cut("".join(_spelt(one) for one in content), longest)
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    end = min(_END, longest // 3)
+    begin = max(longest - end - 5, 1)
+    return f"{text[:begin]} ... {text[-end:]}"
 
 
 def _spelt(character: str) -> str:

@@ -85,6 +85,15 @@ def test_the_installed_torchvision(
     check(parity.compare_torchvision(*size, tmp_path / "a.pth"))
 
 
+@pytest.mark.parametrize("version", [0, 1])
+def test_the_installed_torchvisions_retinanets(
+    parity: ModuleType, tmp_path: Path, version: int
+) -> None:
+    found = parity.compare_retinanet(parity.RETINANETS[version], tmp_path / "a.pth")
+    assert found.quality is None and found.cls < 1e-4 and found.ltrb_excess_px < 1e-3
+    assert found.unmatched == 0 and found.detections > 300
+
+
 def test_every_golden_model_has_a_plain_reimplementation(parity: ModuleType) -> None:
     assert set(parity.GOLDEN) == set(GOLDEN)
     assert {model.config for model in REPRESENTATIVE} > set(GOLDEN)

@@ -41,7 +41,10 @@ def test_a_path_on_a_page_leads_somewhere(page: str) -> None:
     found = [path for path in PATH.findall(read(page)) if path.split("/")[0] in ours]
     # Run folders have rooms' names, too: runs/NAME, checkpoints/last.ckpt.
     paths = [path for path in found if path.endswith(("/", ".py", ".yaml", ".md"))]
-    assert [path for path in paths if not place(path).exists()] == []
+    # What a recipe writes could have a place of ours, too.
+    written = set(re.findall(r"^# mypkg/(\w+\.py)$", read(page), re.MULTILINE))
+    missing = [path for path in paths if not place(path).exists()]
+    assert [path for path in missing if Path(path).name not in written] == []
 
 
 def test_the_pages_have_such_paths() -> None:

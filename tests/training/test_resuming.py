@@ -154,6 +154,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "no scheduler": (at("lr_schedulers")([]), "has no lr_schedulers of 1"),
     "a scheduler's step": (at("lr_schedulers", 0, "step")(5), "has 'step', which is no state"),
     "rates of words": (at("lr_schedulers", 0, "base_lrs")("x"), "base_lrs is 'x'"),
+    "a value of a class": (
+        at("callbacks", "mine")({"at": Path("/runs")}),
+        "PosixPath, which cannot be taken over",
+    ),
     "callbacks in a list": (at("callbacks")([1]), "cannot go on from it"),
     "best of words": (
         lambda c: next(iter(c["callbacks"].values())).update(best_model_score="x"),

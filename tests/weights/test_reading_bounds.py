@@ -176,6 +176,13 @@ def test_keys_that_are_no_plain_values_are_kept_apart(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["compressed pickle.ckpt", "compressed storage.ckpt"])
+def test_a_compressed_record_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(BOMBS[name])
+    with pytest.raises(UserError, match=r"its record '\w+' is compressed, which torch never does"):
+        read_file(tmp_path / name, "weights")
+
+
 def test_a_program_of_torchscript_is_named(tmp_path: Path) -> None:
     file = tmp_path / "a.pt"
     file.write_bytes(zipped(pickle.dumps({}, 2), [("archive/constants.pkl", b"")]))

@@ -21,6 +21,7 @@ from fcos_lightning.data.loader import StepLoader
 from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.views import CollateViews, ViewsDataset
 from fcos_lightning.errors import UserError
+from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
 from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
@@ -172,7 +173,7 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         """Return this rank's batches to learn from."""
         self.share_of_batch(self._world_size)
         sizes = self.train.truth.sizes_hw
-        epoch, start = _place_in_run(self.trainer)
+        epoch, start = place_in_run(self.trainer) if self.trainer else (0, 0)
         sampler = EpochBatchSampler(
             sizes[:, 1] > sizes[:, 0],
             self.batch_size,
@@ -279,20 +280,6 @@ class DetectionDataModule(L.LightningDataModule, ABC):
             pin_memory=self.trainer is not None
             and isinstance(self.trainer.accelerator, CUDAAccelerator),
         )
-
-
-def _place_in_run(trainer: L.Trainer | None) -> tuple[int, int]:
-    """Return the epoch that is learnt from, and how many of its batches a resumed run has behind.
-
-    Lightning asks for the loader when the state of its loops is restored, and starts the loader's
-    processes before it sets the sampler's epoch.
-    """
-    if trainer is None:
-        return 0, 0
-    epochs: Any = trainer.fit_loop.epoch_progress
-    within = epochs.total.processed < epochs.total.started
-    batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    return epochs.current.processed, batches if within else 0
 
 
 def _start_worker(worker: int) -> None:

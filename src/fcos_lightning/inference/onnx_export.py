@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from fcos_lightning.checkpoints import describe
 from fcos_lightning.checkpoints.native import KEY
-from fcos_lightning.detector import DenseDetector, for_inference
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
+from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.onnx_runtime import INPUTS, OnnxDetector, check_packages, parts_of
 from fcos_lightning.structures import Images
 

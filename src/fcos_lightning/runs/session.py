@@ -17,8 +17,6 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from rich.console import Console
-from torch._dynamo.exc import TorchDynamoException
-from torch._inductor.exc import InductorError
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
@@ -42,6 +40,7 @@ from fcos_lightning.training.acceleration import accelerate, peak_memory
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
+from fcos_lightning.training.compiling import TranslationError
 from fcos_lightning.training.csv_log import rewind_logs
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
@@ -137,7 +136,7 @@ class Session:
             again = f"fcos-train resume={shown_path(run.path)}"
             more = f" after step {trainer.global_step}; go on with: {again}"
             raise Stopped(stop.signum, more) from None
-        except (TorchDynamoException, InductorError) as error:
+        except TranslationError as error:
             raise UserError(
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
-from fcos_lightning.detector import FCOS
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.training.schedule import Schedule
 
@@ -20,7 +20,7 @@ from fcos_lightning.training.schedule import Schedule
 def print_summary(
     config: DictConfig,
     data: DetectionDataModule,
-    detector: FCOS,
+    detector: DenseDetector,
     schedule: Schedule,
     trainer: L.Trainer,
     folder: Path,

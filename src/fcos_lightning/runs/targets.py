@@ -83,17 +83,6 @@ PARTS = (
     "fcos_lightning.training.schedule.Schedule",
 )
 
-#: Where configurations of version 0.1 find what has moved since; run folders keep those names.
-_BEFORE, _NOW = "fcos_lightning.training", "fcos_lightning.training.callbacks"
-MOVED = {
-    f"{_BEFORE}.ema.EMA": f"{_NOW}.ema.EMA",
-    f"{_BEFORE}.guard.StopOnNonFinite": f"{_NOW}.guard.StopOnNonFinite",
-    f"{_BEFORE}.keep_last.KeepLast": f"{_NOW}.keep_last.KeepLast",
-    f"{_BEFORE}.monitor.Monitor": f"{_NOW}.monitor.Monitor",
-    f"{_BEFORE}.previews.Previews": f"{_NOW}.previews.Previews",
-    f"{_BEFORE}.progress.RunProgressBar": f"{_NOW}.progress_bar.RunProgressBar",
-}
-
 #: Only what lies in these is imported to be judged.
 PACKAGES = ("torch", "torchvision", "lightning", "albumentations", "fcos_lightning")
 
@@ -112,7 +101,6 @@ def target(name: object, place: str, trusted: Sequence[str] = ()) -> Callable[..
     where = f"{place}._target_={name}"
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise UserError(f"{where}: give the name of a class with its module, as torch.optim.SGD")
-    name = MOVED.get(name, name)
     package = name.split(".")[0]
     own = next((one for one in trusted if _inside(name, one)), None)
     if own is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
 
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.detector.parts import Assigner, Loss
@@ -20,6 +21,10 @@ from fcos_lightning.structures import (
     Targets,
     Totals,
 )
+
+#: What a translation fails with, also for want of a C++ compiler. In public torch.compile names no
+#: errors of its own, but for a RuntimeError as any other.
+TranslationError = TorchDynamoException
 
 
 def compile_detector(

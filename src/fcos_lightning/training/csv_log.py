@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers import TensorBoardLogger
 
+from fcos_lightning.lightning_internals import ContinuingCSVLogger, purge_from
 from fcos_lightning.storage.replacing import replacing_text
 from fcos_lightning.storage.run_folder import RunFolder
 
 
-class _AppendingWriter(ExperimentWriter):
-    """Lightning's writer removes an existing file; this one goes on with it."""
-
-    def _check_log_dir_exists(self) -> None:
-        if os.path.isfile(self.metrics_file_path):
-            with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-                self.metrics_keys = next(csv.reader(file), [])
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """Lightning empties the file and fills it again; a kill in between would lose the log."""
-        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        with replacing_text(Path(self.metrics_file_path), newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=fieldnames)
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-class RunCSVLogger(CSVLogger):
+class RunCSVLogger(ContinuingCSVLogger):
     """Writes ``metrics.csv`` into a folder.
 
     Args:
@@ -47,15 +27,6 @@ class RunCSVLogger(CSVLogger):
         super().__init__(
             save_dir=folder, name="", version="", flush_logs_every_n_steps=flush_logs_every_n_steps
         )
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
-        """Return the writer; Lightning calls it on rank 0 only."""
-        if self._experiment is None:
-            self._experiment = _AppendingWriter(log_dir=self.root_dir)
-        assert isinstance(self._experiment, ExperimentWriter)
-        return self._experiment
 
     @property
     def file(self) -> Path:
@@ -97,4 +68,4 @@ def rewind_logs(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
         if isinstance(logger, RunCSVLogger) and logged["csv_rows"] is not None:
             logger.forget_after(logged["csv_rows"])
         elif isinstance(logger, TensorBoardLogger):
-            logger._kwargs["purge_step"] = logged["steps"]  # of the writer it will make
+            purge_from(logger, logged["steps"])

@@ -16,23 +16,18 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.trainer.connectors import checkpoint_connector
 from torch import Tensor
 from torch.optim import Optimizer
 
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.lightning_internals import (
+    MODEL_CHECKPOINT_STATE,
+    fit_loop_state,
+    stored_fit_loop,
+    was_restoring,
+)
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 
-#: What Lightning's ModelCheckpoint keeps, and of which kind it is.
-_BEST: Mapping[str, tuple[type, ...]] = {
-    "best_model_score": (Tensor, type(None)),
-    "current_score": (Tensor, type(None)),
-    "kth_value": (Tensor,),
-    "best_model_path": (str,),
-    "kth_best_model_path": (str,),
-    "last_model_path": (str,),
-    "best_k_models": (dict,),
-}
 #: Of torch's optimisers, what a kernel reads as if it had the size of its weight.
 _AS_WEIGHT = {
     "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "acc_delta",
@@ -74,10 +69,9 @@ def _about_its_state(trace: TracebackType | None) -> bool:
 
     The whole training step runs within the optimiser's, so only where an error begins counts.
     """
-    restoring, innermost = False, ""
+    restoring, innermost = was_restoring(trace), ""
     while trace is not None:
         innermost = trace.tb_frame.f_code.co_filename
-        restoring = restoring or innermost == checkpoint_connector.__file__
         trace = trace.tb_next
     return restoring or Path(innermost).parent == Path(torch.optim.__file__).parent
 
@@ -129,9 +123,7 @@ def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
     Raises:
         Unfit: naming the first place of another form.
     """
-    loops = content.get("loops")
-    loop = loops.get("fit_loop") if isinstance(loops, dict) else None
-    _check_form(loop, trainer.fit_loop.state_dict(), "loops.fit_loop")
+    _check_form(stored_fit_loop(content), fit_loop_state(trainer), "loops.fit_loop")
     states = _as_many(content, "optimizer_states", len(trainer.optimizers))
     for index, (state, optimizer) in enumerate(zip(states, trainer.optimizers, strict=True)):
         _check_optimizer(state, optimizer, f"optimizer_states.{index}")
@@ -197,11 +189,11 @@ def _check_optimizer(state: object, optimizer: Optimizer, place: str) -> None:
 def _check_best(state: object, most: int, place: str) -> None:
     """What Lightning knows of the best checkpoints; files that it names may be removed."""
     found = _dictionary(state, place)
-    for key, kinds in _BEST.items():
+    for key, kinds in MODEL_CHECKPOINT_STATE.items():
         if not isinstance(found.get(key), kinds):
             raise Unfit(f"{place}.{key} is {shown(found.get(key))}")
     kept = found["best_k_models"]
-    for value in (*kept.values(), *(found[key] for key in _BEST)):
+    for value in (*kept.values(), *(found[key] for key in MODEL_CHECKPOINT_STATE)):
         if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex()):
             raise Unfit(f"{place} has a score that is no number")
     worst = found["kth_best_model_path"]

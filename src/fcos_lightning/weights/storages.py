@@ -115,13 +115,14 @@ class LegacyStorages:
             content = content[begin:end]
         return Storage(content, dtype)
 
-    def fill(self, keys: object, stretch: Stretch) -> None:
+    def fill(self, keys: Any, stretch: Stretch) -> None:  # noqa: ANN401  # as the file has it
         """Read all storages, in the order of ``keys``.
 
         Raises:
             UnsafeFile: if one is missing or of another size than declared.
         """
-        if not isinstance(keys, list) or {*map(str, keys)} != {*self._found}:
+        named = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+        if not named or {*keys} != {*self._found}:
             raise UnsafeFile("its list of storages is not that of its tensors")
         for key in keys:
             stretch.read(8)  # how many numbers, which its tensors said already

@@ -259,7 +259,7 @@ def test_two_processes_racing_both_end_well(tmp_path: Path) -> None:
 
 def test_second_to_finish_keeps_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The race in slow motion: the other writer finishes while this one is drawing."""
-    from fcos_lightning.data.shapes.drawn import drawn as shapes
+    from fcos_lightning.data.shapes import drawn as shapes
 
     root = tmp_path / "shapes"
     write = shapes._write

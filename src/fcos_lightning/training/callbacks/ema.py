@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class EMA(WeightAveraging):
@@ -32,10 +33,7 @@ def _warming(decay: float) -> Callable[[list[Tensor], list[Tensor], Tensor | int
                 average.copy_(value)
             return
         keep = min(decay, (1 + int(number)) / (10 + int(number)))
-        torch._foreach_lerp_(
-            averages,
-            [value.to(average) for average, value in zip(averages, current, strict=True)],
-            1 - keep,
-        )
+        moved = [value.to(average) for average, value in zip(averages, current, strict=True)]
+        get_ema_multi_avg_fn(keep)(averages, moved, number)  # type: ignore[no-untyped-call]
 
     return update

@@ -11,6 +11,11 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.lightning_internals import (
+    as_before_validation,
+    as_between_batches,
+    steps_logged,
+)
 from fcos_lightning.signals import SignalWatch, Stopped
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.structures import Batch
@@ -140,12 +145,11 @@ class KeepLast(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Write down where in the run this is, and how far its logs are; called by Lightning."""
-        loop = checkpoint["loops"]["fit_loop"]
-        steps = loop["epoch_loop.state_dict"]["_batches_that_stepped"]
+        steps = steps_logged(checkpoint)
         if self._moment == "before batch":
-            as_between_batches(loop, _asks_for_validation(trainer))
+            as_between_batches(checkpoint, trainer)
         elif self._moment == "before validation":
-            as_before_validation(loop)
+            as_before_validation(checkpoint)
         rows = None
         for logger in trainer.loggers:
             logger.save()  # what is logged so far is not repeated after a resume
@@ -183,46 +187,3 @@ class KeepLast(Checkpoint):
 
 def _fitting(trainer: L.Trainer) -> bool:
     return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-
-
-def _asks_for_validation(trainer: L.Trainer) -> bool:
-    """Tell whether Lightning validates before the batch that was just fetched."""
-    loop, every = trainer.fit_loop.epoch_loop, trainer.val_check_batch
-    if not loop._should_check_val_epoch() or every in (None, float("inf")):
-        return False
-    progress = loop.batch_progress
-    counted = progress.total if trainer.check_val_every_n_epoch is None else progress.current
-    return bool((counted.ready - 1) % every == 0)
-
-
-def as_between_batches(fit_loop: dict[str, Any], at_validation: bool) -> None:
-    """Turn the state of a loop that has fetched a batch into that of one about to fetch it.
-
-    Lightning has no hook between two steps after everything of the first is done and logged. At
-    ``on_train_batch_start`` all is as wanted, except that the new batch is counted already.
-
-    Args:
-        fit_loop: its state, as Lightning keeps it in a checkpoint; changed in place.
-        at_validation: whether Lightning validates between the two batches.
-    """
-    progress = fit_loop["epoch_loop.batch_progress"]
-    progress["total"]["ready"] -= 1
-    progress["current"]["ready"] -= 1
-    progress["is_last_batch"] = False
-    if at_validation:
-        # Lightning will pass over that validation, since it is done, and count the step once more.
-        fit_loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
-
-
-def as_before_validation(fit_loop: dict[str, Any]) -> None:
-    """Have a resumed loop run its validation before anything else.
-
-    Lightning does so where a validation was begun and not finished, and then from its first batch.
-
-    Args:
-        fit_loop: its state, as Lightning keeps it in a checkpoint; changed in place.
-    """
-    begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-    progress = fit_loop["epoch_loop.val_loop.batch_progress"]
-    progress["total"], progress["current"] = dict(begun), dict(begun)
-    progress["is_last_batch"] = False
