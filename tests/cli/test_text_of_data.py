@@ -12,11 +12,16 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 from safetensors.torch import save_file
 from tests.cli.running import SMALL, Command, Result
 
-from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning import build_fcos
+from fcos_lightning.checkpoints import Checkpoint, describe
+from fcos_lightning.errors import UserError
+from fcos_lightning.runs.configuration import composed
+from fcos_lightning.runs.description import offer_data_of
 
 SECRET = "hush-hush"
 LOOKED_UP = "${oc.env:FCOS_TEST_SECRET}"
@@ -139,14 +144,15 @@ def test_from_data_through_every_command(command: Command, odd: Path, kind: Any)
     check(tested, odd)
     assert json.loads((odd / "tested/metrics.json").read_text()) == figures
 
-    check(command("convert", f"ckpt={relative}", "out=plain.safetensors"), odd)
-    again = command("test", "ckpt=plain.safetensors", "run_dir=again")
+    plain = f"{kind.__name__}.safetensors"
+    check(command("convert", f"ckpt={relative}", f"out={plain}"), odd)
+    again = command("test", f"ckpt={plain}", "run_dir=again")
     check(again, odd)
     assert json.loads((odd / "again/metrics.json").read_text()) == figures
     images = "set/val" if kind is coco else "set/JPEGImages"
     found = command(
         "predict",
-        "ckpt=plain.safetensors",
+        f"ckpt={plain}",
         f"source={images}",
         "out=found",
         "device=cpu",
@@ -169,48 +175,100 @@ def leaves(tree: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield place
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A checkpoint of ours, with settings of the data as of all kinds of data."""
+    detector = build_fcos(
+        class_names=["a", "b"],
+        category_ids=[1, 2],
+        backbone={"name": "tiny", "widths": [4, 8, 8, 8], "frozen_stages": 0, "norm": "trained"},
+        fpn={"channels": 8, "levels": [3, 4, 5]},
+        head={"num_convs": 1, "norm": "none"},
+    )
+    data = {
+        "root": "set",
+        "annotations": "SPLIT.json",
+        "images": "SPLIT",
+        "class_names": ["a", "b"],
+        "train_split": "train",
+        "val_split": "val",
+        "on_bad_image": "error",
+        "num_workers": 0,
+    }
+    run = {"version": "0.1.0", "name": "x", "data_choice": "coco", "data": data}
+    sides = {"shorter_side": 64, "longer_side": 64, "channels_last": False}
+    return {
+        "state_dict": {f"detector.{key}": value for key, value in detector.state_dict().items()},
+        "fcos": json.loads(json.dumps(describe(detector, **run, **sides))),
+    }
+
+
+def write(whole: dict[str, Any], place: tuple[Any, ...], file: Path) -> None:
+    """Write the checkpoint with such a text at a place of its description."""
+    content = {**whole, "fcos": json.loads(json.dumps(whole["fcos"]))}
+    tree: Any = content["fcos"]
+    for part in place[:-1]:
+        tree = tree[part]
+    tree[place[-1]] = NAMES[4]
+    if file.suffix == ".ckpt":
+        torch.save(content, file)
+    else:
+        weights = {k.removeprefix("detector."): v for k, v in content["state_dict"].items()}
+        save_file(weights, file, {"fcos": json.dumps(content["fcos"])})
+
+
+@pytest.mark.parametrize("choice", ["coco", "voc"])
 @pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
-def test_every_text_of_a_checkpoints_description(
-    command: Command, tmp_path: Path, suffix: str
+def test_every_text_of_a_checkpoints_description_is_resolved_to_itself(
+    whole: dict[str, Any], tmp_path: Path, suffix: str, choice: str
 ) -> None:
-    """Each value in turn; the data that it names cannot be had, which is said in one line."""
-    words = coco(tmp_path / "set")
-    assert command("train", *SHORT, *words, "data.root=set", "run_dir=run").code == 0
-    whole = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)
-    whole["fcos"]["data"]["class_names"] = ["a", "b"]  # as of VOC, which COCO has not
-    places = list(leaves(whole["fcos"]))
+    kept = {**whole, "fcos": {**whole["fcos"], "data_choice": choice}}
+    places = list(leaves(kept["fcos"]))
     assert len(places) > 60
-    for number, place in enumerate(places):
-        content = {**whole, "fcos": json.loads(json.dumps(whole["fcos"]))}
-        tree: Any = content["fcos"]
-        for part in place[:-1]:
-            tree = tree[part]
-        tree[place[-1]] = NAMES[4]
-        file = tmp_path / f"odd{number}{suffix}"
-        if suffix == ".ckpt":
-            torch.save(content, file)
-        else:
-            weights = {k.removeprefix("detector."): v for k, v in whole["state_dict"].items()}
-            save_file(weights, file, {"fcos": json.dumps(content["fcos"])})
-        # With --resolve all settings are looked up; without, what they describe is made as well.
-        for more in ((), ("--cfg", "job", "--resolve")):
-            if more and place[0] != "data":
+    seen = set()
+    for place in places:
+        write(kept, place, tmp_path / f"odd{suffix}")
+        try:
+            checkpoint = Checkpoint.read(tmp_path / f"odd{suffix}")
+            if not offer_data_of(checkpoint.about):
                 continue
-            result = command("test", f"ckpt={file.name}", f"run_dir=tested{number}", *more)
-            assert result.code in (0, 2) and "Traceback" not in result.err, (place, result.err)
-            if more and result.code == 0:
-                assert yaml.safe_load(result.out)["data"][place[1]] in (NAMES[4], [NAMES[4], "b"])
-            check(Result(0, result.out, result.err), tmp_path)
+        except UserError as error:  # a text where none can be
+            assert SECRET not in str(error)
+            continue
+        with composed("test", ["data=from_checkpoint"]) as config:
+            data: Any = OmegaConf.to_container(config.data, resolve=True)
+        if place[0] == "data" and place[1] in data:
+            assert data[place[1]] in (NAMES[4], [NAMES[4], "b"])
+            seen.add(place[1])
+        assert SECRET not in repr(data)
+    assert {"root", "on_bad_image", "val_split"} <= seen
+    assert {"coco": "annotations", "voc": "class_names"}[choice] in seen
+
+
+@pytest.mark.parametrize(
+    "place", [("data", "root"), ("data", "annotations"), ("spec", "class_names", 0), ("name",)]
+)
+@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
+def test_no_text_of_a_checkpoint_is_run_by_a_command(
+    whole: dict[str, Any],
+    command: Command,
+    tmp_path: Path,
+    suffix: str,
+    place: tuple[Any, ...],
+) -> None:
+    file = tmp_path / f"odd-{'-'.join(map(str, place))}{suffix}"
+    write(whole, place, file)
+    result = command("test", f"ckpt={file}", "trainer.accelerator=cpu")
+    assert result.code == 2 and "Traceback" not in result.err, result.err
+    assert "no COCO data" in result.err  # it was got that far
+    check(Result(0, result.out, result.err), tmp_path)
 
 
 def test_a_folder_of_such_a_name_is_given_by_quoting(command: Command, odd: Path) -> None:
     """What the user writes is Hydra's to look up, unless it is escaped, as Hydra has it."""
-    words = coco(odd / "set${b}")
-    trained = command("train", *SHORT, *words, r"data.root='set\${b}'", r"run_dir='run\${b}'")
-    check(trained, odd)
+    words = (*coco(odd / "set${b}"), r"data.root='set\${b}'")
+    check(command("train", *SHORT, *words, r"run_dir='run\${b}'"), odd)
     config = yaml.safe_load((odd / "run${b}/config.yaml").read_text())
     assert config["data"]["root"] == "set${b}"
-    tested = command(
-        "test", r"ckpt=run\${b}/checkpoints/best.ckpt", "data=coco", r"data.root='set\${b}'"
-    )
-    assert tested.code == 2 and "no such file" in tested.err
+    sides = ("data.shorter_side=64", "data.longer_side=64")
+    check(command("test", r"ckpt=run\${b}/checkpoints/best.ckpt", *words, *sides), odd)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from fcos_lightning.data import ShapesDataModule
 from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Batch, Detections, Images, Points, Prediction, Target, Targets
 from fcos_lightning.training.callbacks.ema import EMA
+from fcos_lightning.training.callbacks.guard import StopOnNonFinite
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.schedule import Schedule
 from fcos_lightning.training.testing import evaluate
@@ -176,6 +179,45 @@ def empty_rank(out: Path, devices: int, accumulate: int) -> dict[str, Any]:
         "losses": count.losses,
         "weights": module.state_dict(),
     }
+
+
+class LastRankNotFinite(FCOSModule):
+    """The loss of the last rank is no number in the second step."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        last = self.global_rank == self.trainer.world_size - 1
+        return loss * float("nan") if last and self.global_step == 1 else loss
+
+
+class WriteDown(L.Callback):
+    """Writes down how a rank ends; the first, which ends the others, waits until all have."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        weights = torch.cat([weight.detach().flatten() for weight in pl_module.parameters()])
+        said = {"kind": type(exception).__name__, "said": str(exception), "weights": weights}
+        draft = self.out / f"draft{trainer.global_rank}.pt"
+        torch.save(said, draft)
+        draft.rename(self.out / f"ended{trainer.global_rank}.pt")
+        until = time.monotonic() + 60
+        while trainer.is_global_zero and time.monotonic() < until:
+            if len(list(self.out.glob("ended*.pt"))) == trainer.world_size:
+                break
+            time.sleep(0.05)
+
+
+def not_finite(out: Path, devices: int, accumulate: int) -> dict[str, Any]:
+    """A run of five steps that all ranks have to leave in the second."""
+    module = LastRankNotFinite(tiny(), Schedule(SGD, lr=0.001, max_steps=5), devices)
+    with suppress(Exception):
+        guard = StopOnNonFinite()
+        fit(module, OneRankEmpty(5), devices, accumulate, 5, guard, callbacks=[WriteDown(out)])
+    return {}
 
 
 class Knowing(FCOS):

@@ -87,6 +87,23 @@ def test_a_rank_without_boxes_neither_hangs_nor_skips_a_parameter(two: Results) 
         assert torch.equal(weight, second["weights"][name]), name
 
 
+def test_all_ranks_leave_the_step_in_which_one_is_not_finite(tmp_path: Path) -> None:
+    """Else the others wait for it in vain, or learn from what it has not computed."""
+    subprocess.run(
+        [sys.executable, scenes.__file__, str(tmp_path), "2", "not_finite"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        check=False,  # the first rank ends the other
+        timeout=240,
+    )
+    first, second = (torch.load(tmp_path / f"ended{rank}.pt") for rank in range(2))
+    for rank in (first, second):
+        assert rank["kind"] == "NonFiniteLoss", rank["said"]
+        assert "loss is not finite at step 1: on another rank" in rank["said"]
+    assert torch.equal(first["weights"], second["weights"])
+    assert torch.isfinite(first["weights"]).all()
+
+
 def check_evaluation(found: Results, alone: dict[str, Any]) -> None:
     assert 0.2 < alone["summary"]["AP"] < 0.9  # neither trivial
     seen = [image for rank in found for image in rank["evaluation"]["seen"]]
