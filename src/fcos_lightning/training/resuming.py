@@ -7,13 +7,14 @@ list without the optimiser's state means in silence that it starts anew.
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.pytorch.trainer.connectors import checkpoint_connector
 from torch import Tensor
 from torch.optim import Optimizer
@@ -48,7 +49,7 @@ def going_on_from(file: Path | None) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of torch, of Lightning and of all callbacks
-        if file is None or not _while_restoring(error.__traceback__):
+        if file is None or not _comes_of_the_checkpoint(error):
             raise
         raise UserError(
             f"{file}: the run cannot go on from it ({type(error).__name__}: "
@@ -56,12 +57,15 @@ def going_on_from(file: Path | None) -> Iterator[None]:
         ) from error
 
 
-def _while_restoring(trace: TracebackType | None) -> bool:
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == checkpoint_connector.__file__:
-            return True
-        trace = trace.tb_next
-    return False
+def _comes_of_the_checkpoint(error: Exception) -> bool:
+    """Tell by where it was raised: while Lightning restores, or by an optimiser that was restored.
+
+    What an optimiser keeps is its own affair, and shows only in its next step.
+    """
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    by_optimiser = files[-1].startswith(str(Path(torch.optim.__file__).parent))
+    of_state = isinstance(error, AttributeError | AssertionError | KeyError | TypeError)
+    return checkpoint_connector.__file__ in files or (by_optimiser and of_state)
 
 
 class CheckResumed(L.Callback):
@@ -117,6 +121,9 @@ def _check_form(value: object, own: object, place: str) -> None:
     """Compare a plain tree with the run's own; what only the checkpoint has is left alone."""
     if isinstance(own, dict):
         found = _dictionary(value, place)
+        for key in found:
+            if not isinstance(key, str):
+                raise UserError(f"{place} has the key {shown(key)}")
         missing = sorted(key for key in own if key not in found and _matters(own[key]))
         if missing:
             raise UserError(f"{place} lacks {shown(missing[0])}")
@@ -129,7 +136,7 @@ def _check_form(value: object, own: object, place: str) -> None:
         for index, (one, other) in enumerate(zip(value, own, strict=True)):
             _check_form(one, other, f"{place}.{index}")
     elif isinstance(own, int | float) and not isinstance(own, bool):
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 2**53:
             raise UserError(f"{place} is {shown(value)}, not a number")
     elif not isinstance(value, str | int | float | None):
         raise UserError(f"{place} is {shown(value)}")
@@ -163,7 +170,7 @@ def _check_best(state: object, place: str) -> None:
     for key, kinds in _BEST.items():
         if not isinstance(found.get(key), kinds):
             raise UserError(f"{place}.{key} is {shown(found.get(key))}")
-    for value in (*found["best_k_models"].values(), *(found[key] for key in _BEST)):
+    for value in (*found["best_k_models"].values(), *(found.get(key) for key in _BEST)):
         if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex()):
             raise UserError(f"{place} has a score that is no number")
 
