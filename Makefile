@@ -45,10 +45,11 @@ bench: $(VENV)/.stamp-bench ## Measure against installed peers; writes docs/perf
 	$(BIN)/python scripts/benchmark.py $(ARGS)
 
 .PHONY: lint
-lint: $(VENV)/.stamp-dev ## Check style and types, change nothing
+lint: $(VENV)/.stamp-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 .PHONY: format
 format: $(VENV)/.stamp-dev ## Mend what ruff can mend

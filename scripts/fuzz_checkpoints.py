@@ -26,7 +26,7 @@ import torch
 
 from fcos_lightning.checkpoints.foreign import translated
 from fcos_lightning.detector import FCOS
-from fcos_lightning.detector.reading import read_file
+from fcos_lightning.weights.reading import read_file
 from hostile.doors import Answer, answer, doors
 from hostile.foreign import MODELS, content, shapes_of
 from hostile.mutations import Mutations, saved

@@ -7,9 +7,7 @@ Models are built on torch's meta device, where nothing is computed or downloaded
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,10 @@ import torch
 from omegaconf import DictConfig
 from torch.utils.flop_counter import FlopCounterMode
 
-from fcos_lightning.cli.app import config_dir
-from fcos_lightning.cli.instantiate import make
 from fcos_lightning.detector import FCOS
+from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.instantiate import make
+from fcos_lightning.storage.replacing import write_whole
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "model-zoo.md"
 
@@ -197,12 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=PAGE, help="where to (docs/model-zoo.md)")
     out: Path = parser.parse_args(argv).out
     text = page()
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=out.parent, suffix=".part", delete=False
-    ) as draft:
-        draft.write(text)
-    Path(draft.name).chmod(0o644)
-    os.replace(draft.name, out)
+    write_whole(text, out)
     print(f"wrote {out}: {len(PUBLISHED)} rows")
     return 0
 

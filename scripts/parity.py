@@ -1,12 +1,17 @@
 """Compare detectors loaded from foreign checkpoints with what the sources' own code computes.
 
 Prints a table and writes it to docs/parity.md. Needs the golden outputs, see ``--golden``.
+
+``--record`` needs none: it keeps some of our own outputs, which the tests look for again. They were
+what the sources compute where that could be compared; kept, they tell whether another version of a
+library moves what both sides of a comparison are computed with.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -15,22 +20,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torchvision.models.detection import fcos_resnet50_fpn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever it is called from
 
 from fcos_lightning import load_detector
-from fcos_lightning.checkpoints.plain_file import write_file
 from fcos_lightning.detector import FCOS
+from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.structures import Detections
+from installed_sources import RETINANETS, compare_retinanet, compare_torchvision
 from plain_sources.detectors import Outputs, Published, run
 from plain_sources.difference import Difference, by_point, difference
 from plain_sources.operations import Weights
-from plain_sources.published import GOLDEN, PUBLISHED, UNPUBLISHED
+from plain_sources.published import GOLDEN, PUBLISHED, RECIPES, REPRESENTATIVE, UNPUBLISHED
 
-#: The official code's first recipe, which no tensor tells.
-RECIPES = {"official_fcos_R_50_FPN_1x": "plain"}
+RECORDED = Path(__file__).resolve().parents[1] / "tests" / "checkpoints" / "recorded.json"
 
 #: Sizes at which torchvision's P6 and P7 are not 64 and 128 pixels apart.
 TORCHVISION_SIZES = ((200, 264), (96, 330), (413, 117))
@@ -45,8 +49,8 @@ boxes in pixels and of scores. Weights are random. Written by `python scripts/pa
 `load_detector(path)`, `fcos-test ckpt=path data=NAME`, `fcos-predict ckpt=path` and `fcos-convert
 ckpt=path out=model.safetensors` recognise these layouts by their keys. Depth, widths, levels,
 deformable convolutions, norms and classes are read from the tensors. What tensors cannot tell has a
-default, and is overridden by `load_detector(path, recipe=NAME)`, `+recipe=NAME` of fcos-test and
-fcos-predict, or `recipe=NAME` of fcos-convert:
+default, and is overridden by `load_detector(path, recipe=NAME)`, or `recipe=NAME` of fcos-test,
+fcos-predict and fcos-convert:
 
 | layout | recipes | without a word |
 |---|---|---|
@@ -54,6 +58,7 @@ fcos-predict, or `recipe=NAME` of fcos-convert:
 | adelaidet | `centerness`, `iou` (they differ in the loss alone) | `centerness` |
 | mmdet | `plain`, `tricks`, `plain-pytorch`, `tricks-pytorch` | see below |
 | torchvision | `improved` | `improved` |
+| torchvision's RetinaNet | `trained`, `published` (its own first file) | `trained` |
 | detectron2 | `improved` | `improved` |
 
 Files of mmdetection carry their configuration as text, which says the recipe. Without it, towers
@@ -63,7 +68,8 @@ others pytorch.
 AdelaiDet's detector leaves boxes beyond the image as they are, and so does what is loaded here;
 `decoder={"clip": "after_nms", "drop_empty": True}` clips them. Labels of torchvision's 91 classes
 are COCO's category ids, 0 is background. The file about each layout in
-`src/fcos_lightning/checkpoints/` states its other conventions; a new layout is one more such file.
+`src/fcos_lightning/checkpoints/layouts/` states its other conventions; a new layout is one more
+such file.
 
 """
 
@@ -196,45 +202,6 @@ def _from_golden(
     )
 
 
-def compare_torchvision(height: int, width: int, checkpoint: Path) -> Difference:
-    """Compare with the installed torchvision on two images, the larger of this size."""
-    torch.manual_seed(height)
-    model = fcos_resnet50_fpn(weights=None, weights_backbone=None).eval()
-    # Ours resizes nothing either; all the rest of its transform stays.
-    model.transform.resize = lambda image, target=None: (image, target)
-    for module in model.modules():
-        # Fresh weights give the same faint answer everywhere.
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, a=1)
-            if module.bias is not None:
-                nn.init.normal_(module.bias, std=0.1)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(module.weight, 0.3, 0.7)
-    nn.init.constant_(model.head.classification_head.cls_logits.bias, -3.0)
-    torch.save(model.state_dict(), checkpoint)
-    images = [
-        torch.randint(0, 256, (3, h, w), dtype=torch.uint8)
-        for h, w in ((height, width), (height - 30, width - 41))
-    ]
-    detector = load_detector(checkpoint)
-    with torch.inference_mode():
-        found = model([image.float() / 255 for image in images])
-        batch, _ = model.transform([image.float() / 255 for image in images])
-        outputs = model.head(list(model.backbone(batch.tensors).values()))
-    strides = detector.points(tuple(batch.tensors.shape[-2:])).stride[None, :, None]
-    prediction = detector.predict(images)
-    return difference(
-        ("torchvision", f"fcos_resnet50_fpn at {height}x{width}"),
-        (prediction.cls_logits, outputs["cls_logits"]),
-        (prediction.ltrb_px, outputs["bbox_regression"] * strides),
-        (prediction.quality_logits, outputs["bbox_ctrness"].squeeze(-1)),
-        (
-            detector.detect(images),
-            [Detections(one["boxes"], one["scores"], one["labels"]) for one in found],
-        ),
-    )
-
-
 def compare_all(golden: Path) -> Iterator[Difference]:
     """Compare with all sources whose own outputs or code are at hand."""
     with tempfile.TemporaryDirectory() as folder:
@@ -243,6 +210,8 @@ def compare_all(golden: Path) -> Iterator[Difference]:
             yield compare_golden(file, checkpoint)
         for height, width in TORCHVISION_SIZES:
             yield compare_torchvision(height, width, checkpoint)
+        for make in RETINANETS:
+            yield compare_retinanet(make, checkpoint)
 
 
 def compare_all_plain() -> Iterator[Difference]:
@@ -252,6 +221,16 @@ def compare_all_plain() -> Iterator[Difference]:
             yield compare_plain(model, Path(folder) / "checkpoint.pth")
 
 
+def recorded() -> str:
+    """Return some outputs of representative models, a line for each, as JSON."""
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        for model in REPRESENTATIVE:
+            sample = compare_plain(model, Path(folder) / "checkpoint.pth").sample
+            lines.append(f"{json.dumps(f'{model.source} {model.config}')}: {json.dumps(sample)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Print the tables and write them; 1 if a detection is off."""
     here = Path(__file__).resolve().parents[1]
@@ -259,7 +238,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--golden", type=Path, default=shared / "golden", help="golden outputs")
     parser.add_argument("--out", type=Path, default=here / "docs" / "parity.md", help="the page")
+    parser.add_argument("--record", action="store_true", help=f"write {RECORDED.name} only")
     options = parser.parse_args(arguments)
+    if options.record:
+        write_whole(recorded(), RECORDED)
+        return 0
     files = golden_files(options.golden)
     if not files:
         print(f"error: no golden outputs in {options.golden}; give --golden", file=sys.stderr)
@@ -274,7 +257,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(one.row(), flush=True)
             page += f"{one.row()}\n"
             off += one.unmatched
-    write_file(page.encode(), options.out)
+    write_whole(page, options.out)
     return int(off > 0)
 
 

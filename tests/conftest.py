@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.served_files import site as site
 
 
 @pytest.fixture(scope="session")

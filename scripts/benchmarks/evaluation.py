@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Figure, Growth, Result, alternate, median, peak_mb, seconds
 from fcos_lightning.evaluation.coco import coco_summary
-from fcos_lightning.evaluation.table import DetectionTable, image_of_box, xywh_of
+from fcos_lightning.evaluation.detections import DetectionTable, image_of_box, xywh_of
 from fcos_lightning.structures import GroundTruth
 
 TITLE = "COCO evaluation, 2,500 images, 245,000 detections"

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.measure import Figure, Result, alternate
 from benchmarks.peers import resnet_pair
-from fcos_lightning.detector.inference import for_inference
+from fcos_lightning.inference.folded import for_inference
 
 TITLE = "inference, R-50, 800x1333, one GPU, bf16"
 

@@ -12,9 +12,9 @@ from torchvision.models.detection import fcos_resnet50_fpn
 
 from benchmarks.measure import Figure, Result, alternate
 from fcos_lightning import load_detector
-from fcos_lightning.deploy import OnnxDetector, export_onnx
 from fcos_lightning.detector import FCOS, for_inference
 from fcos_lightning.errors import UserError
+from fcos_lightning.inference import OnnxDetector, export_onnx
 from fcos_lightning.structures import Detections
 
 TITLE = "inference, R-50, one image of 800x1088, on the processor"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Figure, Growth, Result
+from fcos_lightning.storage.replacing import replacing, write_whole
 
 HEAD = """# Performance
 
@@ -134,10 +135,10 @@ class Report:
                 reports[values["name"]] = Report.from_plain(values)
         reports[self.name] = self
         kept = [reports[name] for name in order if name in reports]
-        _replace(file, json.dumps([asdict(report) for report in kept], indent=1) + "\n")
+        write_whole(json.dumps([asdict(report) for report in kept], indent=1) + "\n", file)
         if growths := growths_of(kept):
             draw(growths, folder / "performance.png")
-        _replace(folder / "performance.md", page(kept))
+        write_whole(page(kept), folder / "performance.md")
 
 
 def growths_of(reports: Sequence[Report]) -> list[Growth]:
@@ -243,10 +244,9 @@ def draw(growths: Sequence[Growth], file: Path) -> None:
     for panel in axes.flat[len(growths) :]:
         panel.set_visible(False)
     figure.tight_layout()
-    draft = file.with_name(f".{file.name}")
-    figure.savefig(draft, dpi=90, format="png")
+    with replacing(file) as draft:
+        figure.savefig(draft, dpi=90, format="png")
     plt.close(figure)
-    os.replace(draft, file)
 
 
 def machine() -> str:
@@ -267,9 +267,3 @@ def versions() -> str:
     packages = ("torch", "torchvision", "lightning", "pycocotools", "opencv-python-headless")
     found = ", ".join(f"{package} {version(package)}" for package in packages)
     return f"Python {sys.version.split()[0]}, {found}"
-
-
-def _replace(file: Path, text: str) -> None:
-    draft = file.with_name(f".{file.name}")
-    draft.write_text(text)
-    os.replace(draft, file)

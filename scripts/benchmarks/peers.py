@@ -17,8 +17,8 @@ from torchvision.ops import FrozenBatchNorm2d
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from fcos_lightning import Target, build_fcos, load_detector
+from fcos_lightning.checkpoints.layouts.torchvision_fcos import _RULES
 from fcos_lightning.checkpoints.naming import renamed
-from fcos_lightning.checkpoints.torchvision import _RULES
 from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Images, Targets
 from fcos_lightning.training.acceleration import accelerate
@@ -143,7 +143,7 @@ class Steps:
 
     def _our_loss(self) -> Tensor:
         images, targets = self.batch
-        points = self.ours.points(images.padded_size)
+        points = self.ours.grid(images)
         prediction = self.ours(images)
         return self.ours.loss(prediction, self.ours.assign(points, targets), points).total
 

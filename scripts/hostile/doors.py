@@ -9,13 +9,12 @@ from pathlib import Path
 
 import torch
 
-from fcos_lightning.checkpoints import initialise, load_detector, read_checkpoint
-from fcos_lightning.checkpoints.plain_file import write_plain
-from fcos_lightning.cli.plain import offer_data_of
+from fcos_lightning.checkpoints import Checkpoint, load_detector
 from fcos_lightning.detector import FCOS
-from fcos_lightning.detector.weights import read_weights
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.description import offer_data_of
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
+from fcos_lightning.weights.files import read_weights
 
 #: Characters of a message.
 LONGEST_MESSAGE = 1000
@@ -63,14 +62,14 @@ def doors(detector: FCOS, folder: Path) -> Mapping[str, Callable[[Path], object]
         return load_detector(file).detect([torch.zeros(3, 40, 50, dtype=torch.uint8)])
 
     def convert(file: Path) -> object:
-        write_plain(read_checkpoint(file), folder / "out.safetensors")
+        Checkpoint.read(file).write(folder / "out.safetensors")
         return load_detector(folder / "out.safetensors")
 
     return {
         "predict": predict,
-        "test": lambda file: offer_data_of(read_checkpoint(file)["fcos"]),
+        "test": lambda file: offer_data_of(Checkpoint.read(file).about),
         "convert": convert,
-        "init_from": lambda file: initialise(detector, file),
+        "init_from": lambda file: Checkpoint.read(file).start(detector),
         "backbone.weights": read_weights,
         "resume": AtomicCheckpointIO().load_checkpoint,
     }

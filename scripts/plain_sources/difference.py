@@ -20,11 +20,13 @@ class Difference:
         cls: of class logits.
         ltrb_px: of distances in pixels.
         ltrb_excess_px: by which they exceed 1e-4 of the distance.
-        quality: of quality logits.
+        quality: of quality logits; None where there are none.
         boxes_px: of boxes, each matched with one of equal label.
         scores: of their scores.
         unmatched: detections without a counterpart within 0.05 px, on either side.
         detections: of the source.
+        sample: some of our numbers, to be recorded: class logits, distances in pixels and quality
+            logits of a few points, the best score of each image.
     """
 
     source: str
@@ -32,16 +34,17 @@ class Difference:
     cls: float
     ltrb_px: float
     ltrb_excess_px: float
-    quality: float
+    quality: float | None
     boxes_px: float
     scores: float
     unmatched: int
     detections: int
+    sample: tuple[float, ...]
 
     def row(self) -> str:
         """Return a line of the table."""
         numbers = (self.cls, self.ltrb_px, self.quality, self.boxes_px, self.scores)
-        shown = " | ".join(f"{number:.1e}" for number in numbers)
+        shown = " | ".join("-" if number is None else f"{number:.1e}" for number in numbers)
         same = f"{self.detections}, all the same" if not self.unmatched else f"{self.unmatched} off"
         return f"| {self.source} | {self.config} | {shown} | {same} |"
 
@@ -55,7 +58,7 @@ def difference(
     name: tuple[str, str],
     cls: tuple[Tensor, Tensor],
     ltrb_px: tuple[Tensor, Tensor],
-    quality: tuple[Tensor, Tensor],
+    quality: tuple[Tensor, Tensor] | None,
     detections: tuple[list[Detections], list[Detections]],
 ) -> Difference:
     """Return the largest differences of pairs (ours, the source's)."""
@@ -78,12 +81,23 @@ def difference(
         cls=_largest(*cls),
         ltrb_px=_largest(*ltrb_px),
         ltrb_excess_px=float(((ltrb_px[0] - ltrb_px[1]).abs() - 1e-4 * ltrb_px[1].abs()).amax()),
-        quality=_largest(*quality),
+        quality=None if quality is None else _largest(*quality),
         boxes_px=boxes,
         scores=scores,
         unmatched=unmatched,
         detections=sum(len(theirs) for theirs in detections[1]),
+        sample=_sample(cls[0], ltrb_px[0], quality and quality[0], detections[0]),
     )
+
+
+def _sample(
+    cls: Tensor, ltrb_px: Tensor, quality: Tensor | None, found: list[Detections]
+) -> tuple[float, ...]:
+    points = torch.linspace(0, cls.shape[1] - 1, 5).long()
+    numbers = [cls[:, points, :: cls.shape[2] // 2], ltrb_px[:, points]]
+    numbers += [] if quality is None else [quality[:, points]]
+    numbers += [one.scores[:1] for one in found]
+    return tuple(round(float(number), 4) for part in numbers for number in part.flatten())
 
 
 def _largest(ours: Tensor, theirs: Tensor) -> float:

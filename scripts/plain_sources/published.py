@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from plain_sources.detectors import Published
 
 _C345 = (3, 4, 5)
@@ -24,6 +26,9 @@ GOLDEN = {
         "mmdet", "", counted=True
     ),
 }
+
+#: The official code's first recipe, which no tensor tells.
+RECIPES = {"official_fcos_R_50_FPN_1x": "plain"}
 
 #: The others. Those that differ only in their schedule or loss share a row.
 PUBLISHED = (
@@ -105,4 +110,22 @@ UNPUBLISHED = (
     Published("mmdet", "R-50 with DCN without masks", stages=_C345, masks=False, counted=True),
     Published("official", "R-50 with DCN without masks", stages=_C345, masks=False),
     Published("adelaidet", "R-50 with DCN without masks", stages=_C345, masks=False),
+)
+
+#: One for each thing that configurations have and the golden models lack.
+_TELLING = {
+    "imprv_dcnv2_R_50_FPN_1x",
+    "MS_X_101_32x8d_2x_dcnv2(_iou)",
+    "MS_V_39_3x",
+    "FCOS_RT/MS_DLA_34_4x_syncbn_shared_towers_bn_head",
+    "fcos_r50-dcn-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco",
+    "fcos_x101-64x4d_fpn_gn-head_ms-640-800-2x_coco",
+    "fcos_R_50_FPN_1x",
+    "MobileNetV2",
+}
+
+#: What is compared wherever the tests run, and recorded; the other models take minutes.
+REPRESENTATIVE = (
+    *(replace(m, config=name, recipe=RECIPES.get(name)) for name, m in GOLDEN.items()),
+    *(m for m in (*PUBLISHED, *UNPUBLISHED) if m.config in _TELLING),
 )

@@ -8,21 +8,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fcos_lightning.moved import find_moved
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fcos_lightning.checkpoints import load_detector
-    from fcos_lightning.detector import build_fcos
+    from fcos_lightning.detector import build_detector, build_fcos
+    from fcos_lightning.inference import Predictor
+    from fcos_lightning.runs.train import train
     from fcos_lightning.structures import Detections, Target
 
-__all__ = ["Detections", "Target", "build_fcos", "load_detector"]
+__all__ = [
+    "Detections",
+    "Predictor",
+    "Target",
+    "build_detector",
+    "build_fcos",
+    "load_detector",
+    "train",
+]
 
 _HOMES = {
     "Detections": "fcos_lightning.structures",
+    "Predictor": "fcos_lightning.inference",
     "Target": "fcos_lightning.structures",
+    "build_detector": "fcos_lightning.detector",
     "build_fcos": "fcos_lightning.detector",
     "load_detector": "fcos_lightning.checkpoints",
+    "train": "fcos_lightning.runs.train",
 }
+
+
+find_moved()
 
 
 def __getattr__(name: str) -> object:

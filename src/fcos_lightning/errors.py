@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from reprlib import Repr
 
+from fcos_lightning.printing import LONGEST_LINE, printable
+
 #: What a whole message is cut to; each foreign text in it is cut by ``shown`` before that.
-MESSAGE_CHARACTERS = 1000
+MESSAGE_CHARACTERS = LONGEST_LINE
 
 
 class UserError(ValueError):
@@ -18,7 +20,9 @@ class UserError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         # A loader process's error comes back with the lines of its traceback around it.
-        super().__init__(message if message.startswith("Caught ") else _one_line(message))
+        super().__init__(
+            message if message.startswith("Caught ") else printable(message, MESSAGE_CHARACTERS)
+        )
 
 
 def shown(value: object, limit: int = 80) -> str:
@@ -30,14 +34,3 @@ def shown(value: object, limit: int = 80) -> str:
     except ValueError:  # Python writes no integer of more than 4300 digits
         return f"a {type(value).__name__} too long to show"
     return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _one_line(message: str) -> str:
-    text = message.encode("utf-8", "backslashreplace").decode()
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    if len(text) <= MESSAGE_CHARACTERS:
-        return text
-    # What to do stands at the end.
-    end = MESSAGE_CHARACTERS // 3
-    return f"{text[: MESSAGE_CHARACTERS - end - 5]} ... {text[-end:]}"

@@ -6,8 +6,10 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 #: What a terminal, a scheduler and a time limit (``sbatch --signal=USR1@120``) send.
 STOPPING = tuple(
@@ -22,8 +24,8 @@ class Stopped(Exception):
         signum: the signal that asked.
     """
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name}")
+    def __init__(self, signum: int, more: str = "") -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name}{more}")
         self.signum = signum
 
 
@@ -59,6 +61,53 @@ class SignalWatch:
             name = signal.Signals(signum).name
             again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
             print(f"{name}: stopping after this step{again}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Put back who answers to the signals that stop a run: Lightning leaves some of its own."""
+    before = {signum: signal.getsignal(signum) for signum in STOPPING}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for signum, handler in before.items():
+                signal.signal(signum, signal.SIG_DFL if handler is None else handler)
+
+
+class _Asked(KeyboardInterrupt):
+    """A signal asked to stop at once; nothing that catches errors catches this."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__()
+        self.signum = signum
+
+
+@contextmanager
+def stopped_in_one_line() -> Iterator[None]:
+    """End the process with one line, and status 128 plus the signal, on Ctrl-C and SIGTERM.
+
+    For commands that begin anew rather than go on. Both signals raise, so that what was begun is
+    taken back; a signal that is ignored, as Ctrl-C is behind nohup, stays so.
+    """
+
+    def stop(signum: int, frame: FrameType | None) -> NoReturn:
+        raise _Asked(signum)
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for asked_by in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(asked_by) is not signal.SIG_IGN:
+                before[asked_by] = signal.signal(asked_by, stop)
+    try:
+        yield
+    except KeyboardInterrupt as asked:
+        asking = signal.Signals(getattr(asked, "signum", signal.SIGINT))
+        print(f"stopped by {asking.name}", file=sys.stderr, flush=True)
+        raise SystemExit(128 + asking) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def heed_parent_only() -> None:

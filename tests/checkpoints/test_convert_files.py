@@ -7,9 +7,9 @@ from safetensors import safe_open
 from torchvision.models.detection import fcos_resnet50_fpn
 
 from fcos_lightning import build_fcos, load_detector
-from fcos_lightning.checkpoints import describe, read_checkpoint
-from fcos_lightning.checkpoints.plain_file import write_plain, write_weights
-from fcos_lightning.checkpoints.torchvision import for_torchvision
+from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
+from fcos_lightning.checkpoints.plain_file import write_weights
 from fcos_lightning.errors import UserError
 
 TINY = {"name": "tiny", "frozen_stages": 0, "norm": "trained", "widths": [8, 8, 8, 8]}
@@ -19,14 +19,14 @@ SMALL = {"backbone": TINY, "fpn": {"channels": 16, "levels": [3, 4]}, "head": {"
 def test_a_plain_file_is_the_same_detector(tmp_path: Path) -> None:
     torch.manual_seed(0)
     before = build_fcos(class_names=["cat", "dog"], category_ids=[3, 7], **SMALL).eval()
-    state = {f"detector.{key}": value for key, value in before.state_dict().items()}
-    content = {"state_dict": state, "fcos": describe(before, shorter_side=480), "epoch": 3}
-    write_plain(content, tmp_path / "a.safetensors")
+    about = {"shorter_side": 480}
+    kept = Checkpoint(tmp_path / "a.ckpt", before.spec, before.state_dict(), about, {"epoch": 3})
+    kept.write(tmp_path / "a.safetensors")
     after = load_detector(tmp_path / "a.safetensors")
     assert after.spec == before.spec and after.category_ids == (3, 7)
     for key, value in before.state_dict().items():
         assert torch.equal(value, after.state_dict()[key])
-    assert read_checkpoint(tmp_path / "a.safetensors")["fcos"]["shorter_side"] == 480
+    assert Checkpoint.read(tmp_path / "a.safetensors").about == about
     with safe_open(tmp_path / "a.safetensors", framework="pt") as file:  # for other tools
         assert json.loads(file.metadata()["fcos"])["spec"]["class_names"] == ["cat", "dog"]
         assert "head.scales" in file.keys()  # noqa: SIM118
@@ -52,16 +52,18 @@ def test_torchvision_and_back_loses_nothing(tmp_path: Path) -> None:
     torch.manual_seed(0)
     theirs = fcos_resnet50_fpn(weights=None, weights_backbone=None, num_classes=5).state_dict()
     torch.save(theirs, tmp_path / "theirs.pth")
-    content = read_checkpoint(tmp_path / "theirs.pth")
-    write_plain(content, tmp_path / "ours.safetensors")
+    before = Checkpoint.read(tmp_path / "theirs.pth")
+    before.write(tmp_path / "ours.safetensors")
     for name in ("back.pth", "back.safetensors"):
-        weights, otherwise = for_torchvision(read_checkpoint(tmp_path / "ours.safetensors"), name)
+        ours = Checkpoint.read(tmp_path / "ours.safetensors")
+        weights, otherwise = for_torchvision(ours.spec, ours.weights, name)
         assert otherwise == []
         write_weights(weights, tmp_path / name)
-        again = read_checkpoint(tmp_path / name)
-        assert again["fcos"] == content["fcos"]
-        for key, value in again["state_dict"].items():
-            assert torch.equal(value, content["state_dict"][key])
+        again = Checkpoint.read(tmp_path / name)
+        assert (again.spec, again.about) == (before.spec, before.about)
+        assert again.weights.keys() == before.weights.keys()
+        for key, value in again.weights.items():
+            assert torch.equal(value, before.weights[key])
     back = torch.load(tmp_path / "back.pth", weights_only=True)
     assert back.keys() == theirs.keys()
     for key, value in theirs.items():
@@ -71,15 +73,13 @@ def test_torchvision_and_back_loses_nothing(tmp_path: Path) -> None:
 
 def test_what_torchvision_has_no_place_for(tmp_path: Path) -> None:
     detector = build_fcos(num_classes=2, backbone={"weights": None})
-    state = {f"detector.{key}": value for key, value in detector.state_dict().items()}
-    content = {"state_dict": state, "fcos": describe(detector)}
-    weights, otherwise = for_torchvision(content, "a.ckpt")
+    state = detector.state_dict()
+    weights, otherwise = for_torchvision(detector.spec, state, "a.ckpt")
     assert len(weights) == len(state) - 1  # all but the scales, which are 1
-    assert {"point_offset", "point_spacing", "decoder"} <= set(otherwise)
-    state["detector.head.scales"] = torch.tensor([1.0, 1.0, 1.1, 1.0, 1.0])
+    assert {"grid", "decoder"} <= set(otherwise)
+    state["head.scales"] = torch.tensor([1.0, 1.0, 1.1, 1.0, 1.0])
     with pytest.raises(UserError, match="has no scales of levels"):
-        for_torchvision(content, "a.ckpt")
+        for_torchvision(detector.spec, state, "a.ckpt")
     small = build_fcos(num_classes=2, **SMALL)
-    state = {f"detector.{key}": value for key, value in small.state_dict().items()}
     with pytest.raises(UserError, match=r"no place for \d+ of its weights: backbone\.stages"):
-        for_torchvision({"state_dict": state, "fcos": describe(small)}, "a.ckpt")
+        for_torchvision(small.spec, small.state_dict(), "a.ckpt")

@@ -13,8 +13,8 @@ from fcos_lightning import load_detector
 from fcos_lightning.checkpoints.conventions import Translation
 from fcos_lightning.checkpoints.derive import with_masks
 from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
-from fcos_lightning.detector.deform import DeformableConv2d
 from fcos_lightning.errors import UserError
+from fcos_lightning.layers.deform import DeformableConv2d
 
 Shapes = dict[str, list[int]]
 OFFICIAL, ADELAIDET = "official_fcos_imprv_R_50_FPN_1x", "adelaidet_R_50_1x"

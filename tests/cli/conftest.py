@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_running import Command, Result
 from hydra.core.global_hydra import GlobalHydra
+from tests.cli.running import Command, Result
 
 
 @pytest.fixture(scope="session", autouse=True)

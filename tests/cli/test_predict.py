@@ -1,33 +1,31 @@
 import json
-import shutil
+import os
+import signal
 import subprocess
 import sys
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
 import pytest
 import torch
-from cli_running import Command, Result
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools.coco import COCO
+from tests.cli.running import Command, Result
 
 from fcos_lightning import build_fcos, load_detector
 from fcos_lightning.checkpoints import describe
-from fcos_lightning.cli import prediction_folder
-from fcos_lightning.cli.predict import chosen_device
-from fcos_lightning.cli.prediction_folder import DrawnVideo, drawn_names
-from fcos_lightning.cli.words import quoted_path
 from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.images import read_image
-from fcos_lightning.data.sources import IMAGE_ENDINGS, VideoFile, find_source
 from fcos_lightning.errors import UserError
+from fcos_lightning.inference import outputs
+from fcos_lightning.inference.outputs import DrawnVideo, drawn_names
+from fcos_lightning.inference.sources import Picture, VideoFile, find_source
+from fcos_lightning.runs.words import quoted_path
 
 PATHS = ("ckpt", "source", "out")
 
@@ -266,7 +264,7 @@ def test_settings_of_the_user_come_before_those_of_the_checkpoint(
         (("source=one.png", "ckpt=absent.ckpt"), "absent.ckpt: no such file"),
         (("source=one.png", "out=full"), "out=full: is not empty"),
         (("source=one.png", "out=text.jpg"), "out=text.jpg: is a file"),
-        (("source=one.png", "out=text.jpg/deep"), "out=text.jpg/deep: cannot be written"),
+        (("source=one.png", "out=text.jpg/deep"), "cannot write text.jpg/deep: text.jpg is a file"),
         ((), "source= is missing"),
     ],
 )
@@ -295,27 +293,35 @@ def test_a_mistake_costs_one_line_and_leaves_nothing(
     assert not (tmp_path / "new").exists()
 
 
-def test_an_image_that_cannot_be_read(checkpoint: Path, tmp_path: Path, command: Command) -> None:
-    save(tmp_path / "in" / "a.jpg", 64, 64)
+def test_one_broken_file_among_many_costs_its_own_results_only(
+    checkpoint: Path, tmp_path: Path, command: Command
+) -> None:
+    for name in ("a", "c", "d"):
+        save(tmp_path / "in" / f"{name}.jpg", 64, 64)
     truncated(tmp_path / "in" / "b.jpg")
-    save(tmp_path / "in" / "c.jpg", 64, 64)
     words = (f"ckpt={checkpoint}", "source=in")
-    refused(command("predict", *words, "out=out"), "in/b.jpg", "on_bad_image=skip")
-    assert not (tmp_path / "out").exists()
+    result = command("predict", *words, "out=out", "batch_size=2")
+    refused(result, "image in/b.jpg cannot be read", "all else is in out", "on_bad_image=skip")
+    assert result.out.startswith("3 images, ")
+    assert names_in(tmp_path / "out") == {"a.jpg", "c.jpg", "d.jpg", "predictions.json"}
+    assert {row["image_id"] for row in rows_of(tmp_path / "out")} == {1, 3, 4}
 
-    (tmp_path / "out").mkdir()  # one that is there stays there, empty
-    refused(command("predict", *words, "out=out"), "in/b.jpg")
-    assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "in" / "e.jpg").write_text("no image")  # each is named, where there are several
+    result = command("predict", *words, "out=two")
+    assert result.code == 2 and result.err.splitlines()[-1].startswith("error: 2 parts cannot be")
+    assert "skipped: image in/b.jpg" in result.err and "in/e.jpg is not an image" in result.err
 
-    result = command("predict", *words, "out=out", "on_bad_image=skip", "batch_size=2")
-    assert result.code == 0 and result.out.startswith("2 images, ")
-    assert "skipped: image in/b.jpg" in result.err and result.err.count("\n") == 1
-    assert names_in(tmp_path / "out") == {"a.jpg", "c.jpg", "predictions.json"}
-    assert {row["image_id"] for row in rows_of(tmp_path / "out")} == {1, 3}
+    (tmp_path / "there").mkdir()  # one that is there is filled as well
+    result = command("predict", *words, "out=there", "on_bad_image=skip", "batch_size=2")
+    assert result.code == 0 and result.out.startswith("3 images, ")
+    assert "skipped: image in/b.jpg" in result.err and result.err.count("\n") == 2
+    assert rows_of(tmp_path / "there") == rows_of(tmp_path / "out")
 
-    only_bad = ("source=in/b.*", "out=none", "on_bad_image=skip")
-    refused(command("predict", f"ckpt={checkpoint}", *only_bad), "nothing of it can be read")
-    assert not (tmp_path / "none").exists()
+    for policy in ("error", "skip"):
+        only_bad = ("source=in/b.*", "out=none", f"on_bad_image={policy}")
+        result = command("predict", f"ckpt={checkpoint}", *only_bad)
+        refused(result, "nothing of it can be read: image ", "in/b.jpg cannot be read")
+        assert not (tmp_path / "none").exists()
 
 
 def test_a_full_disk_leaves_nothing(
@@ -328,7 +334,7 @@ def test_a_full_disk_leaves_nothing(
 
     monkeypatch.setattr(Image.Image, "save", full)
     words = (f"ckpt={checkpoint}", "source=one.png", "out=x/y")
-    refused(command("predict", *words), "out=x/y: cannot be written: No space left on device")
+    refused(command("predict", *words), "cannot write x/y: No space left on device")
     assert not (tmp_path / "x").exists()
 
 
@@ -371,9 +377,9 @@ def test_a_video_comes_back_as_a_video(checkpoint: Path, tmp_path: Path, command
 
 
 def test_without_h264_the_video_is_mpeg4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    available = prediction_folder._can_encode
+    available = outputs._can_encode
     monkeypatch.setattr(
-        prediction_folder, "_can_encode", lambda av, name: name != "libx264" and available(av, name)
+        outputs, "_can_encode", lambda av, name: name != "libx264" and available(av, name)
     )
     assert not available(av, "no_such_codec")
     # A rate that MPEG-4 cannot state exactly: its clock has 16 bit.
@@ -387,7 +393,7 @@ def test_without_h264_the_video_is_mpeg4(tmp_path: Path, monkeypatch: pytest.Mon
         assert abs(float(stream.average_rate) - 29.97) < 0.01
     assert len(decoded(tmp_path / "a.mkv")) == 5
 
-    monkeypatch.setattr(prediction_folder, "_can_encode", lambda av, name: False)
+    monkeypatch.setattr(outputs, "_can_encode", lambda av, name: False)
     with pytest.raises(UserError, match="draw=false"):
         DrawnVideo(tmp_path, VideoFile(Path("b.mkv"), Fraction(25), None))
 
@@ -402,23 +408,15 @@ def test_a_damaged_video(checkpoint: Path, tmp_path: Path, command: Command) -> 
     path.write_bytes(content)
     words = (f"ckpt={checkpoint}", "source=a.avi")
     message = "a.avi is damaged after frame 5"
-    refused(command("predict", *words, "out=out"), message, "on_bad_image=skip")
-    assert not (tmp_path / "out").exists()
+    result = command("predict", *words, "out=all")
+    assert result.code == 2 and message in result.err and "on_bad_image=skip" in result.err
     result = command("predict", *words, "out=out", "on_bad_image=skip")
     assert result.code == 0 and message in result.err
+    assert rows_of(tmp_path / "all") == rows_of(tmp_path / "out")
     frames = len(decoded(tmp_path / "out" / "a.mp4"))
     assert 5 < frames < 10
     assert f"{10 - frames} of its 10 frames" in result.err
     assert {row["frame"] for row in rows_of(tmp_path / "out")} == set(range(frames))
-
-
-def test_frames_that_vanish_are_named(tmp_path: Path) -> None:
-    whole = VideoFile.open(clip(tmp_path / "a.avi"))
-    assert whole.frames == 10
-    assert len(list(whole.pictures())) == 10 and whole.unreadable == []
-    longer = replace(whole, frames=12)
-    assert len(list(longer.pictures())) == 10
-    assert longer.unreadable == [f"video {tmp_path / 'a.avi'}: 2 of its 12 frames"]
 
 
 def test_without_pyav_videos_say_how_to_install_it(
@@ -432,29 +430,110 @@ def test_without_pyav_videos_say_how_to_install_it(
     assert command("predict", f"ckpt={checkpoint}", "source=one.png", "out=out").code == 0
 
 
-def test_globs_keep_sub_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("b/x.jpg", "a/x.jpg", "a/deep/er/y.PNG", "a/z.txt", "[c]/x.jpg"):
-        save(tmp_path / "in" / name, 8, 8) if "txt" not in name else (
-            tmp_path / "in" / name
-        ).touch()
-    monkeypatch.chdir(tmp_path)
+def test_links_are_followed_and_no_folder_is_entered_twice(
+    checkpoint: Path, tmp_path: Path, command: Command
+) -> None:
+    save(tmp_path / "elsewhere" / "x.jpg", 40, 40)
+    save(tmp_path / "elsewhere" / "deep" / "y.jpg", 40, 40)
+    save(tmp_path / "in" / "own" / "z.jpg", 40, 40)
+    (tmp_path / "in" / "a_second_name").symlink_to(tmp_path / "in" / "own")
+    (tmp_path / "in" / "more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "own" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "elsewhere" / "deep" / "back").symlink_to(tmp_path / "in" / "own")
+    (tmp_path / "in" / "one.jpg").symlink_to(tmp_path / "elsewhere" / "x.jpg")
+    everything = ["more/deep/y.jpg", "more/x.jpg", "one.jpg", "own/z.jpg"]
+    for source in ("in", "in/**"):
+        found = find_source(str(tmp_path / source))
+        assert not isinstance(found, VideoFile) and found.names == everything
+    result = command("predict", f"ckpt={checkpoint}", "source=in", "out=out")
+    assert result.code == 0 and result.out.startswith("4 images, ")
+    assert names_in(tmp_path / "out") == {*everything, "predictions.json"}
 
-    def names(source: str) -> list[str]:
-        found = find_source(source)
-        assert not isinstance(found, VideoFile)
-        assert all(path.is_file() for path in found.paths)
-        return found.names
 
-    everything = ["[c]/x.jpg", "a/deep/er/y.PNG", "a/x.jpg", "b/x.jpg"]
-    assert names("in") == names("in/**") == names(f"{tmp_path}/in/**/*") == everything
-    assert names("in/?/x.jpg") == ["a/x.jpg", "b/x.jpg"]
-    assert names("in/a/**/*.PNG") == ["deep/er/y.PNG"]
-    assert names("in/[c]") == ["x.jpg"]  # a folder of this name comes before its reading as a glob
-    # Out of the sub-folder again: no name leads out of the results, and none comes twice.
-    assert names("in/a/../*/x.jpg") == ["[c]/x.jpg", "a/x.jpg", "b/x.jpg"]
-    assert names("in/a/*/../../*/x.jpg") == ["[c]/x.jpg", "a/x.jpg", "b/x.jpg"]
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert names("~/in/b") == ["x.jpg"]
+def test_pictures_of_other_kinds_are_counted(
+    checkpoint: Path, tmp_path: Path, command: Command
+) -> None:
+    save(tmp_path / "in" / "a.jpg", 40, 40)
+    for name in ("phone.HEIC", "sub/clip.mov", "notes.txt", ".hidden.heic"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    result = command("predict", f"ckpt={checkpoint}", "source=in", "out=out")
+    assert result.code == 0
+    assert result.err == "passed over: 2 files of kinds that are not read, as phone.HEIC\n"
+
+
+def test_very_long_pictures(checkpoint: Path, tmp_path: Path, command: Command) -> None:
+    long = np.zeros((2, 40_000, 3), dtype=np.uint8)
+    for name in ("a.png", "b.jpg", "c.tif"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(long).save(tmp_path / "in" / name)
+    Image.fromarray(long.transpose(1, 0, 2)[:16_383]).save(tmp_path / "in" / "d.webp")
+    result = command("predict", f"ckpt={checkpoint}", "source=in", "out=out", "score_threshold=0")
+    assert result.code == 0, result.err
+    assert names_in(tmp_path / "out") == {"a.png", "b.jpg", "c.tif", "d.webp", "predictions.json"}
+
+
+@pytest.mark.parametrize(("ending", "side"), [(".webp", 16_384), (".jpg", 65_501)])
+def test_a_drawing_too_long_for_its_format_is_a_png(ending: str, side: int, tmp_path: Path) -> None:
+    drawings = outputs.DrawnImages(tmp_path, [f"a{ending}"])
+    long = np.zeros((1, side, 3), dtype=np.uint8)
+    drawings.write(Picture(1, f"a{ending}", long), long)
+    assert read_image(tmp_path / f"a{ending}.drawn.png").shape == (1, side, 3)
+
+
+SLOW = """
+import time
+import fcos_lightning.inference.outputs as folder
+original = folder.ResultsFile.write
+def write(self, *args):
+    original(self, *args)
+    if args[0].number == 3:
+        print("begun", flush=True)
+        time.sleep(60)
+folder.ResultsFile.write = write
+from fcos_lightning.cli.predict import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(
+    ("signum", "there"),
+    [
+        (signal.SIGINT, False),
+        (signal.SIGTERM, True),
+        (signal.SIGKILL, False),
+        (signal.SIGKILL, True),
+    ],
+)
+def test_stopped_in_the_midst_the_same_command_works_again(
+    checkpoint: Path, tmp_path: Path, command: Command, signum: signal.Signals, there: bool
+) -> None:
+    for number in range(5):
+        save(tmp_path / "in" / f"{number}.png", 40, 40)
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    words = [f"ckpt={checkpoint}", "source=in", "out=out", "device=cpu"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *words],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None and running.stdout.readline() == "begun\n"
+    running.send_signal(signum)
+    _, err = running.communicate(timeout=60)
+    drafts = list((out if there else tmp_path).glob(".out.*"))
+    assert len(drafts) == (signum == signal.SIGKILL)  # then nobody was left to remove it
+    if signum != signal.SIGKILL:
+        assert (running.returncode, err) == (128 + signum, f"stopped by {signum.name}\n")
+    # Nothing stands under a final name.
+    assert out.exists() == there and (not there or set(out.iterdir()) == set(drafts))
+    result = command("predict", *words)
+    assert result.code == 0, result.err
+    assert len(names_in(out)) == 6 and set(tmp_path.iterdir()) == {tmp_path / "in", out}
 
 
 def test_no_two_images_share_a_drawing() -> None:
@@ -465,14 +544,6 @@ def test_no_two_images_share_a_drawing() -> None:
     assert drawn["a.jpg"] == "a.jpg" and drawn["a.gif"] == "a.gif.jpg"
     assert drawn["s/a.gif"] == "s/a.jpg" and drawn["u.v.webp"] == "u.v.webp"
     assert drawn["t.tga"] == "t.tga.jpg"  # t.jpg is a folder
-
-
-def test_image_endings_are_of_formats_that_are_read() -> None:
-    from fcos_lightning.data.images import _FORMATS
-
-    Image.init()
-    registered = Image.registered_extensions()
-    assert all(registered.get(ending, "AVIF") in _FORMATS for ending in IMAGE_ENDINGS)
 
 
 @pytest.mark.parametrize(
@@ -486,32 +557,18 @@ def test_paths_reach_the_command_as_they_are(path: str) -> None:
         assert quoted_path(word, PATHS) == word
 
 
-def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends, "mps", SimpleNamespace(is_available=lambda: False))
-    assert chosen_device("auto") == torch.device("cpu")
-    for name in ("cuda", "cuda:0", "mps"):
-        with pytest.raises(UserError, match="give device=cpu"):
-            chosen_device(name)
-    monkeypatch.setattr(torch.backends, "mps", SimpleNamespace(is_available=lambda: True))
-    assert chosen_device("auto") == chosen_device("mps") == torch.device("mps")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert chosen_device("auto") == torch.device("cuda")
-    assert chosen_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(UserError, match="there are 2 GPUs"):
-        chosen_device("cuda:2")
-
-
-def test_pixels_count_as_stored(checkpoint: Path, tmp_path: Path, command: Command) -> None:
-    plain, turned = tmp_path / "in" / "a.png", tmp_path / "in" / "b.png"
-    save(plain, 40, 80)
+def test_pictures_are_turned_as_their_camera_says(
+    checkpoint: Path, tmp_path: Path, command: Command
+) -> None:
+    upright = save(tmp_path / "in" / "a.png", 40, 80)
     exif = Image.Exif()
     exif[0x0112] = 6
-    shutil.copy(plain, turned)
-    with Image.open(plain) as image:
-        image.save(turned, exif=exif)
+    with Image.open(upright) as image:
+        lying = image.transpose(Image.Transpose.ROTATE_90)
+        lying.save(tmp_path / "in" / "b.png", exif=exif)
     assert command("predict", f"ckpt={checkpoint}", "source=in", "out=out").code == 0
     rows = rows_of(tmp_path / "out")
     boxes = [[row["bbox"] for row in rows if row["image_id"] == number] for number in (1, 2)]
     assert boxes[0] == boxes[1] != []
+    drawn = [read_image(tmp_path / "out" / name) for name in ("a.png", "b.png")]
+    np.testing.assert_array_equal(*drawn)

@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from fcos_lightning.cli.app import config_dir
-from fcos_lightning.cli.instantiate import check_targets, make
 from fcos_lightning.detector import FCOS
+from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.instantiate import check_targets, make
 from fcos_lightning.structures import Images, Target
 
 EXPERIMENTS = config_dir() / "experiment"
@@ -198,9 +198,9 @@ def one_step(name: str) -> None:
         for labels in (torch.tensor([0, 2]), torch.tensor([1, 1]))
     ]
     images = Images.pad(pictures, detector.size_multiple)
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     losses = detector.loss(detector(images), detector.assign(points, targets), points)
-    total = losses.classification + losses.box + losses.quality
+    total = losses.terms["cls"] + losses.terms["box"] + losses.terms["quality"]
     assert math.isfinite(total.item())
     total.backward()
     learning = {key: p for key, p in detector.named_parameters() if p.requires_grad}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcos_lightning.data.augment import Augmentation, ShorterSide, planes
+from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.errors import UserError
 
 NONE = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
@@ -162,15 +162,6 @@ def test_images_the_detector_does_not_take_are_refused(transform: A.BasicTransfo
         augment(picture(20, 30), *NONE, seed=0)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 70), (70, 1), (33, 47), (64, 64)])
-def test_planes_are_the_transposed_image(size: tuple[int, int]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
-    for stored in (image, image[:, ::-1]):
-        apart = planes(stored)
-        assert apart.flags.c_contiguous
-        np.testing.assert_array_equal(apart, stored.transpose(2, 0, 1))
-
-
 def test_degenerate_boxes_go_and_are_counted() -> None:
     augment = Augmentation([ShorterSide(50, 100)])
     boxes = np.array(
@@ -186,6 +177,13 @@ def test_degenerate_boxes_go_and_are_counted() -> None:
     assert found == pytest.approx(
         np.array([[5.0, 5.0, 20.0, 20.0], [45.0, 45.0, 50.0, 50.0]]), abs=1e-4
     )
+
+
+def test_a_box_that_is_nothing_in_float32_is_counted() -> None:
+    augment = Augmentation([ShorterSide(100, 100)], min_side_px=0)
+    boxes = np.array([[10.0, 10.0, 10.0 + 1e-9, 40.0], [99.9999999, 10.0, 200.0, 40.0]])
+    _, found, _, dropped = augment(picture(100, 100), boxes, np.arange(2), seed=0)
+    assert len(found) == 0 and dropped == 2
 
 
 def test_a_crop_drops_what_is_hardly_visible() -> None:

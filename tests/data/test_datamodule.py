@@ -1,5 +1,7 @@
 import json
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import albumentations as A
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+import fcos_lightning
 from fcos_lightning.data import (
     Augmentation,
     CocoDataModule,
@@ -114,12 +117,23 @@ def test_the_training_split_defines_the_classes(tmp_path: Path) -> None:
         _ = data.val
     # A checkpoint's classes do as well, without any training split.
     data.val_split = "val"
-    assert data.read_val(("x", "y"), (1, 90)).truth.labels.tolist() == [1]
+    assert data.read_val(("x", "c90"), (1, 90)).truth.labels.tolist() == [1]
 
 
-def test_a_missing_folder_says_what_to_do() -> None:
-    with pytest.raises(UserError, match=r"download_coco\.py .*data=shapes"):
+def test_a_missing_folder_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"nowhere is missing, relative to .*download_coco\.py .*"):
         _ = CocoDataModule("nowhere", **OPTIONS).train
+    with pytest.raises(UserError, match=r"/nowhere is missing; fetch .*data=shapes"):
+        _ = CocoDataModule("/nowhere", **OPTIONS).train
+    with monkeypatch.context() as wheel:
+        wheel.setattr(fcos_lightning, "__file__", str(tmp_path / "site-packages/a/__init__.py"))
+        with pytest.raises(UserError, match="fetch COCO with https://") as caught:
+            _ = CocoDataModule("/nowhere", **OPTIONS).train
+    assert "scripts" not in str(caught.value)
+    # A folder that is there is not one to fetch COCO into.
+    with pytest.raises(UserError, match=r"split train the file .* is missing; say where") as caught:
+        _ = CocoDataModule(tmp_path, **OPTIONS).train
+    assert "download" not in str(caught.value)
     with pytest.raises(UserError, match=r"download_voc\.py .*data=shapes"):
         _ = VocDataModule("nowhere", **OPTIONS).train
 
@@ -152,3 +166,84 @@ def test_an_unreadable_image_is_skipped_in_training_and_black_in_evaluation(
     black = list(shapes.val_dataloader())[2]
     assert black.images.pixels.sum() == 0 and black.unreadable == (str(broken[1]),)
     assert int(black.image_ids) == shapes.val.truth.image_ids[2]
+    assert not black.targets.valid.any()
+
+
+@pytest.mark.parametrize("side", [64, 30_000, 2**31 - 1])
+def test_an_unreadable_image_costs_the_same_whatever_its_annotated_size(
+    tmp_path: Path, side: int
+) -> None:
+    data = listed(tmp_path, [("a.png", 30, 20), ("b.png", side, side)], on_bad_image="skip")
+    (tmp_path / "train" / "b.png").write_bytes(b"no image")
+    data.val_split = "train"
+    tracemalloc.start()
+    batches = list(data.val_dataloader())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6
+    assert batches[1].images.pixels.shape == (1, 3, 64, 64)
+    assert batches[1].original_sizes_hw.tolist() == [[side, side]]
+    assert len(list(data.train_dataloader())) == 1
+
+
+def listed(root: Path, images: list[tuple[str, int, int]], **options: Any) -> CocoDataModule:
+    """A split ``train`` of images of 30 x 20 pixels, annotated as being of other sizes."""
+    (root / "train").mkdir()
+    entries = []
+    for number, (name, width, height) in enumerate(images):
+        Image.new("RGB", (30, 20)).save(root / "train" / name)
+        entries.append({"id": number, "file_name": name, "width": width, "height": height})
+    content = {
+        "images": entries,
+        "annotations": [{"image_id": 0, "category_id": 1, "bbox": [1, 2, 9, 9]}],
+        "categories": [{"id": 1, "name": "x"}],
+    }
+    (root / "train.json").write_text(json.dumps(content))
+    return CocoDataModule(root, annotations="SPLIT.json", **{**OPTIONS, **options})
+
+
+def test_a_wrong_size_is_told_before_training_unless_bad_images_are_skipped(
+    tmp_path: Path,
+) -> None:
+    data = listed(tmp_path, [("a.png", 30, 20), ("b.png", 20, 30)])
+    with pytest.raises(UserError, match=r"b\.png is 30 x 20 pixels, but annotated as 20 x 30"):
+        _ = data.train
+    data.on_bad_image = "skip"
+    (batch,) = data.train_dataloader()
+    assert set(batch.unreadable) == {str(tmp_path / "train" / "b.png")}
+
+
+def test_an_image_above_the_limit_is_told_before_training(tmp_path: Path) -> None:
+    data = listed(tmp_path, [("a.png", 30, 20)], max_pixels=599)
+    with pytest.raises(UserError, match=r"larger than data\.max_pixels=599, .*a\.png with 30 x 20"):
+        _ = data.train
+    data.max_pixels = 600
+    assert len(list(data.train_dataloader())) == 1
+    with pytest.raises(UserError, match=r"data\.max_pixels=0: give at least 1"):
+        CocoDataModule(tmp_path, **{**OPTIONS, "max_pixels": 0})
+
+
+def test_a_split_without_annotations_is_for_predictions_only(tmp_path: Path) -> None:
+    data = listed(tmp_path, [("a.png", 30, 20)])
+    file = tmp_path / "train.json"
+    content = json.loads(file.read_text())
+    del content["annotations"]
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    (tmp_path / "val").symlink_to(tmp_path / "train")
+    with pytest.raises(UserError, match="split val has no list of annotations"):
+        _ = data.val
+    split = data.read_val(("x",), (1,))
+    assert not split.annotated and len(list(data.val_dataloader())) == 1
+
+
+def test_voc_without_lists_is_read_by_its_data_module(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        Image.new("RGB", (30, 20)).save(tmp_path / split / "a.jpg")
+        box = "<xmin>2</xmin><ymin>3</ymin><xmax>9</xmax><ymax>9</ymax>"
+        (tmp_path / split / "a.xml").write_text(
+            f"<annotation><object><name>x</name><bndbox>{box}</bndbox></object></annotation>"
+        )
+    for named in ({}, {"annotations": "SPLIT", "images": "SPLIT"}):
+        data = VocDataModule(tmp_path, **named, **OPTIONS)
+        assert data.train.truth.boxes_xyxy.tolist() == [[1, 2, 9, 9]] and len(data.val) == 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from fcos_lightning.data import images
-from fcos_lightning.data.images import image_size, read_image
+from fcos_lightning.data.images import image_size, is_turned, read_image
 from fcos_lightning.errors import UserError
 
 # Four colours that no rotation or flip leaves in place, drawn as 20 x 40 blocks.
@@ -329,6 +329,39 @@ def test_the_cap_is_inclusive_and_can_be_set(tmp_path: Path) -> None:
     assert read_image(path, max_pixels=100).shape == (10, 10, 3)
     with pytest.raises(UserError, match="10 x 10 pixels"):
         read_image(path, max_pixels=99)
+
+
+def test_a_cap_above_pillow_s_own_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    path = tmp_path / "image.png"
+    noise(10).save(path)
+    assert read_image(path, max_pixels=100).shape == (10, 10, 3)
+    assert Image.MAX_IMAGE_PIXELS == 10
+    with pytest.raises(UserError, match="more than the limit of 99"):
+        read_image(path, max_pixels=99)
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1", b"hevc"])
+def test_a_heic_picture_is_called_by_its_name(tmp_path: Path, brand: bytes) -> None:
+    path = tmp_path / "IMG_0001.HEIC"
+    path.write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(40))
+    for read in (read_image, image_size):
+        with pytest.raises(
+            UserError, match=r"IMG_0001\.HEIC is a HEIC picture: convert it to JPEG"
+        ):
+            read(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["png", "jpg", "tif"])
+def test_a_tag_says_whether_an_image_lies_on_its_side(
+    tmp_path: Path, orientation: int, ending: str
+) -> None:
+    path = tmp_path / f"image.{ending}"
+    Image.fromarray(PIXELS).save(path)
+    assert not is_turned(path)
+    Image.fromarray(PIXELS).save(path, exif=with_orientation(orientation))
+    assert is_turned(path) == (orientation >= 5)
 
 
 def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:

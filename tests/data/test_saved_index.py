@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcos_lightning.data import coco, saved_index
-from fcos_lightning.data.coco import read_coco
-from fcos_lightning.data.coco_plain import PlainColumns
-from fcos_lightning.data.coco_quick import read_quick
+from fcos_lightning.data import saved_index
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.readers import coco
+from fcos_lightning.data.readers.coco import read_coco
+from fcos_lightning.data.readers.coco_checked import PlainColumns
+from fcos_lightning.data.readers.coco_quick import read_quick
 from fcos_lightning.errors import UserError
 
 COLUMNS = (
@@ -77,7 +78,8 @@ def assert_same(one: DataSplit, other: DataSplit) -> None:
         np.testing.assert_array_equal(
             getattr(one.truth, field.name), getattr(other.truth, field.name)
         )
-    assert (one.image_dir, one.dropped, one.name) == (other.image_dir, other.dropped, other.name)
+    for name in ("image_dir", "dropped", "name", "remarks", "annotated"):
+        assert getattr(one, name) == getattr(other, name)
 
 
 def fail(*_: object) -> None:
@@ -89,7 +91,7 @@ def fail(*_: object) -> None:
 def test_columns_are_those_of_the_plain_reader(
     tmp_path: Path, piece: int, indent: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fcos_lightning.data.coco_quick.PIECE_BYTES", piece)
+    monkeypatch.setattr("fcos_lightning.data.readers.coco_quick.PIECE_BYTES", piece)
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps(described(30), indent=indent))
     quick, plain = read_quick(file), PlainColumns(file)
@@ -142,9 +144,10 @@ def test_a_second_look_reads_the_cache(
 def test_other_options_are_another_entry(data: tuple[Path, Path], cache: Path) -> None:
     read_coco(*data)
     read_coco(*data, strict=True)
-    renamed = read_coco(*data, categories={2: "a", 5: "b", 90: "c"})
+    names = {2: "Class_2", 5: "CLASS 5", 90: "class-90"}
+    renamed = read_coco(*data, categories=names)
     assert len(list(cache.rglob("*.npz"))) == 3
-    again = read_coco(*data, categories={2: "a", 5: "b", 90: "c"})
+    again = read_coco(*data, categories=names)
     assert again.truth.class_names == renamed.truth.class_names
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fcos_lightning.detector import FCOS, assign, build_fcos, fcos_loss
-from fcos_lightning.detector.decode import decode
+from fcos_lightning.detector import (
+    FCOS,
+    DenseDetector,
+    FCOSAssigner,
+    FCOSLoss,
+    NMSDecoder,
+    build_detector,
+    build_fcos,
+)
+from fcos_lightning.detector.parts import Assigner, Decoder, Loss
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Detections, Losses, Points, Target
 
@@ -53,7 +62,8 @@ def test_everything_is_derived_from_the_backbone() -> None:
 
 
 def _ranges(detector: FCOS) -> Any:
-    return detector.assigner.keywords["size_ranges"]  # type: ignore[attr-defined]
+    assert isinstance(detector.assigner, FCOSAssigner)
+    return detector.assigner.ranges(detector.strides)
 
 
 @pytest.mark.parametrize(
@@ -67,8 +77,18 @@ def _ranges(detector: FCOS) -> Any:
 def test_size_ranges_are_derived_of_the_strides(levels: list[int], ranges: Any) -> None:
     detector = build_fcos(**{**TINY, "fpn": {"levels": levels, "channels": 8}})
     assert _ranges(detector) == ranges
-    points = detector.points((64, 64))
-    assert detector.assign(points, [Target(torch.zeros(0, 4), torch.zeros(0).long())])
+    points = detector.grid((64, 64))
+    # A box of 100 px belongs to the level that answers for such sizes.
+    found = detector.assign(
+        points, [Target(torch.tensor([[-50.0, -50, 50, 50]]), torch.zeros(1).long())]
+    )
+    largest = found.ltrb_px.amax(dim=2)[found.positive]
+    level = torch.arange(len(levels)).repeat_interleave(torch.tensor(points.per_level))
+    assert len(largest) > 0
+    for place, side in zip(
+        level.expand_as(found.labels)[found.positive].tolist(), largest, strict=True
+    ):
+        assert ranges[place][0] <= side <= ranges[place][1]
 
 
 def test_size_ranges_may_be_given_as_yaml_gives_them() -> None:
@@ -89,16 +109,12 @@ def test_options_reach_their_part() -> None:
         input={"mean": [1, 2, 3], "channel_order": "bgr"},
         point_offset=0,
     )
-    keywords = [
-        f.keywords  # type: ignore[attr-defined]
-        for f in (detector.assigner, detector.loss_function, detector.decoder)
-    ]
-    assert keywords[0]["center_radius"] is None
-    assert keywords[1] == {"box_loss": "ciou", "focal_gamma": 1.5}
-    assert keywords[2] == {"nms_iou": 0.5}
+    assert detector.assigner == FCOSAssigner(center_radius=None)
+    assert detector.loss == FCOSLoss(box_loss="ciou", focal_gamma=1.5)
+    assert detector.decoder == NMSDecoder(nms_iou=0.5)
     assert detector.mean.flatten().tolist() == [1, 2, 3]
     assert detector.std.flatten().tolist() == pytest.approx([58.395, 57.12, 57.375])
-    assert (detector.channel_order, detector.point_offset) == ("bgr", 0)
+    assert (detector.channel_order, detector.grid.offset) == ("bgr", 0)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +125,7 @@ def test_options_reach_their_part() -> None:
         ("fpn", {"in_channels": 8}),
         ("head", {"num_conv": 2}),
         ("head", {"num_classes": 2}),
+        ("grid", {"strides": [8]}),
         ("head", {"strides": [8]}),
         ("assigner", {"radius": 1.5}),
         ("assigner", {"points": None}),
@@ -208,8 +225,8 @@ def test_the_spec_is_plain_and_makes_the_same_detector(more: dict[str, Any]) -> 
     assert shapes(again) == shapes(detector)
     again.load_state_dict(detector.state_dict())
     assert (again.class_names, again.category_ids) == (detector.class_names, detector.category_ids)
-    assert again.loss_function.keywords == detector.loss_function.keywords  # type: ignore[attr-defined]
-    assert _ranges(again) == _ranges(detector)
+    assert (again.grid, again.assigner) == (detector.grid, detector.assigner)
+    assert (again.loss, again.decoder) == (detector.loss, detector.decoder)
     a, b = (d.eval().predict([IMAGE]) for d in (again, detector))
     assert torch.equal(a.ltrb_px, b.ltrb_px)
     assert torch.equal(a.cls_logits, b.cls_logits)
@@ -224,41 +241,130 @@ def test_to_build_again_fetches_no_weights(shared: Path) -> None:
     assert shapes(build_fcos(**detector.spec)) == shapes(detector)
 
 
+CALLS: list[str] = []
+
+
+@dataclass(frozen=True)
+class MyAssigner(FCOSAssigner):
+    """Somebody's own part, with an option more."""
+
+    word: str = "assign"
+
+    def __call__(self, points: Points, targets: Any, prediction: Any = None) -> Assignment:
+        CALLS.append(self.word)
+        return super().__call__(points, targets)
+
+
+class MyLoss(FCOSLoss):
+    def __call__(self, *arguments: Any) -> Losses:
+        CALLS.append("loss")
+        return super().__call__(*arguments)
+
+
+class MyDecoder(Decoder):
+    def __call__(self, *arguments: Any) -> list[Detections]:
+        CALLS.append("decode")
+        return NMSDecoder(score_threshold=0.0, max_detections=2)(*arguments)
+
+
 def test_parts_of_your_own() -> None:
-    calls: list[str] = []
-
-    def my_assign(points: Points, targets: Any) -> Assignment:
-        calls.append("assign")
-        return assign(points, targets, ((-1, math.inf),) * 2, None)
-
-    def my_loss(*arguments: Any) -> Losses:
-        calls.append("loss")
-        return fcos_loss(*arguments, box_loss="diou")
-
-    def my_decode(*arguments: Any) -> list[Detections]:
-        calls.append("decode")
-        return decode(*arguments, score_threshold=0.0, max_detections=2)
-
+    CALLS.clear()
     detector = build_fcos(
         num_classes=2,
         backbone=Twice(),
         fpn={"levels": [3, 4], "channels": 8},
-        assigner=my_assign,
-        loss=my_loss,
-        decoder=my_decode,
+        assigner=MyAssigner(center_radius=None),
+        loss=MyLoss(box_loss="diou"),
+        decoder=MyDecoder(),
     )
     images = detector.collate([IMAGE])
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     target = Target(torch.tensor([[4.0, 4, 30, 30]]), torch.tensor([1]))
     assignment = detector.assign(points, [target])
     detector.loss(detector(images), assignment, points, None).total.backward()
     assert len(detector.detect([IMAGE])[0]) == 2
-    assert calls == ["assign", "loss", "decode"]
+    assert CALLS == ["assign", "loss", "decode"]
     # What is code is named, for the message when it is missed; the rest stays plain.
     assert set(detector.spec["custom"]) == {"backbone", "assigner", "loss", "decoder"}
     assert detector.spec["custom"]["backbone"].endswith("test_build.Twice")
-    assert detector.spec["custom"]["loss"].endswith("my_loss")
+    assert detector.spec["custom"]["loss"].endswith("test_build.MyLoss")
     json.dumps(detector.spec)
+
+
+@pytest.mark.parametrize(
+    ("part", "given", "base"),
+    [
+        ("assigner", print, Assigner),
+        ("loss", FCOSAssigner(), Loss),
+        ("decoder", lambda *_: [], Decoder),
+        ("decoder", "nms", Decoder),
+    ],
+)
+def test_what_is_no_part_is_refused_with_the_class_to_derive_from(
+    part: str, given: object, base: type
+) -> None:
+    with pytest.raises(UserError, match=rf"model\.{part}: .* is no {base.__name__}; derive"):
+        build_fcos(**TINY, **{part: given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("part", ["head", "assigner", "loss", "decoder"])
+@pytest.mark.parametrize("name", ["fcos2", "focal", "__init__", "../fcos", 7, ["fcos"], "parts"])
+def test_a_part_that_is_not_there(part: str, name: object) -> None:
+    known = "nms" if part == "decoder" else "fcos"
+    with pytest.raises(UserError, match=rf"model\.{part}\.name=.*no such part; .*{known}"):
+        build_fcos(**{**TINY, part: {"name": name}})
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "message"),
+    [
+        ("fpn", {"channels": "many"}, "give a whole number"),
+        ("fpn", {"levels": 3}, "give a list"),
+        ("head", {"num_convs": 1.5}, "give a whole number"),
+        ("head", {"channels": True}, "give a whole number or null"),
+        ("head", {"level_scales": "yes"}, "give true or false"),
+        ("assigner", {"center_radius": "wide"}, "give a number or null"),
+        ("assigner", {"size_ranges": [[0, 1, 2]]}, "give a list"),
+        ("assigner", {"size_ranges": [["low", 64.0]]}, "give a list"),
+        ("assigner", {"size_ranges": [[0.0, "high"]]}, "give a list"),
+        ("loss", {"focal_alpha": None}, "give a number"),
+        ("decoder", {"max_detections": [100]}, "give a whole number"),
+        ("grid", {"anchor_scales": [0.0], "anchor_ratios": [1.0]}, "give numbers above 0"),
+        ("grid", {"offset": {}}, "give a number"),
+    ],
+)
+def test_a_value_of_another_type_dies_at_the_constructor(
+    part: str, option: dict[str, Any], message: str
+) -> None:
+    (name, *_) = option
+    with pytest.raises(UserError, match=rf"model\.{part}\.{name}.*{message}"):
+        build_fcos(**{**TINY, part: {**TINY.get(part, {}), **option}})
+
+
+def test_a_long_value_is_cut_in_the_message() -> None:
+    with pytest.raises(UserError) as caught:
+        build_fcos(**TINY, loss={"box_loss": "x" * 100_000})
+    assert len(str(caught.value)) < 300
+
+
+def test_the_first_version_s_specifications_are_still_read() -> None:
+    # As 0.1.0 wrote them: without names of parts, two options of the grid beside them.
+    spec = {
+        **TINY,
+        "class_names": None,
+        "category_ids": None,
+        "assigner": None,
+        "loss": {"box_loss": "iou"},
+        "decoder": {"clip_to": "last_pixel"},
+        "input": None,
+        "point_offset": 0.0,
+        "point_spacing": "image",
+    }
+    detector = build_fcos(**spec)
+    assert (detector.grid.offset, detector.grid.spacing) == (0.0, "image")
+    assert detector.decoder == NMSDecoder(clip_to="last_pixel")
+    again = build_detector(**json.loads(json.dumps(detector.spec)))
+    assert isinstance(again, DenseDetector) and again.spec == detector.spec
 
 
 @pytest.mark.parametrize("missing", ["channels", "strides"])

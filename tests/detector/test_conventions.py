@@ -94,9 +94,9 @@ def test_a_detector_with_points_spread_over_the_image() -> None:
     small = {"backbone": {"name": "tiny", "frozen_stages": 0}, "fpn": {"levels": [3, 4, 5, 6]}}
     usual = build_fcos(num_classes=1, point_offset=0.0, **small)
     spread = build_fcos(num_classes=1, point_offset=0.0, point_spacing="image", **small)
-    assert usual.points((160, 64)).xy.amax().item() == 152
-    finest, coarsest = spread.points((160, 64)).xy[0], spread.points((160, 64)).xy[-1]
+    assert usual.grid((160, 64)).xy.amax().item() == 152
+    finest, coarsest = spread.grid((160, 64)).xy[0], spread.grid((160, 64)).xy[-1]
     assert finest.tolist() == [0, 0] and coarsest.tolist() == [0, 160 // 3 * 2]
-    assert spread.spec["point_spacing"] == "image"
-    with pytest.raises(UserError, match=r"point_spacing=grid: give one of"):
+    assert spread.spec["grid"]["spacing"] == "image"
+    with pytest.raises(UserError, match=r"grid\.spacing=grid: give one of"):
         build_fcos(num_classes=1, point_spacing="grid", **small)

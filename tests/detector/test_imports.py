@@ -35,7 +35,16 @@ def test_the_detector_loads_torch_and_torchvision_alone() -> None:
     others |= {"rich", "tensorboard", "av", "timm"}
     assert not others & roots(modules)
     ours = {m for m in modules if m.startswith("fcos_lightning.")}
-    allowed = ("structures", "boxes", "errors", "detector")
+    allowed = (
+        "structures",
+        "boxes",
+        "errors",
+        "printing",
+        "weights",
+        "layers",
+        "backbones",
+        "detector",
+    )
     assert {m.split(".")[1] for m in ours} == set(allowed)
 
 
@@ -49,7 +58,8 @@ def test_the_public_names_are_loaded_on_first_use() -> None:
     modules = loaded_after("from fcos_lightning import Target, Detections")
     assert "fcos_lightning.structures" in modules
     assert "fcos_lightning.detector" not in modules
-    assert fcos_lightning.build_fcos is not None
+    wanted = {"Target", "Detections", "Predictor", "build_fcos", "build_detector", "load_detector"}
+    assert wanted <= set(fcos_lightning.__all__)
     for name in fcos_lightning.__all__:
         assert getattr(fcos_lightning, name).__name__ == name
     assert not hasattr(fcos_lightning, "no_such_name")

@@ -39,7 +39,7 @@ def batch(height: int, width: int, boxes: int) -> tuple[Images, Targets]:
 
 
 def step(detector: FCOS, images: Images, targets: Targets) -> Losses:
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     prediction = detector(images)
     return detector.loss(prediction, detector.assign(points, targets), points)
 
@@ -70,7 +70,7 @@ def test_a_step_without_data_would_notice_a_look_at_them() -> None:
     with FakeTensorMode():
         images, targets = batch(160, 192, 3)
         detector = small_detector()
-        assignment = detector.assign(detector.points(images.padded_size), targets)
+        assignment = detector.assign(detector.grid(images), targets)
         with pytest.raises(DynamicOutputShapeException):
             assignment.positive.nonzero()
         with pytest.raises(DataDependentOutputException):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 import shlex
@@ -20,19 +19,28 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import fcos_lightning
-from fcos_lightning import Target
-from fcos_lightning.detector import FCOS
+from fcos_lightning import Target, build_detector, load_detector
+from fcos_lightning.boxes import centerness
+from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
-from fcos_lightning.structures import Batch, Losses, Targets
+from fcos_lightning.structures import Assignment, Batch, Losses, Points, Prediction, Targets
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
 FENCE = re.compile(r"^```(\w+)\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-CODE = ["mypkg/log_distance.py", "mypkg/plain_net.py", "mypkg/yolo_text.py"]
+CODE = [
+    "mypkg/log_distance.py",
+    "mypkg/one_to_one.py",
+    "mypkg/plain_net.py",
+    "mypkg/yolo_text.py",
+]
 YAML = [
     "myconf/data/yolo_text.yaml",
+    "myconf/method/log_distance.yaml",
+    "myconf/method/one_to_one.yaml",
     "myconf/model/plain_net.yaml",
-    "myconf/model/r50_log_distance.yaml",
 ]
+TINY = {"name": "tiny", "norm": "trained", "frozen_stages": 0}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +66,19 @@ def config(folder: Path, name: str) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
-def step(detector: FCOS) -> Losses:
+def made(written: Path, name: str, **changes: Any) -> DenseDetector:
+    """The detector of one of the document's files, on a small net."""
+    torch.manual_seed(0)
+    options: dict[str, Any] = {"_target_": "fcos_lightning.build_detector", "backbone": TINY}
+    options |= config(written, name)
+    for part, changed in changes.items():
+        options[part] = {**options[part], **changed}
+    detector = instantiate(options, num_classes=3, _convert_="all")
+    assert isinstance(detector, DenseDetector)
+    return detector
+
+
+def step(detector: DenseDetector) -> Losses:
     """One step on two random images: one with boxes, one without."""
     generator = torch.Generator().manual_seed(0)
     images = [
@@ -75,11 +95,11 @@ def step(detector: FCOS) -> Losses:
         ]
     )
     batch = detector.train().collate(images)
-    points = detector.points(batch.padded_size)
+    points = detector.grid(batch)
     prediction = detector(batch)
     assignment = detector.assign(points, targets)
     assert assignment.positive.any()
-    losses = detector.loss(prediction, assignment, points, detector.normalisers(assignment))
+    losses = detector.loss(prediction, assignment, points)
     losses.total.backward()
     return losses
 
@@ -107,12 +127,12 @@ def test_recipes_keep_our_own_style(written: Path, name: str) -> None:
 
 
 def test_backbone(written: Path) -> None:
-    detector = instantiate(config(written, "model/plain_net.yaml"), num_classes=3, _convert_="all")
+    detector = made(written, "model/plain_net.yaml")
     assert type(detector.backbone).__name__ == "PlainNet"
     assert detector.strides == (8, 16, 32, 64, 128)
     losses = step(detector)
     assert losses.total.isfinite()
-    assert losses.box > 0
+    assert losses.terms["box"] > 0
     for name, weight in detector.backbone.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
@@ -121,40 +141,30 @@ def test_backbone(written: Path) -> None:
 
 
 def test_loss(written: Path) -> None:
-    options = config(written, "model/r50_log_distance.yaml")
-    # Small and without a download; what is under test is the loss.
-    options["backbone"] = {"name": "tiny", "norm": "trained", "frozen_stages": 0}
-
-    def made(weight: float | None) -> FCOS:
-        torch.manual_seed(0)
-        loss = None if weight is None else {**options["loss"], "weight": weight}
-        detector = instantiate({**options, "loss": loss}, num_classes=3, _convert_="all")
-        assert isinstance(detector, FCOS)
-        return detector
-
-    usual, once, twice = step(made(None)), step(made(1.0)), step(made(2.0))
-    assert once.box > 0
-    assert torch.isclose(twice.box, 2 * once.box)
-    assert not torch.isclose(once.box, usual.box)
-    assert torch.equal(once.classification, usual.classification)
-    assert torch.equal(once.quality, usual.quality)
-
-
-def test_loss_is_the_formula_it_states(written: Path) -> None:
-    module = importlib.import_module("mypkg.log_distance")
+    file = "method/log_distance.yaml"
     torch.manual_seed(0)
-    detector = instantiate(
-        {**config(written, "model/plain_net.yaml"), "loss": module.log_distance_loss},
-        num_classes=3,
-        _convert_="all",
-    )
+    usual = step(build_detector(num_classes=3, backbone=TINY))
+    once = step(made(written, file))
+    twice = step(made(written, file, loss={"weight": 2.0}))
+    assert once.terms["box"] > 0
+    assert torch.isclose(twice.terms["box"], 2 * once.terms["box"])
+    assert not torch.isclose(once.terms["box"], usual.terms["box"])
+    for name in ("cls", "quality"):
+        assert torch.equal(once.terms[name], usual.terms[name])
+
+
+def one_box(detector: DenseDetector) -> tuple[Points, Prediction, Assignment]:
     images = detector.collate([torch.zeros(3, 64, 64, dtype=torch.uint8)])
-    points = detector.points(images.padded_size)
+    points = detector.grid(images)
     target = Target(torch.tensor([[8.0, 8.0, 50.0, 40.0]]), torch.tensor([1]))
     with torch.no_grad():
         prediction = detector(images)
-    assignment = detector.assign(points, Targets.stack([target]))
+    return points, prediction, detector.assign(points, Targets.stack([target]), prediction)
 
+
+def test_loss_is_the_formula_it_states(written: Path) -> None:
+    detector = made(written, "method/log_distance.yaml")
+    points, prediction, assignment = one_box(detector)
     rows = assignment.positive[0].nonzero().flatten().tolist()
     expected = 0.0
     for row in rows:
@@ -162,7 +172,39 @@ def test_loss_is_the_formula_it_states(written: Path) -> None:
         ours, true = prediction.ltrb_px[0, row] / stride, assignment.ltrb_px[0, row] / stride
         expected += float(((1 + ours) / (1 + true)).log().abs().sum()) / len(rows)
     assert rows
-    assert float(detector.loss(prediction, assignment, points).box) == pytest.approx(expected)
+    box = detector.loss(prediction, assignment, points).terms["box"]
+    assert float(box) == pytest.approx(expected)
+
+
+def test_method(written: Path) -> None:
+    detector = made(written, "method/one_to_one.yaml")
+    points, _, assignment = one_box(detector)
+    many = build_detector(num_classes=3, backbone=TINY).assign(
+        points, [Target(torch.tensor([[8.0, 8.0, 50.0, 40.0]]), torch.tensor([1]))]
+    )
+    claiming = many.positive[0].nonzero().flatten()
+    (kept,) = assignment.positive[0].nonzero().flatten().tolist()
+    assert len(claiming) > 1 and kept in claiming
+    # Every other point of the box is less central, and neither positive nor background.
+    central = centerness(many.ltrb_px[0, claiming])
+    assert central.max() == centerness(many.ltrb_px[0, kept])
+    assert assignment.ignored is not None
+    ignored = assignment.ignored[0].nonzero().flatten().tolist()
+    assert sorted([*ignored, kept]) == claiming.tolist()
+    losses = step(detector.train())
+    assert list(losses.terms) == ["cls", "box"] and losses.total.isfinite()
+    plain = made(written, "method/one_to_one.yaml", assigner={"ignore_others": False})
+    assert one_box(plain)[2].ignored is None
+
+
+def test_a_checkpoint_of_the_method_asks_for_its_part(written: Path, tmp_path: Path) -> None:
+    detector = made(written, "method/one_to_one.yaml")
+    file = tmp_path / "a.safetensors"
+    Checkpoint(file, detector.spec, detector.state_dict(), {}, {}).write(file)
+    with pytest.raises(UserError, match=r"its assigner is mypkg\.one_to_one\.OneToOne, code"):
+        load_detector(file)
+    again = load_detector(file, assigner=detector.assigner)  # type: ignore[arg-type]
+    assert again.assigner == detector.assigner and again.decoder == detector.decoder
 
 
 @pytest.fixture
@@ -246,20 +288,24 @@ def test_hydra_composes_the_commands(written: Path) -> None:
     shown = re.findall(
         r"^PYTHONPATH=\. fcos-train (.+)$", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert len(shown) == 3
+    assert len(shown) == 4
     for arguments in shown:
         assert "mypkg." in command(written, "train", *shlex.split(arguments), "--cfg", "job")
 
 
 @pytest.mark.slow
-def test_train_and_test_with_the_recipes(written: Path, yolo_folder: Path) -> None:
-    own = ["--config-dir", "myconf", "trusted_packages=[mypkg]", "model=plain_net"]
+@pytest.mark.parametrize("choice", ["model=plain_net", "method=one_to_one", "method=log_distance"])
+def test_train_and_test_with_the_recipes(written: Path, yolo_folder: Path, choice: str) -> None:
+    own = ["--config-dir", "myconf", "trusted_packages=[mypkg]", choice]
+    net = [] if choice.startswith("model") else ["model=tiny"]
     data = ["data=yolo_text", f"data.root={yolo_folder}", "data.shorter_side=64"]
     run = yolo_folder / "run"
     small = ["data.batch_size=3", "data.num_workers=0", "trainer.accelerator=cpu"]
     steps = ["trainer.max_steps=2", "logger=none", f"run_dir={run}"]
-    command(written, "train", *own, *data, *small, *steps)
+    command(written, "train", *own, *net, *data, *small, *steps)
     best = run / "checkpoints" / "best.ckpt"
     tested = yolo_folder / "tested"
     command(written, "test", *own, f"ckpt={best}", *data, *small[1:], f"run_dir={tested}")
     assert (tested / "metrics.json").read_text() == (run / "metrics.json").read_text()
+    # Goes on where it was, and ends as it did.
+    command(written, "train", "--config-dir", "myconf", "trusted_packages=[mypkg]", f"resume={run}")

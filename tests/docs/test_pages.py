@@ -1,4 +1,4 @@
-"""What the pages on sweeps and on several devices show: their commands compose."""
+"""What the pages show: their commands compose, and the program that predicts runs."""
 
 from __future__ import annotations
 
@@ -39,3 +39,13 @@ def test_sweeps_compose(line: str) -> None:
 def test_commands_compose(line: str) -> None:
     words = shlex.split(line.replace("$RUN", "run"), comments=True)
     sweep.compose("train", words)
+
+
+def test_the_program_on_deployment_runs(
+    folder_of_a_user: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DOCS / "deployment.md").read_text(encoding="utf-8")
+    program = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
+    exec(compile(program, "deployment.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert printed.count("'cat'") + printed.count("'dog'") == 10  # 5 of each image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -13,9 +14,10 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from fcos_lightning import build_fcos
-from fcos_lightning.checkpoints import describe
-from fcos_lightning.cli.app import config_dir
+from fcos_lightning import load_detector
+from fcos_lightning.data.images import read_image
+from fcos_lightning.data.resizing import planes, resized
+from fcos_lightning.runs.configuration import config_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,28 +55,20 @@ def test_choices_in_the_text_compose(choice: str) -> None:
         compose("train", [choice])
 
 
-def test_the_program_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_the_program_finds_what_the_command_means(
+    folder_of_a_user: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (program,) = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-    torch.manual_seed(0)
-    detector = build_fcos(
-        class_names=["cat", "dog"],
-        backbone={"name": "tiny", "norm": "trained", "frozen_stages": 0},
-        fpn={"channels": 32, "levels": [3, 4]},
-        head={"num_convs": 1},
-        decoder={"score_threshold": 0.0, "max_detections": 5},
-    )
-    weights = {f"detector.{key}": value for key, value in detector.state_dict().items()}
-    torch.save({"fcos": describe(detector), "state_dict": weights}, tmp_path / "best.ckpt")
-    pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.jpg")
-
-    monkeypatch.chdir(tmp_path)
     exec(compile(program, "README.md", "exec"), {})
     lines = capsys.readouterr().out.splitlines()
-    assert lines
+    assert len(lines) == 5
     assert all(re.match(r"(cat|dog) [\d.]+ \[.+\]$", line) for line in lines), lines
+    # Shrunk to half, as the checkpoint says, and mapped back.
+    seen = planes(resized(read_image(folder_of_a_user / "photo.jpg"), 0.5))
+    (found,) = load_detector("best.ckpt").detect([torch.from_numpy(seen)])
+    boxes = [json.loads(line[line.index("[") :]) for line in lines]
+    np.testing.assert_allclose(boxes, 2 * found.boxes_xyxy.numpy(), atol=0.01)
+    assert Image.open("drawn.jpg").size == (192, 128)
 
 
 @pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
@@ -83,6 +77,7 @@ def test_what_documents_point_to_exists(document: str) -> None:
     linked = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
     named = re.findall(r"^\| `((?:conf|src|scripts|tests)/[^`]*)`", text, re.MULTILINE)
     run = re.findall(r"^python (\S+\.py)", text, re.MULTILINE)
+    assert document == "CHANGELOG.md" or (linked or named)
     for name in [*linked, *named, *run]:
         assert (ROOT / name).exists(), name
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fcos_lightning.cli.app import config_dir
-from fcos_lightning.detector.deform import DeformableConv2d
+from fcos_lightning.layers.deform import DeformableConv2d
+from fcos_lightning.runs.configuration import config_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 
 import pytest
 import torch
@@ -177,11 +178,10 @@ def test_hopeless_runs_are_given_up(sweep: Sweep, tmp_path: Path) -> None:
     assert sweep(*words, "sweep.trials=9", "sweep.pruning_warmup=1", "sweep.seed=3") == 0
     jobs = Manifest.load(tmp_path / "s").jobs
     assert {job.state for job in jobs} == {"done", "pruned"}
-    worst_done = min(float(job.values["+ap"]) for job in jobs if job.state == "done")
-    pruned = [float(job.values["+ap"]) for job in jobs if job.state == "pruned"]
-    assert min(pruned) <= worst_done or len(pruned) < 3
-    for job in jobs:
+    for place, job in enumerate(jobs):
         if job.state == "pruned":
+            before = [float(one.values["+ap"]) for one in jobs[:place] if one.state == "done"]
+            assert len(before) >= 3 and float(job.values["+ap"]) < median(before)
             rows = (tmp_path / "s" / job.folder / "metrics.csv").read_text().splitlines()
             assert len(rows) < 31  # it did not run to its end
 
@@ -259,10 +259,11 @@ def test_the_same_command_finds_its_folder_again(
     assert len(list((tmp_path / "runs/mine").glob("sweep_*"))) == 2
 
 
-@pytest.mark.parametrize("name", sorted(p.stem for p in (cli.config_dir() / "sweep").iterdir()))
+ABLATIONS = {file.stem for file in (cli.config_dir() / "sweep").iterdir()} - {"default"}
+
+
+@pytest.mark.parametrize("name", sorted(ABLATIONS))
 def test_the_papers_ablations_compose(name: str) -> None:
-    if name == "default":
-        return
     settings = cli._settings([f"sweep={name}"])
     space = parse_space(["data=shapes"], settings["params"])
     jobs = space.grid()
@@ -275,7 +276,7 @@ def test_the_papers_ablations_compose(name: str) -> None:
         settings = {k: v for k, v in config["model"].items() if k != "_target_"}
         torch.manual_seed(0)
         detector = build_fcos(num_classes=2, **settings)
-        points = detector.points(images.padded_size)
+        points = detector.grid(images)
         assignment = detector.assign(points, [Target(boxes, torch.tensor([0, 1]))])
         loss = detector.loss(detector(images), assignment, points).total
         loss.backward()

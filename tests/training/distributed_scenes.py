@@ -20,10 +20,10 @@ from fcos_lightning import build_fcos
 from fcos_lightning.data import ShapesDataModule
 from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Batch, Detections, Images, Points, Prediction, Target, Targets
-from fcos_lightning.training.ema import EMA
-from fcos_lightning.training.evaluate import evaluate
+from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.schedule import Schedule
+from fcos_lightning.training.testing import evaluate
 
 IMAGE_PX = 64
 
@@ -182,9 +182,11 @@ class Knowing(FCOS):
     """Finds the boxes that are there, a little beside the mark, whoever asks and beside whom."""
 
     truth: dict[int, tuple[Tensor, Tensor]]
+    ever_seen: list[int]
 
     def forward(self, images: Images) -> Prediction:
         self.seen = [int(image.long().sum()) for image in images.pixels]
+        self.ever_seen += self.seen
         return super().forward(images)
 
     def decode(self, prediction: Prediction, points: Points, sizes_hw: Tensor) -> list[Detections]:
@@ -205,13 +207,18 @@ def evaluation(out: Path, devices: int, accumulate: int) -> dict[str, Any]:
     detector = tiny()
     detector.__class__ = Knowing
     assert isinstance(detector, Knowing)
-    detector.truth = {}
+    detector.truth, detector.ever_seen = {}, []
     for index in range(len(data.val)):
         boxes, labels = data.val.target(index)
         key = int(torch.from_numpy(data.val.image(index)).long().sum())
         detector.truth[key] = (torch.from_numpy(boxes), torch.from_numpy(labels))
     summary, table, _ = evaluate(detector, data, settings(devices), progress=False)
-    return {"summary": summary, "images": len(data.val), "rows": len(table.scores)}
+    return {
+        "summary": summary,
+        "images": sorted(detector.truth),
+        "seen": detector.ever_seen,
+        "rows": len(table.scores),
+    }
 
 
 def features(out: Path, devices: int, accumulate: int) -> dict[str, Any]:

@@ -84,3 +84,12 @@ def test_the_peak_is_at_least_what_is_held() -> None:
     held = torch.ones(50_000_000)
     said = peak_memory(on(CPUAccelerator))
     assert said is not None and float(said.split()[0]) >= 4 * len(held) / 1e9
+
+
+def test_the_peak_is_counted_in_the_units_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    usage = SimpleNamespace(ru_maxrss=3_000_000_000)
+    monkeypatch.setattr(resource, "getrusage", lambda who: usage)
+    for system, said in (("darwin", "3.0 GB of memory"), ("linux", "3072.0 GB of memory")):
+        monkeypatch.setattr(acceleration.sys, "platform", system)
+        assert peak_memory(on(CPUAccelerator)) == said

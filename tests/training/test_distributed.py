@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import distributed_scenes as scenes
 import pytest
 import torch
+from tests.training import distributed_scenes as scenes
 
 Results = list[dict[str, Any]]
 
@@ -89,6 +89,8 @@ def test_a_rank_without_boxes_neither_hangs_nor_skips_a_parameter(two: Results) 
 
 def check_evaluation(found: Results, alone: dict[str, Any]) -> None:
     assert 0.2 < alone["summary"]["AP"] < 0.9  # neither trivial
+    seen = [image for rank in found for image in rank["evaluation"]["seen"]]
+    assert sorted(seen) == alone["images"] and len(set(seen)) == 21
     for rank in found:
         assert rank["evaluation"]["rows"] == alone["rows"]
         for key in ("AP", "AP50", "AP75", "APs", "APm", "AR1", "AR10", "AR100"):

@@ -22,7 +22,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from fcos_lightning import build_fcos, load_detector  # noqa: E402
-from fcos_lightning.checkpoints import describe, initialise  # noqa: E402
+from fcos_lightning.checkpoints import Checkpoint, describe  # noqa: E402
 from fcos_lightning.errors import UserError  # noqa: E402
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO  # noqa: E402
 from fcos_lightning.training.module import FCOSModule  # noqa: E402
@@ -216,7 +216,7 @@ def test_classes_that_a_checkpoint_names_are_not_looked_for(
     file = tmp_path / "detector.ckpt"
     torch.save({**content, "state_dict": state, "fcos": describe(detector)}, file)
     load_detector(file)
-    initialise(detector, file)
+    Checkpoint.read(file).start(detector)
     with contextlib.suppress(Exception):  # whether it can or not, it must not look for these
         FCOSModule.load_from_checkpoint(file, map_location="cpu", weights_only=True)
     assert not (tmp_path / "mark").exists()

@@ -32,14 +32,24 @@ def spec_of(weights: Weights) -> dict[str, Any]:
     Raises:
         UserError: if the weights are of no net that ``build_fcos`` can build.
     """
-    need(weights, "head.cls_logits.weight", "fpn.lateral.0.weight", "fpn.output.0.weight")
-    channels = weights["fpn.lateral.0.weight"].shape[0]
+    need(weights, "head.cls_logits.weight")
+    net = net_of(weights)
     return {
         "num_classes": weights["head.cls_logits.weight"].shape[0],
-        "backbone": _backbone(weights),
-        "fpn": _fpn(weights, channels),
-        "head": _head(weights, channels),
+        **net,
+        "head": _head(weights, net["fpn"]["channels"]),
     }
+
+
+def net_of(weights: Weights) -> dict[str, Any]:
+    """Return backbone and FPN as the tensors show them, whatever head is on them.
+
+    Raises:
+        UserError: if the weights are of no net that ``build_detector`` can build.
+    """
+    need(weights, "fpn.lateral.0.weight", "fpn.output.0.weight")
+    channels = weights["fpn.lateral.0.weight"].shape[0]
+    return {"backbone": _backbone(weights), "fpn": _fpn(weights, channels)}
 
 
 def need(weights: Weights, *keys: str) -> None:

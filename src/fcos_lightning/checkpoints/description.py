@@ -1,8 +1,8 @@
 """What a checkpoint says about its detector and its run: plain values of the kinds we know.
 
 Everything that a file says goes through ``checked_description`` once, on the way in. Whoever reads
-a description afterwards finds each value of the kind that is stated here, or of the kind that the
-signature of what it is an option of states.
+a description afterwards finds each value of the kind that is stated here; options of the detector's
+parts are plain values within bounds, and the parts themselves refuse what they do not know.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from fcos_lightning.detector.assign import assign
-from fcos_lightning.detector.backbone import build_backbone
-from fcos_lightning.detector.build import build_fcos
-from fcos_lightning.detector.decode import decode
-from fcos_lightning.detector.fpn import FPN
-from fcos_lightning.detector.head import Head
-from fcos_lightning.detector.loss import fcos_loss
-from fcos_lightning.detector.tiny import TinyNet
-from fcos_lightning.detector.vovnet import vovnet_stages
+from fcos_lightning.backbones.build import build_backbone
+from fcos_lightning.backbones.tiny import TinyNet
+from fcos_lightning.backbones.vovnet import vovnet_stages
+from fcos_lightning.detector import build_detector, build_fcos
+from fcos_lightning.detector.fpn import FPNOptions
+from fcos_lightning.detector.grid import Grid
+from fcos_lightning.detector.lookup import made, part_of
+from fcos_lightning.detector.parts import Assigner, Decoder, HeadOptions, Loss
 from fcos_lightning.errors import UserError, shown
 
 Hints = Mapping[str, Any]
@@ -46,21 +45,18 @@ _INPUT: Hints = {
     "channel_order": Literal["rgb", "bgr"],
 }
 
-#: What the options of each part are options of.
-_PARTS: Mapping[str, tuple[Callable[..., Any], ...]] = {
-    "backbone": (build_backbone, TinyNet.__init__, vovnet_stages),
-    "fpn": (FPN.__init__,),
-    "head": (Head.__init__,),
-    "assigner": (assign,),
-    "loss": (fcos_loss,),
-    "decoder": (decode,),
-}
+#: Parts that check their own options, each value of a kind that a bound says something about.
+_PARTS = ("fpn", "grid", "head", "assigner", "loss", "decoder")
+#: The backbone is made by functions; their signatures say what their options are.
+_BACKBONE: tuple[Callable[..., Any], ...] = (build_backbone, TinyNet.__init__, vovnet_stages)
 
 #: Images are resized to these sides, in pixels; the longer one is often meant as "any".
 _LARGEST_SIDES = {"shorter_side": 10_000, "longer_side": 1_000_000}
 #: Of counts of channels, layers, candidates; ids of a data set may be any number of 64 bits.
 _LARGEST_COUNT = 1_000_000
 _LARGEST_LEVEL = 20
+#: Sizes that levels answer for may begin below 0, and so may a weight that says there is none.
+_MAY_BE_NEGATIVE = ("size_ranges", "focal_alpha")
 _LONGEST_NAME = 500
 
 _MOST_VALUES = 200_000
@@ -93,24 +89,25 @@ def checked_description(value: object) -> dict[str, Any]:
 
 def _check_spec(spec: dict[str, Any]) -> None:
     """Check and complete what ``build_fcos`` is given."""
-    hints = {
-        key: dict | None if key in _PARTS or key == "input" else hint
-        for key, hint in get_type_hints(build_fcos).items()
-        if key != "return"
-    }
+    hints: dict[str, Any] = dict.fromkeys(("backbone", "input", *_PARTS), dict | None)
+    for function in (build_detector, build_fcos):
+        stated = get_type_hints(function).items()
+        hints |= {key: hint for key, hint in stated if key not in (*hints, "parts", "return")}
     unknown = sorted(set(spec) - set(hints) - {"custom"})
     if unknown:
         raise UserError(f"its spec.{shown(unknown[0])[1:-1]} is no option of this version")
     _check_kinds(spec, hints | {"custom": dict}, "spec.")
     _check_kinds(spec.get("custom", {}), dict.fromkeys(spec.get("custom", {}), str), "spec.custom.")
-    for key, functions in _PARTS.items():
-        options = spec.get(key) or {}
-        place = f"spec.{key}."
-        _check_kinds(
-            options, {k: v for f in functions for k, v in get_type_hints(f).items()}, place
-        )
-        for option, chosen in options.items():
-            _check_range(option, chosen, f"{place}{option}")
+    options = {k: v for function in _BACKBONE for k, v in get_type_hints(function).items()}
+    _check_kinds(spec.get("backbone") or {}, options, "spec.backbone.")
+    for part in ("backbone", *_PARTS):
+        for option, chosen in (spec.get(part) or {}).items():
+            _check_range(option, chosen, f"spec.{part}.{option}")
+    # What cannot be said by kinds and bounds, the parts say as they are made; none is large.
+    for kind in (HeadOptions, Assigner, Loss, Decoder):
+        part_of(kind, spec.get(kind.kind))
+    made(FPNOptions, spec.get("fpn") or {})
+    made(Grid, spec.get("grid") or {}, strides=())
     given = spec.get("input") or {}
     _check_kinds(given, _INPUT, "spec.input.")
     if not all(given.get("std", [1])):
@@ -138,10 +135,10 @@ def _check_kinds(values: Mapping[str, Any], hints: Hints, place: str) -> None:
 
 
 def _check_range(option: str, value: object, place: str) -> None:
-    """Refuse numbers that no detector has. Sizes that levels answer for may begin below 0."""
+    """Refuse numbers that no detector has."""
     largest = _LARGEST_LEVEL if option == "levels" else _LARGEST_COUNT
     for number in _numbers(value):
-        if option != "size_ranges" and not 0 <= number <= largest:
+        if option not in _MAY_BE_NEGATIVE and not 0 <= number <= largest:
             raise UserError(f"its {place} is {number}; no detector has less than 0, or so much")
 
 

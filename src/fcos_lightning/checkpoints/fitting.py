@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
 
-from fcos_lightning.detector import FCOS, build_fcos
+from fcos_lightning.detector import DenseDetector, build_fcos
 from fcos_lightning.errors import UserError, shown
 
 #: Modules, parameters and buffers that may be made for each weight: activations, containers, and
@@ -44,7 +44,7 @@ def check_fit(spec: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     check_same(without_memory(spec, len(weights)).state_dict(), weights)
 
 
-def without_memory(spec: Mapping[str, Any], most_weights: int) -> FCOS:
+def without_memory(spec: Mapping[str, Any], most_weights: int) -> DenseDetector:
     """Return a detector whose tensors have shapes and no numbers.
 
     Args:

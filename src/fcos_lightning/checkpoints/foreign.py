@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Collection, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 
-from fcos_lightning.checkpoints import adelaidet, detectron2, mmdet, official
-from fcos_lightning.checkpoints import torchvision as torchvision_layout
+from fcos_lightning.checkpoints import layouts
 from fcos_lightning.checkpoints.conventions import Source, Translation
 from fcos_lightning.checkpoints.derive import with_masks
 from fcos_lightning.checkpoints.fitting import check_numbers, without_memory
 from fcos_lightning.checkpoints.naming import listed
-from fcos_lightning.detector.weights import weights_in
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.weights.files import weights_in
 
 
 class Layout(Protocol):
@@ -32,8 +33,11 @@ class Layout(Protocol):
         """Return a file of this layout in our terms; without a recipe, the layout's default."""
 
 
-#: A new layout is one more file and its name here.
-LAYOUTS = cast("tuple[Layout, ...]", (official, adelaidet, mmdet, torchvision_layout, detectron2))
+#: A new layout is one more file in ``layouts/``. Each is recognised by keys that no other has.
+LAYOUTS: tuple[Layout, ...] = tuple(
+    cast("Layout", import_module(f"{layouts.__name__}.{one.name}"))
+    for one in pkgutil.iter_modules(layouts.__path__)
+)
 
 #: Of a configuration; published ones have some 10,000.
 _LONGEST_TEXT = 1_000_000

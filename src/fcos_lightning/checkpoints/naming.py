@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from fcos_lightning.detector.vovnet import own_key
+from fcos_lightning.backbones.vovnet import own_key
 from fcos_lightning.errors import UserError, shown
 
 #: A pattern for the whole of a foreign key, and our key for it: as for ``re.sub``, or a function,

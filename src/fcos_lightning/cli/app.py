@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import copyreg
 import errno
-import os
+import io
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
 import hydra
@@ -18,7 +17,10 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may hold
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, first_line, printable
+from fcos_lightning.runs.configuration import config_dir
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
@@ -27,19 +29,16 @@ USER_ERROR = 2
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
-def config_dir() -> Path:
-    """Return the folder ``conf/``: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "conf"
-    return installed if installed.is_dir() else package.parents[1] / "conf"
-
-
 def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Compose the configuration from the command line and run a task with it.
 
     A ``UserError`` is printed as one line and ends the process with status 2, as does a
     configuration that Hydra cannot compose; Hydra's own hint is kept.
     """
+    # A name that the terminal has no letters for is no reason to end a run.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     # For each group that help lists, Hydra copies its sources of configurations, and with them the
     # store behind one of them, which hands out copies only. A process has one store: so keep it.
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))
@@ -70,13 +69,8 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
 
 def fail(error: BaseException) -> NoReturn:
     """Print an error as one line and end the process."""
-    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+    print(f"error: {printable(one_line(error), LONGEST_LINE)}", file=sys.stderr, flush=True)
     raise SystemExit(USER_ERROR)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def one_line(error: BaseException) -> str:
@@ -98,32 +92,3 @@ def required(config: DictConfig, key: str, hint: str) -> str:
     if value in (None, ""):
         raise UserError(f"{key}= is missing; {hint}")
     return str(value)
-
-
-def is_first_process() -> bool:
-    """Tell whether this process is the one that may write: rank 0 of a run."""
-    return global_rank() == 0
-
-
-def global_rank() -> int:
-    """Return this process's number in the run, as whoever started the processes gave it.
-
-    torchrun and Lightning's launcher on several nodes, SLURM's srun, Lightning's own launcher.
-    """
-    for name in ("RANK", "SLURM_PROCID"):
-        if os.environ.get(name, "").isdigit() and not _alone(name):
-            return int(os.environ[name])
-    local, node = (int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "NODE_RANK"))
-    return local or node  # only its being 0 matters here
-
-
-def _alone(name: str) -> bool:
-    """SLURM numbers its tasks also where there is one, which then starts processes itself."""
-    return name == "SLURM_PROCID" and os.environ.get("SLURM_NTASKS", "1") == "1"
-
-
-def started_from_outside() -> bool:
-    """Tell whether torchrun or srun started the processes of this run, rather than rank 0."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return int(os.environ.get("WORLD_SIZE", "1")) > 1
-    return "SLURM_PROCID" in os.environ and not _alone("SLURM_PROCID")

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcos_lightning.cli.app import config_dir, fail
+from fcos_lightning.cli.app import fail
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.sweeps.settings import check_settings
 
 if TYPE_CHECKING:
     from fcos_lightning.sweeps.jobs import Launcher
@@ -52,7 +56,7 @@ def sweep(words: Sequence[str]) -> int:
     from rich.console import Console
 
     from fcos_lightning.sweeps.manifest import Lock
-    from fcos_lightning.sweeps.report import write_report
+    from fcos_lightning.sweeps.results import write_report
     from fcos_lightning.sweeps.runner import Interrupted, Runner
 
     _refuse_hydra(words)
@@ -103,7 +107,7 @@ def sweep(words: Sequence[str]) -> int:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(printable(line, LONGEST_LINE), flush=True)
 
 
 def _refuse_hydra(words: Sequence[str]) -> None:
@@ -125,16 +129,7 @@ def _settings(own: Sequence[str]) -> dict[str, Any]:
     """Compose ``conf/sweep`` with the words that begin with ``sweep``."""
     config = compose("sweep", own)
     settings: dict[str, Any] = config["sweep"]
-    for key, known in (
-        ("search", ("grid", "optuna")),
-        ("launcher", ("local", "slurm", "submitit_local")),
-    ):
-        if settings[key] not in known:
-            raise UserError(f"sweep.{key}={settings[key]}: give one of {', '.join(known)}")
-    for key in ("parallel", "trials", "most"):
-        value = settings[key]
-        if not isinstance(value, int) or value < 1:
-            raise UserError(f"sweep.{key}={value}: give a whole number above 0")
+    check_settings(settings)
     return settings
 
 
@@ -167,6 +162,7 @@ def _opened(
     """Return what is swept, and the manifest: of an earlier start, or a new one."""
     from fcos_lightning.sweeps.manifest import FILE, Manifest
     from fcos_lightning.sweeps.space import parse_space
+    from fcos_lightning.sweeps.stored_words import check_stored
 
     if folder is not None:
         manifest = Manifest.load(folder)
@@ -178,9 +174,19 @@ def _opened(
                     f"{', '.join(f'sweep.{name}' for name in _MOVABLE[:-1])} may be given"
                 )
         for key, value in manifest.settings.items():
-            if key not in {name.split(".")[0] for name in given}:
+            if key not in {name.split(".")[0] for name in given} and key in settings:
                 settings[key] = value
-        return parse_space(manifest.words, settings["params"]), manifest
+        check_settings(settings)
+        if settings["launcher"] != "local" and "launcher" not in given:
+            raise UserError(
+                f"sweep.resume={folder}: its jobs ran through {settings['launcher']}; say "
+                "sweep.launcher= and sweep.slurm= again, or sweep.launcher=local"
+            )
+        if "slurm" not in {name.split(".")[0] for name in given}:
+            settings["slurm"] = None  # it would go into a job script
+        space = parse_space(manifest.words, settings["params"])
+        check_stored(space, folder)
+        return space, _of_space(manifest, manifest.words, space)
 
     space = parse_space(words, settings["params"])
     _check(space, settings)
@@ -200,7 +206,21 @@ def _opened(
             f"{manifest.folder}: holds another sweep; choose a new folder by sweep.dir=DIR, or go "
             f"on with that one by sweep.resume={manifest.folder}"
         )
-    return space, earlier
+    return space, _of_space(earlier, words, space)
+
+
+def _of_space(manifest: Manifest, words: Sequence[str], space: Space) -> Manifest:
+    """Return a sweep that was read back, its jobs those that its words give.
+
+    Raises:
+        UserError: if it has any other.
+    """
+    for job in manifest.jobs:
+        try:
+            space.check_holds(job.swept)
+        except UserError as error:
+            raise UserError(f"{manifest.folder}: job {job.number}: {error}") from error
+    return replace(manifest, words=tuple(words), fixed=space.fixed)
 
 
 def _check(space: Space, settings: dict[str, Any]) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import TYPE_CHECKING
 
 from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from omegaconf import DictConfig
 
-    from fcos_lightning.detector import FCOS
-    from fcos_lightning.training.evaluate import ViewSizes
+    from fcos_lightning.checkpoints import Checkpoint
+    from fcos_lightning.training.testing import ViewSizes
 
 
 def main() -> None:
@@ -24,14 +24,16 @@ def main() -> None:
     # started with this one's words.
     given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
-        from fcos_lightning.checkpoints import read_checkpoint
-        from fcos_lightning.cli.plain import FROM_CHECKPOINT, offer_data_of
-        from fcos_lightning.cli.published import checkpoint_file
+        from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
         try:
-            offered = offer_data_of(read_checkpoint(checkpoint_file(given["ckpt"]))["fcos"])
+            description = _read(given["ckpt"], given.get("recipe")).about
         except UserError as error:
             fail(error)
+        try:
+            offered = offer_data_of(description)
+        except UserError as error:
+            fail(UserError(f"ckpt={given['ckpt']}: {error}"))
         if not offered:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
         if "data" not in given:
@@ -40,29 +42,38 @@ def main() -> None:
     run(test, "test")
 
 
+@functools.cache  # its data is asked for before Hydra composes, its detector afterwards
+def _read(given: str, recipe: str | None) -> Checkpoint:
+    from fcos_lightning.checkpoints import Checkpoint
+
+    return Checkpoint.read(given, recipe)
+
+
 def test(config: DictConfig) -> None:
     """Evaluate a checkpoint, print the table, and write metrics and predictions."""
     # Imported here, because this costs seconds that help and mistakes should not.
     from rich.console import Console
 
-    from fcos_lightning.checkpoints.plain_file import write_file
-    from fcos_lightning.cli.app import is_first_process, required
-    from fcos_lightning.cli.evaluating import evaluation_settings, quicker
-    from fcos_lightning.cli.published import checkpoint_file
-    from fcos_lightning.cli.run_folder import new_run_folder
-    from fcos_lightning.cli.session import make_datamodule, quiet
+    from fcos_lightning.cli.app import required
     from fcos_lightning.data.collate import Collate
-    from fcos_lightning.evaluation.report import print_table, write_metrics, write_predictions
-    from fcos_lightning.training.evaluate import evaluate
+    from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+    from fcos_lightning.runs.detectors import detector_from
+    from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+    from fcos_lightning.runs.folder import new_run_folder
+    from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.session import make_datamodule, quiet
+    from fcos_lightning.storage.replacing import write_whole
+    from fcos_lightning.storage.run_folder import RunFolder
+    from fcos_lightning.training.testing import evaluate
 
     given = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )
     if config.backend not in ("torch", "onnx"):
         raise UserError(f"backend={config.backend}: give torch or onnx")
-    path = checkpoint_file(given)
     quiet()
-    detector = _loaded(config, given, path)
+    checkpoint = _read(given, config.recipe)
+    path, detector = checkpoint.path, detector_from(checkpoint, config)
     if detector.class_names is None or detector.category_ids is None:
         raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
     datamodule = make_datamodule(config)
@@ -71,7 +82,7 @@ def test(config: DictConfig) -> None:
     views = view_sizes(config)
     model: bytes | None = None
     if config.backend == "onnx":
-        from fcos_lightning.deploy import OnnxDetector, export_onnx
+        from fcos_lightning.inference import OnnxDetector, export_onnx
 
         sides = {key: config.data.get(key) for key in ("shorter_side", "longer_side")}
         model = export_onnx(detector, **sides)
@@ -84,56 +95,35 @@ def test(config: DictConfig) -> None:
     )
     if not is_first_process():
         return
+    kept = RunFolder(folder)
     if model is not None:
-        write_file(model, folder / "model.onnx")
-    write_metrics(summary, folder / "metrics.json")
-    write_predictions(table, datamodule.val.truth, folder / "predictions.json")
-    print_table(summary, Console())
-    for file in sorted(evaluation.unreadable):
-        print(f"could not be read and counts as without detections: {file}", file=sys.stderr)
-    written = "metrics.json and predictions.json"
-    if model is not None:
-        written = "metrics.json, predictions.json and model.onnx"
-    print(f"{path.name} on {datamodule.val.name}; {written} in {folder}")
-
-
-def _loaded(config: DictConfig, given: str, path: Path) -> FCOS:
-    """Return the detector of a checkpoint, its decoder as the user wants it.
-
-    Args:
-        config: of the command.
-        given: the checkpoint as the user named it.
-        path: of its file.
-    """
-    import torch
-
-    from fcos_lightning.checkpoints import load_weights, read_checkpoint
-    from fcos_lightning.checkpoints.native import KEY, detector_of
-    from fcos_lightning.cli.instantiate import make
-    from fcos_lightning.cli.published import recipe_for
-
-    decoder = {k: v for k, v in (config.decoder or {}).items() if v is not None}
-    content = read_checkpoint(path, recipe_for(given, config.get("recipe")))
-    if config.get("model") is not None:
-        spec = content[KEY]["spec"]
-        detector: FCOS = make(
-            config,
-            "model",
-            class_names=spec["class_names"],
-            category_ids=spec["category_ids"],
-            **({"decoder": {**(config.model.get("decoder") or {}), **decoder}} if decoder else {}),
-        )
-        load_weights(detector, content, path)
+        write_whole(model, kept.onnx)
+    split = datamodule.val
+    written = [kept.predictions.name]
+    write_predictions(table, split.truth, kept.predictions)
+    if split.annotated:
+        written.insert(0, kept.metrics.name)
+        write_metrics(summary, kept.metrics)
+        print_table(summary, Console())
     else:
-        detector = detector_of(content, path, decoder=decoder)
-    if content[KEY].get("channels_last"):
-        detector = detector.to(memory_format=torch.channels_last)
-    return detector
+        print(f"no figures: {split.name} has no list of annotations to measure against")
+    if model is not None:
+        written.append(kept.onnx.name)
+    for note in split.notes():
+        print(f"{split.name}: {note}")
+    for file in sorted(evaluation.unreadable):
+        print(
+            f"could not be read and counts as without detections: {printable(file)}",
+            file=sys.stderr,
+        )
+    *others, last = written
+    files = f"{', '.join(others)} and {last}" if others else last
+    print(printable(f"{path.name} on {split.name}; {files} in {folder}", LONGEST_LINE))
 
 
 def view_sizes(config: DictConfig) -> ViewSizes | None:
     """Return the sizes that ``test.tta`` asks for; None: the one of the data."""
-    from fcos_lightning.training.evaluate import ViewSizes
+    from fcos_lightning.training.testing import ViewSizes
 
     if config.test.tta is None:
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fcos_lightning.data.augment import Augmentation, ShorterSide
     from fcos_lightning.data.datamodule import DetectionDataModule
-    from fcos_lightning.data.layouts import CocoDataModule, ShapesDataModule, VocDataModule
+    from fcos_lightning.data.modules import CocoDataModule, ShapesDataModule, VocDataModule
 
 __all__ = [
     "Augmentation",
@@ -24,11 +24,11 @@ __all__ = [
 
 _HOMES = {
     "Augmentation": "augment",
-    "CocoDataModule": "layouts",
+    "CocoDataModule": "modules",
     "DetectionDataModule": "datamodule",
-    "ShapesDataModule": "layouts",
+    "ShapesDataModule": "modules",
     "ShorterSide": "augment",
-    "VocDataModule": "layouts",
+    "VocDataModule": "modules",
 }
 
 

@@ -15,6 +15,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 import cv2
 
+from fcos_lightning.data.resizing import fitting_scale, resized
 from fcos_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 class ShorterSide(A.SmallestMaxSize):  # type: ignore[misc]  # albumentations is untyped
     """Resize so that the shorter side gets one length, the longer one at most another.
 
-    The way detectors are trained and tested: 800 and 1333 in the paper. Shrinking averages the
-    pixels it merges; growing is bilinear.
+    What ``resizing.py`` does for evaluation and prediction, with sizes drawn at random.
 
     Args:
         shorter: length of the shorter side in pixels; of several one is drawn for each image.
@@ -58,11 +58,18 @@ class ShorterSide(A.SmallestMaxSize):  # type: ignore[misc]  # albumentations is
         self, params: dict[str, Any], data: dict[str, Any]
     ) -> dict[str, Any]:
         """Return the factor for an image; called by albumentations."""
-        wanted = super().get_params_dependent_on_data(params, data)["scale"]
-        fitting = min(wanted, self.longer / max(params["shape"][:2]))
+        height, width = params["shape"][:2]
+        shorter = self.shorter
+        if not isinstance(shorter, int):
+            shorter = self.py_random.choice(shorter)
+        fitting = fitting_scale(height, width, shorter, self.longer)
         low, high = self.scale
         factor = math.exp(self.py_random.uniform(math.log(low), math.log(high)))
         return {"scale": fitting * factor}
+
+    def apply(self, img: NDArray[np.uint8], scale: float, **params: object) -> NDArray[np.uint8]:
+        """Return the resized image; called by albumentations."""
+        return resized(img, scale)
 
 
 class Augmentation:
@@ -103,7 +110,8 @@ class Augmentation:
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int64], int]:
         """Return image ``[H, W, 3]``, boxes ``[G, 4]``, labels ``[G]``, and a number.
 
-        That is how many boxes were dropped for having a side below ``min_side_px``.
+        That is how many boxes were dropped for having a side below ``min_side_px``, or one that is
+        nothing in float32 from the beginning.
 
         The result depends on the arguments alone: ``seed`` takes the place of all random state.
         """
@@ -114,6 +122,9 @@ class Augmentation:
         boxes[:, :4] = boxes_xyxy / (width, height, width, height)
         boxes[:, 4] = np.arange(len(boxes_xyxy))
         data: dict[str, Any] = {"image": image, "bboxes": _visible(boxes, 0.0)}
+        inside = (boxes_xyxy[:, :2] < (width, height)) & (boxes_xyxy[:, 2:] > 0)
+        inside &= boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]
+        nothing = int(inside.all(axis=1).sum()) - len(data["bboxes"])
         for transform in self.compose.transforms:
             data = transform(**data)
             data["bboxes"] = _visible(data["bboxes"], self.min_visibility)
@@ -122,7 +133,7 @@ class Augmentation:
         found = boxes[:, :4] * np.array([width, height, width, height], dtype=np.float32)
         big_enough = (found[:, 2:] - found[:, :2] >= self.min_side_px).all(axis=1)
         rows = boxes[big_enough, 4].astype(np.int64)
-        return image, found[big_enough], labels[rows], int((~big_enough).sum())
+        return image, found[big_enough], labels[rows], nothing + int((~big_enough).sum())
 
 
 def _visible(boxes: NDArray[np.float32], least_share: float) -> NDArray[np.float32]:
@@ -152,16 +163,6 @@ def _checked(image: object) -> NDArray[np.uint8]:
         f"augment.transforms give images of type {kind} and shape {shape}, but the detector takes "
         "uint8 [H, W, 3] and normalises it itself: leave out what changes type or channels"
     )
-
-
-def planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a contiguous ``[3, H, W]`` copy of an image ``[H, W, 3]``.
-
-    OpenCV takes the colours apart several times as fast as numpy copies a transposed array.
-    """
-    apart = np.empty((3, *image.shape[:2]), dtype=np.uint8)
-    cv2.split(image, list(apart))
-    return apart
 
 
 def single_threaded() -> None:

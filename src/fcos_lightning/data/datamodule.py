@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,17 +16,18 @@ from torch.utils.data import DataLoader
 from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
 from fcos_lightning.data.collate import Collate
 from fcos_lightning.data.dataset import DetectionDataset
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.loader import StepLoader
 from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.views import CollateViews, ViewsDataset
 from fcos_lightning.errors import UserError
+from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
 from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
 
 
-class DetectionDataModule(L.LightningDataModule):
+class DetectionDataModule(L.LightningDataModule, ABC):
     """Streams batches of images and ground truth; subclasses say how a split is read.
 
     Args:
@@ -44,6 +45,7 @@ class DetectionDataModule(L.LightningDataModule):
             most 8.
         group_by_aspect: keep wide and high images in separate batches.
         on_bad_image: ``error`` or ``skip``, see ``DetectionDataset``.
+        max_pixels: larger images are refused before anything of them is decoded.
         strict: refuse boxes of no size or outside their image instead of dropping them.
         seed: of the order of images and of the augmentation.
         size_multiple: height and width of batches are rounded up to a multiple of this.
@@ -65,6 +67,7 @@ class DetectionDataModule(L.LightningDataModule):
         strict: bool = False,
         seed: int = 0,
         size_multiple: int = 32,
+        max_pixels: int = 100_000_000,
     ) -> None:
         super().__init__()
         for key, value in (
@@ -72,6 +75,7 @@ class DetectionDataModule(L.LightningDataModule):
             ("eval_batch_size", eval_batch_size),
             ("shorter_side", shorter_side),
             ("longer_side", longer_side),
+            ("max_pixels", max_pixels),
         ):
             if value < 1:
                 raise UserError(f"data.{key}={value}: give at least 1")
@@ -89,11 +93,21 @@ class DetectionDataModule(L.LightningDataModule):
         self.strict = strict
         self.seed = seed
         self.collate = Collate(size_multiple)
+        self.max_pixels = max_pixels
         self._splits: dict[str, DataSplit] = {}
 
     @abstractmethod
-    def read(self, split: str, classes_of: DataSplit | None) -> DataSplit:
-        """Read a split; the classes are those of another one, if given, else its own."""
+    def read(self, split: str, classes: Classes | None) -> DataSplit:
+        """Read a split.
+
+        Args:
+            split: its name.
+            classes: those of another split or of a checkpoint, whose labels this one shall have;
+                None: the split's own.
+
+        Raises:
+            UserError: if something is missing or wrong, or is of a class that is not among them.
+        """
 
     #: Which figures a data set of this kind is judged by: ``voc`` adds VOC mAP to COCO's AP.
     protocol: Literal["coco", "voc"] = "coco"
@@ -102,26 +116,36 @@ class DetectionDataModule(L.LightningDataModule):
     def train(self) -> DataSplit:
         """The split to learn from."""
         if "train" not in self._splits:
-            self._splits["train"] = self.read(self.train_split, None)
+            self._splits["train"] = self._checked(self.read(self.train_split, None))
         return self._splits["train"]
 
     @property
     def val(self) -> DataSplit:
         """The split to measure on, with the classes of the training split."""
         if "val" not in self._splits:
-            self._splits["val"] = self.read(self.val_split, self.train)
+            self._splits["val"] = self._checked(self.read(self.val_split, self.train.classes))
         return self._splits["val"]
 
     def read_val(self, class_names: Sequence[str], category_ids: Sequence[int]) -> DataSplit:
-        """Read the split to measure on with a checkpoint's classes; no training split is needed."""
-        self._splits["val"] = self.read_with_classes(self.val_split, class_names, category_ids)
+        """Read the split to measure on with a checkpoint's classes; no training split is needed.
+
+        One without annotations will do: see ``DataSplit.annotated``.
+        """
+        classes = Classes(tuple(class_names), tuple(category_ids))
+        split = self.read(self.val_split, classes)
+        self._splits["val"] = self._checked(split, annotated=False)
         return self._splits["val"]
 
-    @abstractmethod
-    def read_with_classes(
-        self, split: str, class_names: Sequence[str], category_ids: Sequence[int]
-    ) -> DataSplit:
-        """Read a split with given classes."""
+    def _checked(self, split: DataSplit, annotated: bool = True) -> DataSplit:
+        """Refuse beforehand what training or evaluation would stumble over."""
+        if annotated and not split.annotated:
+            raise UserError(
+                f"split {split.name} has no list of annotations: it can be neither learnt from nor "
+                "measured on"
+            )
+        if self.on_bad_image == "error":
+            split.check(max_pixels=self.max_pixels)
+        return split
 
     def share_of_batch(self, world_size: int) -> int:
         """Return the images of each device.
@@ -149,7 +173,7 @@ class DetectionDataModule(L.LightningDataModule):
         """Return this rank's batches to learn from."""
         self.share_of_batch(self._world_size)
         sizes = self.train.truth.sizes_hw
-        epoch, start = _place_in_run(self.trainer)
+        epoch, start = place_in_run(self.trainer) if self.trainer else (0, 0)
         sampler = EpochBatchSampler(
             sizes[:, 1] > sizes[:, 0],
             self.batch_size,
@@ -160,7 +184,13 @@ class DetectionDataModule(L.LightningDataModule):
             epoch=epoch,
             start=start,
         )
-        dataset = DetectionDataset(self.train, self.augmentation, self.seed, self.on_bad_image)
+        dataset = DetectionDataset(
+            self.train,
+            self.augmentation,
+            self.seed,
+            self.on_bad_image,
+            max_pixels=self.max_pixels,
+        )
         return self._loader(
             dataset, sampler, self.trainer.accumulate_grad_batches if self.trainer else 1
         )
@@ -171,7 +201,12 @@ class DetectionDataModule(L.LightningDataModule):
             len(self.val), self.eval_batch_size, self._rank, self._world_size
         )
         dataset = DetectionDataset(
-            self.val, self.resize, self.seed, self.on_bad_image, training=False
+            self.val,
+            self.resize,
+            self.seed,
+            self.on_bad_image,
+            training=False,
+            max_pixels=self.max_pixels,
         )
         return self._loader(dataset, sampler)
 
@@ -185,7 +220,9 @@ class DetectionDataModule(L.LightningDataModule):
         sampler = EvaluationSampler(len(self.val), 1, self._rank, self._world_size)
         workers = self._chosen_workers() if self.num_workers is None else self.num_workers
         return DataLoader(
-            ViewsDataset(self.val, sizes, longer_side, self.on_bad_image),  # type: ignore[arg-type]
+            ViewsDataset(  # type: ignore[arg-type]
+                self.val, sizes, longer_side, self.on_bad_image, self.max_pixels
+            ),
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=CollateViews(self.collate),
@@ -193,6 +230,10 @@ class DetectionDataModule(L.LightningDataModule):
         )
 
     def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the same as ``val_dataloader``."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the same as ``val_dataloader``."""
         return self.val_dataloader()
 
@@ -239,20 +280,6 @@ class DetectionDataModule(L.LightningDataModule):
             pin_memory=self.trainer is not None
             and isinstance(self.trainer.accelerator, CUDAAccelerator),
         )
-
-
-def _place_in_run(trainer: L.Trainer | None) -> tuple[int, int]:
-    """Return the epoch that is learnt from, and how many of its batches a resumed run has behind.
-
-    Lightning asks for the loader when the state of its loops is restored, and starts the loader's
-    processes before it sets the sampler's epoch.
-    """
-    if trainer is None:
-        return 0, 0
-    epochs: Any = trainer.fit_loop.epoch_progress
-    within = epochs.total.processed < epochs.total.started
-    batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
-    return epochs.current.processed, batches if within else 0
 
 
 def _start_worker(worker: int) -> None:

@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from fcos_lightning.data.augment import Augmentation, planes
+from fcos_lightning.data.augment import Augmentation
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.resizing import planes
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Target
+
+#: Side of the black image that stands for one that cannot be read.
+_STAND_IN_PX = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +28,7 @@ class Sample:
         image: ``[3, H, W]`` uint8 RGB.
         target: boxes in pixels of ``image``.
         image_id: the id in the data set's own files.
-        original_size_hw: height and width of the file.
+        original_size_hw: height and width of the file; of one that cannot be read, as annotated.
         dropped_boxes: boxes that the augmentation left without a pixel.
         unreadable: files passed over on the way to this one.
     """
@@ -48,9 +52,10 @@ class DetectionDataset(Dataset[Sample]):
         augmentation: from the stored pixels to what the network sees.
         seed: of all random choices.
         on_bad_image: ``error``, or ``skip``: the next readable image takes the place of an
-            unreadable one in training; in evaluation, where images may not be exchanged, a black
-            image on which nothing can be found does.
+            unreadable one in training; in evaluation, where images may not be exchanged, a small
+            black image without boxes does, on which nothing can be found.
         training: whether images may be exchanged.
+        max_pixels: larger images are refused, see ``read_image``.
     """
 
     def __init__(
@@ -60,12 +65,14 @@ class DetectionDataset(Dataset[Sample]):
         seed: int = 0,
         on_bad_image: Literal["error", "skip"] = "error",
         training: bool = True,
+        max_pixels: int = 100_000_000,
     ) -> None:
         self.split = split
         self.augmentation = augmentation
         self.seed = seed
         self.on_bad_image = on_bad_image
         self.training = training
+        self.max_pixels = max_pixels
 
     def __len__(self) -> int:
         return len(self.split)
@@ -77,26 +84,28 @@ class DetectionDataset(Dataset[Sample]):
         for step in range(len(self.split)):
             chosen = (index + step) % len(self.split)
             try:
-                pixels = self.split.image(chosen)
+                pixels = self.split.image(chosen, self.max_pixels)
+                boxes, labels = self.split.target(chosen)
                 break
             except UserError:
                 if self.on_bad_image == "error":
                     raise
                 unreadable.append(str(self.split.path(chosen)))
                 if not self.training:
-                    height, width = self.split.truth.sizes_hw[index]
-                    pixels, chosen = np.zeros((height, width, 3), dtype=np.uint8), index
+                    # Of no stated size: nothing says that it is true, and it may be any.
+                    pixels, chosen = np.zeros((_STAND_IN_PX, _STAND_IN_PX, 3), np.uint8), index
+                    boxes, labels = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
                     break
         else:
             raise UserError(f"{self.split.name}: none of its {len(self.split)} images can be read")
-        boxes, labels = self.split.target(chosen)
         seed = int(np.random.SeedSequence([self.seed, epoch, chosen]).generate_state(1)[0])
         image, kept_boxes, labels, dropped = self.augmentation(pixels, boxes, labels, seed)
+        height, width = self.split.truth.sizes_hw[chosen].tolist()
         return Sample(
             image=torch.from_numpy(planes(image)),
             target=Target(torch.from_numpy(kept_boxes), torch.from_numpy(labels)),
             image_id=int(self.split.truth.image_ids[chosen]),
-            original_size_hw=(pixels.shape[0], pixels.shape[1]),
+            original_size_hw=(height, width),
             dropped_boxes=dropped,
             unreadable=tuple(unreadable),
         )

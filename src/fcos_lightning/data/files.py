@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from collections.abc import Iterable
@@ -10,24 +11,30 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
 
 
 class OutsideFolder(ValueError):
     """A name leads out of the folder."""
 
 
+#: What a link leads to that leads nowhere, or to itself.
+_NO_SUCH_PLACE = (errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG)
+
+
 class _Listing:
-    """What lies directly in a folder; nothing where ``path`` is a file.
+    """What lies directly in a folder; nothing where ``path`` is a file, or None.
 
     Attributes:
         plain_files: names of files that are no links.
         others: everything else.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.plain_files: set[str] = set()
         self.others: dict[str, os.DirEntry[str]] = {}
+        if path is None:
+            return
         with suppress(NotADirectoryError), os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
@@ -70,7 +77,8 @@ class Folder:
         """Find a file by the name an annotation gives it.
 
         Args:
-            name: relative to the folder; Unicode may be composed (NFC) or decomposed (NFD).
+            name: relative to the folder; Unicode may be composed (NFC) or decomposed (NFD), and
+                a backslash separates folders where no file has it in its name.
 
         Returns:
             The name as found on disk, relative to the folder, or None if there is no such file.
@@ -78,6 +86,12 @@ class Folder:
         Raises:
             OutsideFolder: if the name, links resolved, leads out of the folder.
         """
+        found = self._find(name)
+        if found is None and "\\" in name:
+            return self._find(name.replace("\\", "/"))
+        return found
+
+    def _find(self, name: str) -> str | None:
         end = name.rfind("/") + 1
         if name[end:] in self._plain_files.get(name[:end], ()):
             return name
@@ -101,7 +115,8 @@ class Folder:
             is_file = part in listing.plain_files
             if not is_file:
                 entry = listing.others[part]
-                is_file = entry.is_file()
+                with suppress(OSError):  # a link that leads to itself
+                    is_file = entry.is_file()
                 if entry.is_symlink():
                     self._inside(found)
         if found == name and is_file:
@@ -130,7 +145,7 @@ class Folder:
                 on_disk = self.find(name)
             except OutsideFolder:
                 raise UserError(
-                    f"{source}: file name {name!r} leads outside the {self.kind} folder "
+                    f"{source}: file name {shown(name)} leads outside the {self.kind} folder "
                     f"{self.root}: correct it"
                 ) from None
             if on_disk is None:
@@ -140,7 +155,7 @@ class Folder:
         if missing:
             raise UserError(
                 f"{source}: {len(missing)} of {len(missing) + len(found)} {self.kind} files are "
-                f"not in {self.root}, the first is {missing[0]!r}: is this the right folder?"
+                f"not in {self.root}, the first is {shown(missing[0])}: is this the right folder?"
             )
         return found
 
@@ -165,7 +180,9 @@ class Folder:
                 self.listed_ns[folder] = path.stat().st_mtime_ns
                 self._listings[folder] = _Listing(path)
             except OSError as error:
-                raise UserError(f"cannot list {path}: {error.strerror}") from None
+                if error.errno not in _NO_SUCH_PLACE:
+                    raise UserError(f"cannot list {path}: {error.strerror}") from None
+                self._listings[folder] = _Listing(None)
         return self._listings[folder]
 
     def _inside(self, name: str) -> str:
@@ -174,11 +191,3 @@ class Folder:
         if not resolved.is_relative_to(self.root):
             raise OutsideFolder(name)
         return str(resolved.relative_to(self.root))
-
-
-def cache_folder() -> Path:
-    """Return the folder for what can be had again: below ``XDG_CACHE_HOME`` or ~/.cache."""
-    caches = os.environ.get("XDG_CACHE_HOME", "")
-    # The XDG specification: a path that is not absolute is to be ignored.
-    base = Path(caches) if Path(caches).is_absolute() else Path.home() / ".cache"
-    return base / "fcos-lightning"

@@ -1,7 +1,8 @@
 """Image files to RGB pixels, under one policy wherever an image is read.
 
 The policy is *the stored pixels*. An EXIF orientation is ignored, because COCO's annotations refer
-to the pixels as stored. Alpha is dropped, not blended: the stored colour counts, whatever it was
+to the pixels as stored; only images without annotations are read ``upright``, as the camera means
+them. Alpha is dropped, not blended: the stored colour counts, whatever it was
 meant to be shown on. Deep greyscale keeps its high byte, which is what Pillow and libpng do with
 48-bit colour. Of an animation the first frame is read.
 """
@@ -16,12 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from fcos_lightning.errors import UserError
 
 # Pillow would also hand a file named .jpg to Ghostscript if it held PostScript: a program.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "MPO", "TGA")
+
+_HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 
 _UNDO_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -33,14 +36,23 @@ _UNDO_ORIENTATION = {
     8: Image.Transpose.ROTATE_270,
 }
 
+#: By these endings a folder's or glob's images are told from its other files. They belong to the
+#: formats that ``read_image`` knows.
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".mpo", ".tga"),
+)
 
-def read_image(path: Path, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
+
+def read_image(
+    path: Path, max_pixels: int = 100_000_000, upright: bool = False
+) -> NDArray[np.uint8]:
     """Read an image of any mode: JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG 2000, AVIF or TGA.
 
     Args:
         path: the file.
         max_pixels: larger images are refused from their header, before anything is decoded.
-            Pillow's own limit of 178 million pixels holds whatever is given here.
+        upright: turn it as its EXIF orientation says.
 
     Returns:
         ``[H, W, 3]`` uint8 RGB, contiguous and writable.
@@ -48,17 +60,32 @@ def read_image(path: Path, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
     Raises:
         UserError: if the file is missing, truncated, no image or too large; it names the file.
     """
-    with _opened(path) as image:
+    with _opened(path, max_pixels) as image:
         height, width = _stored_size(image)
         if height * width > max_pixels:
             raise UserError(
                 f"image {path} has {width} x {height} pixels, more than the limit of "
-                f"{max_pixels}: make it smaller or raise the limit"
+                f"{max_pixels}: make it smaller, or raise data.max_pixels in training"
             )
-        if image.format == "JPEG" and image.mode in ("RGB", "L"):
+        is_plain_jpeg = image.format == "JPEG" and image.mode in ("RGB", "L")
+        if is_plain_jpeg and not (upright and _orientation(image) != 1):
             with contextlib.suppress(RuntimeError):
                 return _decode_jpeg(path)
-        return _to_rgb(image)
+        return rgb_of(image, upright)
+
+
+def rgb_of(image: Image.Image, upright: bool = False) -> NDArray[np.uint8]:
+    """Return the pixels ``[H, W, 3]`` uint8 RGB of an image of any mode.
+
+    Args:
+        image: opened by Pillow; a TIFF that is loaded already is upright.
+        upright: turn it as its EXIF orientation says.
+    """
+    if upright:
+        image.load()
+        if _orientation(image) != 1:
+            image = ImageOps.exif_transpose(image)
+    return _to_rgb(image)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -71,12 +98,22 @@ def image_size(path: Path) -> tuple[int, int]:
         return _stored_size(image)
 
 
+def is_turned(path: Path) -> bool:
+    """Tell whether a tag says that an image is to be shown with width and height exchanged.
+
+    Raises:
+        UserError: if the file is missing or no image; it names the file.
+    """
+    with _opened(path) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+
+
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, max_pixels: int = 100_000_000) -> Iterator[Image.Image]:
     """Open an image lazily; whatever goes wrong until it is closed becomes a ``UserError``."""
     try:
         # Pillow warns of large images, odd palettes and broken metadata; our cap decides instead.
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _pillows_cap(max_pixels):
             warnings.simplefilter("ignore")
             with Image.open(path, formats=_known_formats()) as image:
                 yield image
@@ -87,11 +124,31 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise UserError(f"image {path} is too large: {error}") from None
     except UnidentifiedImageError:
+        if _is_heic(path):
+            raise UserError(f"{path} is a HEIC picture: convert it to JPEG or PNG") from None
         raise UserError(f"{path} is not an image that can be read, or is damaged") from None
     except Exception as error:
         # Pillow's plugins raise OSError, SyntaxError, struct.error, IndexError and more.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"image {path} cannot be read: {reason}") from None
+
+
+@contextlib.contextmanager
+def _pillows_cap(max_pixels: int) -> Iterator[None]:
+    """Let Pillow's own guard, which refuses at twice its limit, not be below ours."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = before if before is None else max(before, max_pixels)
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+def _is_heic(path: Path) -> bool:
+    """Tell by the brand in the first box of the file, ISO/IEC 23008-12; phones write such."""
+    with path.open("rb") as opened:
+        start = opened.read(12)
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
 
 
 @functools.cache
@@ -107,6 +164,15 @@ def _stored_size(image: Image.Image) -> tuple[int, int]:
         width = int(image.tag_v2[TiffImagePlugin.IMAGEWIDTH])
         height = int(image.tag_v2[TiffImagePlugin.IMAGELENGTH])
     return height, width
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 is upright, and where metadata are broken."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # Pillow's readers of metadata raise as many kinds as its decoders
+        return 1
+    return orientation if orientation in _UNDO_ORIENTATION else 1
 
 
 def _decode_jpeg(path: Path) -> NDArray[np.uint8]:

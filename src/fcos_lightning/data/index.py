@@ -12,13 +12,32 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.images import read_image
+from fcos_lightning.data.images import image_size, is_turned, read_image
+from fcos_lightning.data.readers.plausible import odd_places, plausible_areas
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import GroundTruth
 
+NO_BOX = "missing, in entries without a box"
 NOT_FINITE = "with NaN or infinite coordinates"
+TOO_FAR = "reaching further than any image can"
 NO_AREA = "of zero or negative size"
 OUTSIDE = "outside the image"
+
+#: No side of an image is longer; such numbers still fit into float32, and so do their products.
+FAR_PX = 2.0**31
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Classes in the order of their labels, as another split or a checkpoint has them.
+
+    Attributes:
+        names: one per label.
+        category_ids: one per label, the ids of the data set's own files.
+    """
+
+    names: tuple[str, ...]
+    category_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +51,31 @@ class DataSplit:
         image_dir: resolved folder that ``truth.file_names`` are relative to.
         dropped: how many annotations were left out, by reason; only reasons that occurred.
         name: of the split, for messages.
+        remarks: what the user should know of the annotations: read otherwise than they stand, or
+            odd though they are kept.
+        annotated: False where the data set's own files hold no list of annotations at all, as
+            for a test set: then nothing can be learnt or measured.
     """
 
     truth: GroundTruth
     image_dir: Path
     dropped: Mapping[str, int]
     name: str
+    remarks: tuple[str, ...] = ()
+    annotated: bool = True
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    @property
+    def classes(self) -> Classes:
+        """Its classes."""
+        return Classes(self.truth.class_names, self.truth.category_ids)
+
+    def notes(self) -> list[str]:
+        """Return what was left out, and what else the user should know, a line each."""
+        dropped = [f"{number} boxes {reason}: left out" for reason, number in self.dropped.items()]
+        return [*dropped, *self.remarks]
 
     def path(self, image: int) -> Path:
         """File of the ``image``-th image. It existed inside ``image_dir`` at indexing."""
@@ -59,20 +94,50 @@ class DataSplit:
         """
         path = self.path(image)
         pixels = read_image(path, max_pixels)
-        height, width = (int(size) for size in self.truth.sizes_hw[image])
-        if pixels.shape[:2] != (height, width):
-            turned = pixels.shape[:2] == (width, height)
-            raise UserError(
-                f"image {path} is {pixels.shape[1]} x {pixels.shape[0]} pixels, but annotated as "
-                f"{width} x {height}: "
-                + (
-                    "it seems to have been annotated as turned by its EXIF orientation; store it "
-                    "turned and without that tag"
-                    if turned
-                    else "mend the annotation or the image"
-                )
-            )
+        self._check_size(image, (pixels.shape[0], pixels.shape[1]))
         return pixels
+
+    def check(self, most: int = 32, max_pixels: int = 100_000_000) -> None:
+        """Look for what would end training later: sizes that are too large or not the annotated.
+
+        Args:
+            most: headers of so many images, spread over the split, are read.
+            max_pixels: see ``image``.
+
+        Raises:
+            UserError: as ``image`` would.
+        """
+        pixels = self.truth.sizes_hw.prod(axis=1, dtype=np.float64)
+        large = np.flatnonzero(pixels > max_pixels)
+        if len(large):
+            path, (height, width) = self.path(large[0]), self.truth.sizes_hw[large[0]]
+            raise UserError(
+                f"{len(large)} of {len(self)} images of {self.name} are annotated as larger than "
+                f"data.max_pixels={max_pixels}, the first is {path} with {width} x {height}: make "
+                "them smaller, or raise that limit"
+            )
+        for image in np.unique(np.linspace(0, len(self) - 1, most, dtype=np.int64)):
+            self._check_size(int(image), image_size(self.path(int(image))))
+
+    def _check_size(self, image: int, size_hw: tuple[int, int]) -> None:
+        """Compare a stored size with the annotated one."""
+        height, width = (int(size) for size in self.truth.sizes_hw[image])
+        if size_hw == (height, width):
+            return
+        path = self.path(image)
+        if size_hw != (width, height):
+            advice = "correct the annotation or the image"
+        elif is_turned(path):
+            advice = (
+                "it seems to have been annotated as turned by its EXIF orientation; store it "
+                "turned and without that tag"
+            )
+        else:
+            advice = "the annotation has width and height exchanged; correct it"
+        raise UserError(
+            f"image {path} is {size_hw[1]} x {size_hw[0]} pixels, but annotated as "
+            f"{width} x {height}: {advice}"
+        )
 
     def target(self, image: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes of the ``image``-th image to train on: those not ignored.
@@ -127,11 +192,15 @@ def build_split(
     where: Callable[[int], str],
     strict: bool,
     dropped: Mapping[str, int] | None = None,
+    remarks: Sequence[str] = (),
+    annotated: bool = True,
+    sides_stated: bool = False,
 ) -> DataSplit:
     """Sort annotations by image and drop the boxes nothing can be learnt from or matched to.
 
-    Dropped are boxes with NaN or infinite coordinates, of zero or negative size, and those with
-    nothing left inside the image. A box that is partly outside stays as annotated. Training,
+    Dropped are boxes with NaN or infinite coordinates, with coordinates beyond 2**31, of zero or
+    negative size, and those with nothing left inside the image. A box that is partly outside
+    stays as annotated. An area that cannot be is replaced by that of the box. Training,
     evaluation and checking all see what this function leaves.
 
     Args:
@@ -146,6 +215,9 @@ def build_split(
         where: says for a row of ``boxes`` which file, image and annotation it came from.
         strict: refuse what would be dropped.
         dropped: what the reader itself has dropped before.
+        remarks: what the reader itself has to say.
+        annotated: see :class:`DataSplit`.
+        sides_stated: the files state width and height of a box, not its right and bottom end.
 
     Raises:
         UserError: in strict mode, for the first box that would be dropped.
@@ -171,7 +243,7 @@ def build_split(
     kept = boxes.take(in_order)
     per_image = np.bincount(kept.image, minlength=len(sizes))
     xyxy = kept.xyxy
-    box_areas = (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
+    areas_px, odd_areas = plausible_areas(xyxy, kept.areas_px)
     truth = GroundTruth(
         image_ids=np.asarray(image_ids, dtype=np.int64),
         file_names=np.asarray(file_names, dtype=np.str_),
@@ -180,11 +252,12 @@ def build_split(
         boxes_xyxy=xyxy,
         labels=kept.labels,
         ignored=kept.ignored,
-        areas_px=np.where(np.isfinite(kept.areas_px), kept.areas_px, box_areas),
+        areas_px=areas_px,
         class_names=tuple(class_names),
         category_ids=tuple(category_ids),
     )
-    return DataSplit(truth, image_dir.resolve(), counts, name)
+    said = (*remarks, *odd_areas, *odd_places(xyxy, sizes.take(kept.image, axis=0), sides_stated))
+    return DataSplit(truth, image_dir.resolve(), counts, name, said, annotated)
 
 
 def _faults(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
@@ -195,4 +268,5 @@ def _faults(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> dict[str,
     # Far enough out, x + width rounds to x: a size is judged by the corners that are kept.
     no_area = (x2 <= x1) | (y2 <= y1)
     outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
-    return {NOT_FINITE: ~finite, NO_AREA: no_area, OUTSIDE: outside}
+    too_far = (np.abs(x1) > FAR_PX) | (np.abs(y1) > FAR_PX) | (x2 > FAR_PX) | (y2 > FAR_PX)
+    return {NOT_FINITE: ~finite, TOO_FAR: too_far, NO_AREA: no_area, OUTSIDE: outside}

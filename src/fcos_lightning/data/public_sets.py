@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcos_lightning.data.download import fetch, is_unpacked, remote_size, unpack
-from fcos_lightning.data.progress import progress_bar, readable_size
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.bars import progress_bar, readable_size
+from fcos_lightning.storage.download import fetch, is_unpacked, remote_size, unpack
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from fcos_lightning.data.files import cache_folder
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.errors import UserError
+from fcos_lightning.storage.caches import cache_folder
+from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import GroundTruth
 
 #: To be raised whenever the same files would be read into something else.
-VERSION = 1
+VERSION = 3
 #: A smaller file is read within 20 ms, so nothing is kept of it.
 WORTH_BYTES = 4_000_000
 #: What has changed this short a time ago could change again and bear the same time after: the
@@ -88,7 +89,7 @@ class SavedIndex:
             way = json.dumps([str(file.resolve()), str(image_dir.resolve()), options])
             digest = hashlib.blake2b(way.encode(), digest_size=8).hexdigest()
             folder = cache_folder()
-        except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        except (OSError, UserError):  # UserError: a user without a home
             return None
         return cls(
             path=folder / "index" / f"{file.stem}-{digest}.npz",
@@ -122,7 +123,14 @@ class SavedIndex:
             )
         except Exception:
             return None
-        return DataSplit(truth, self.image_dir, about["dropped"], self.name)
+        return DataSplit(
+            truth,
+            self.image_dir,
+            about["dropped"],
+            self.name,
+            tuple(about["remarks"]),
+            about["annotated"],
+        )
 
     def save(self, split: DataSplit, listed_ns: Mapping[str, int]) -> None:
         """Keep what was read, unless something may still be changing; a full disk is no error.
@@ -144,15 +152,15 @@ class SavedIndex:
             "class_names": truth.class_names,
             "category_ids": truth.category_ids,
             "dropped": split.dropped,
+            "remarks": split.remarks,
+            "annotated": split.annotated,
         }
         text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
         with suppress(OSError):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Other processes may be at the same: each writes a file of its own and renames it.
-            with TemporaryDirectory(dir=self.path.parent, prefix=".draft-") as draft:
-                whole = Path(draft) / self.path.name
-                np.savez(whole, about=text, **arrays)
-                os.replace(whole, self.path)
+            # Other processes may be at the same: each writes a draft of its own and renames it.
+            with replacing(self.path, durable=False) as file:
+                np.savez(file, about=text, **arrays)
 
     def _still(self, listed_ns: Mapping[str, int]) -> bool:
         return all(

@@ -21,10 +21,16 @@ class ViewsDataset(Dataset[list[Sample]]):
         sizes: shorter sides in pixels.
         longer_side: what the longer side may at most become.
         on_bad_image: see ``DetectionDataset``.
+        max_pixels: see ``DetectionDataset``.
     """
 
     def __init__(
-        self, split: DataSplit, sizes: Sequence[int], longer_side: int, on_bad_image: str
+        self,
+        split: DataSplit,
+        sizes: Sequence[int],
+        longer_side: int,
+        on_bad_image: str,
+        max_pixels: int = 100_000_000,
     ) -> None:
         self.split = split
         self.datasets = [
@@ -33,6 +39,7 @@ class ViewsDataset(Dataset[list[Sample]]):
                 Augmentation([ShorterSide(size, longer_side)]),
                 on_bad_image=on_bad_image,  # type: ignore[arg-type]  # checked by the data module
                 training=False,
+                max_pixels=max_pixels,
             )
             for size in sizes
         ]

@@ -1,23 +1,18 @@
-"""``build_fcos``: from a few choices to a detector; every other number is derived."""
+"""From a few choices to a detector; every other number is derived."""
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import pairwise
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from torch import nn
 
-from fcos_lightning.detector.assign import assign
-from fcos_lightning.detector.backbone import Backbone, StagedBackbone, build_backbone
-from fcos_lightning.detector.decode import decode
-from fcos_lightning.detector.fcos import FCOS
-from fcos_lightning.detector.fpn import FPN
-from fcos_lightning.detector.head import Head
-from fcos_lightning.detector.loss import fcos_loss
+from fcos_lightning.backbones.build import Backbone, StagedBackbone, build_backbone
+from fcos_lightning.detector.dense import DenseDetector
+from fcos_lightning.detector.fpn import FPN, FPNOptions
+from fcos_lightning.detector.grid import Grid
+from fcos_lightning.detector.lookup import Choice, is_ours, made, name_of, part_of
+from fcos_lightning.detector.parts import Assigner, Decoder, HeadOptions, Loss, Part
 from fcos_lightning.errors import UserError
 
 #: torchvision's ImageNet statistics on the 0 to 255 scale, RGB.
@@ -27,27 +22,25 @@ IMAGENET_INPUT = {
     "channel_order": "rgb",
 }
 
-Choice = Mapping[str, Any]
 
-
-def build_fcos(
+def build_detector(
     *,
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     category_ids: Sequence[int] | None = None,
     backbone: Choice | nn.Module | None = None,
     fpn: Choice | nn.Module | None = None,
-    head: Choice | nn.Module | None = None,
-    assigner: Choice | Callable[..., Any] | None = None,
-    loss: Choice | Callable[..., Any] | None = None,
-    decoder: Choice | Callable[..., Any] | None = None,
+    grid: Choice | None = None,
+    head: Choice | HeadOptions | nn.Module | None = None,
+    assigner: Choice | Assigner | None = None,
+    loss: Choice | Loss | None = None,
+    decoder: Choice | Decoder | None = None,
     input: Choice | None = None,
-    point_offset: float = 0.5,
-    point_spacing: Literal["stride", "image"] = "stride",
-) -> FCOS:
-    """Return a detector; without arguments but the classes, the official improved R-50.
+) -> DenseDetector:
+    """Return a detector; without arguments but the classes, the official improved FCOS on R-50.
 
-    Each part is either a mapping of that part's options, or the part itself.
+    Each part is either a mapping of that part's options, with the part's ``name`` among them where
+    it is not FCOS's, or the part itself.
 
     Args:
         num_classes: ``C``; may be left out where ``class_names`` are given.
@@ -55,101 +48,123 @@ def build_fcos(
         category_ids: one per label, the ids of the data set.
         backbone: options of ``build_backbone``, or a module with ``.channels`` and ``.strides``.
         fpn: options of ``FPN`` (its inputs are derived from the backbone).
-        head: options of ``Head`` (its inputs are derived from the FPN).
-        assigner: options of ``assign``, or a callable of points and targets. Size ranges that are
-            not given are derived: a level of stride s answers for sizes from 4s to 8s, the finest
-            for all below and the coarsest for all above, which on P3 to P7 is the paper's choice.
-        loss: options of ``fcos_loss``, or a callable of prediction, assignment, points and
-            normalisers.
-        decoder: options of ``decode``, or a callable of prediction, points and sizes.
+        grid: options of ``Grid`` (its strides are the FPN's).
+        head: options of a head in ``detector/heads/`` (its inputs are derived from the FPN).
+        assigner: options of an assigner in ``detector/assigners/``.
+        loss: options of a loss in ``detector/losses/``.
+        decoder: options of a decoder in ``detector/decoders/``.
         input: ``mean``, ``std`` (0 to 255 scale) and ``channel_order`` that the backbone expects;
             those not given are what its ``.input`` says, as timm's do, else ``IMAGENET_INPUT``.
-        point_offset: see ``make_points``.
-        point_spacing: of a level's points: its ``stride``, or ``image``: image size // map size
-            (torchvision).
 
     Raises:
         UserError: if an option is unknown or the parts do not fit each other.
     """
     if num_classes is None:
         if class_names is None:
-            raise UserError("build_fcos needs num_classes or class_names")
+            raise UserError("build_detector needs num_classes or class_names")
         num_classes = len(class_names)
     if class_names is not None and len(class_names) != num_classes:
         raise UserError(f"{len(class_names)} class names but num_classes={num_classes}")
     if category_ids is not None and len(category_ids) != num_classes:
         raise UserError(f"{len(category_ids)} category ids but num_classes={num_classes}")
-    if point_spacing not in ("stride", "image"):
-        raise UserError(f"model.point_spacing={point_spacing}: give one of stride, image")
-    parts = {
-        "backbone": backbone,
-        "fpn": fpn,
-        "head": head,
-        "assigner": assigner,
-        "loss": loss,
-        "decoder": decoder,
-        "input": input,
-    }
-    spec = _spec(parts)
-    spec |= {
-        "num_classes": num_classes,
-        "class_names": None if class_names is None else list(class_names),
-        "category_ids": None if category_ids is None else list(category_ids),
-        "point_offset": point_offset,
-        "point_spacing": point_spacing,
-    }
 
-    built_backbone = _part("backbone", backbone, build_backbone)
+    built_backbone = (
+        backbone if isinstance(backbone, nn.Module) else build_backbone(**_of(backbone))
+    )
     if not isinstance(built_backbone, Backbone):
         raise UserError(
             f"model.backbone: {type(built_backbone).__name__} has no .channels and .strides; "
             "a backbone declares both"
         )
-    expected = getattr(built_backbone, "input", IMAGENET_INPUT)
-    if expected != IMAGENET_INPUT:
-        # Built again by another version of timm, its weights still need what they learnt with.
-        spec["input"] = _plain({**expected, **(input or {})})
-    built_fpn = _part("fpn", fpn, FPN, built_backbone.channels, built_backbone.strides)
+    fpn_options: FPNOptions | None = None
+    if isinstance(fpn, nn.Module):
+        built_fpn = fpn
+    else:
+        fpn_options = made(FPNOptions, _of(fpn))
+        built_fpn = fpn_options.build(built_backbone.channels, built_backbone.strides)
     if isinstance(built_backbone, StagedBackbone) and isinstance(built_fpn, FPN):
         built_backbone.drop_after(built_fpn.last_index)
-    strides = tuple(built_fpn.strides)
-    built_head = _part("head", head, Head, built_fpn.channels, num_classes, strides)
-    if isinstance(built_head, Head) and built_head.quality_on == "none":
-        # Nothing has learnt what their other choices would use.
-        loss = loss if callable(loss) else {**(loss or {}), "quality": "none"}
-        decoder = decoder if callable(decoder) else {**(decoder or {}), "score": "class"}
-    ranges = None if callable(assigner) else (assigner or {}).get("size_ranges")
-    chosen_ranges = _size_ranges(ranges, strides)
-    return FCOS(
-        built_backbone,  # type: ignore[arg-type]  # a module that satisfies the protocol
+    channels: Any = built_fpn.channels  # as strides, a plain attribute of any FPN
+    strides: Any = built_fpn.strides
+    built_grid = made(Grid, _of(grid), strides=tuple(strides))
+    head_options: HeadOptions | None = None
+    if isinstance(head, nn.Module):
+        built_head = head
+    else:
+        head_options = part_of(HeadOptions, head)
+        built_head = head_options.build(channels, num_classes, built_grid)
+    parts = (part_of(Assigner, assigner), part_of(Loss, loss), part_of(Decoder, decoder))
+    for part in parts:
+        part.check(strides)
+    expected = getattr(built_backbone, "input", IMAGENET_INPUT)
+    spec = {
+        **_spec(backbone, fpn_options or built_fpn, head_options or built_head, *parts),
+        "grid": built_grid.spec(),
+        # Built again by another version of timm, its weights still need what they learnt with.
+        "input": _plain(input if expected == IMAGENET_INPUT else {**expected, **_of(input)}),
+        "num_classes": num_classes,
+        "class_names": None if class_names is None else list(class_names),
+        "category_ids": None if category_ids is None else list(category_ids),
+    }
+    return DenseDetector(
+        built_backbone,
         built_fpn,
         built_head,
-        assigner=_function("assigner", assigner, assign, 2, size_ranges=chosen_ranges),
-        loss=_function("loss", loss, fcos_loss, 4),
-        decoder=_function("decoder", decoder, decode, 3),
+        grid=built_grid,
+        assigner=parts[0],
+        loss=parts[1],
+        decoder=parts[2],
         class_names=class_names,
         category_ids=category_ids,
-        point_offset=point_offset,
-        point_spacing=point_spacing,
         spec=spec,
         **_input(input, expected),
     )
 
 
-def _spec(parts: Mapping[str, Any]) -> dict[str, Any]:
+def build_fcos(
+    *,
+    point_offset: float | None = None,
+    point_spacing: Literal["stride", "image"] | None = None,
+    **parts: Any,  # noqa: ANN401  # as build_detector has them
+) -> DenseDetector:
+    """Return an FCOS: ``build_detector``, whose defaults are FCOS's, under its first name.
+
+    Args:
+        point_offset: ``grid.offset``, as version 0.1 called it.
+        point_spacing: ``grid.spacing``, likewise.
+        **parts: see ``build_detector``.
+
+    Raises:
+        UserError: if an option is unknown or the parts do not fit each other.
+    """
+    chosen = {"offset": point_offset, "spacing": point_spacing}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    if chosen:
+        parts["grid"] = {**(parts.get("grid") or {}), **chosen}
+    return build_detector(**parts)
+
+
+def _spec(
+    backbone: Choice | nn.Module | None, fpn: FPNOptions | nn.Module, head: object, *parts: Part
+) -> dict[str, Any]:
     """Keep what is plain; a part that is code is named, for the message when it is missed."""
     spec: dict[str, Any] = {}
-    for key, value in parts.items():
-        if value is None or isinstance(value, Mapping):
-            spec[key] = _plain(value)
-        else:
-            named = getattr(value, "func", value)
-            name = getattr(named, "__qualname__", type(named).__qualname__)
-            spec.setdefault("custom", {})[key] = f"{getattr(named, '__module__', '')}.{name}"
-    if spec.get("backbone"):
+    custom: dict[str, str] = {}
+    if isinstance(backbone, nn.Module):
+        custom["backbone"] = name_of(backbone)
+    else:
         # A checkpoint brings its weights along: building it again must fetch nothing.
-        spec["backbone"]["weights"] = None
-    return spec
+        spec["backbone"] = {**_plain(_of(backbone)), "weights": None}
+    for key, part in (("fpn", fpn), ("head", head), *((part.kind, part) for part in parts)):
+        if isinstance(part, Part) and is_ours(part):
+            spec[key] = part.spec()
+        else:
+            custom[key] = name_of(part)
+    return {**spec, **({"custom": custom} if custom else {})}
+
+
+def _of(choice: Choice | None) -> dict[str, Any]:
+    return dict(choice or {})
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # a tree of plain values, whatever it is
@@ -158,64 +173,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # a tree of plain values, whatev
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(item) for item in value]
     return value
-
-
-def _part(
-    key: str,
-    choice: Choice | nn.Module | None,
-    factory: Callable[..., Any],
-    *derived: Any,  # noqa: ANN401
-) -> Any:  # noqa: ANN401
-    """Make a part of its options, or take it as it is."""
-    if isinstance(choice, nn.Module):
-        return choice
-    _check_options(key, choice, factory, len(derived))
-    return factory(*derived, **(choice or {}))
-
-
-def _function(
-    key: str,
-    choice: Choice | Callable[..., Any] | None,
-    function: Callable[..., Any],
-    given_by_detector: int,
-    **derived: Any,  # noqa: ANN401
-) -> Callable[..., Any]:
-    """Bind options to our function, or take the user's as it is."""
-    if callable(choice):
-        return choice
-    _check_options(key, choice, function, given_by_detector)
-    # A misspelt word would otherwise be the last branch of some ``if``, hours into a training.
-    hints = get_type_hints(function)
-    for option, value in (choice or {}).items():
-        words = get_args(hints[option]) if get_origin(hints[option]) is Literal else (value,)
-        if value not in words:
-            raise UserError(f"model.{key}.{option}={value}: give one of {', '.join(words)}")
-    return partial(function, **{**(choice or {}), **derived})
-
-
-def _check_options(
-    key: str, choice: Choice | None, factory: Callable[..., Any], derived: int
-) -> None:
-    parameters = inspect.signature(factory).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return
-    known = [name for name, p in list(parameters.items())[derived:] if p.default is not p.empty]
-    for option in choice or {}:
-        if option not in known:
-            raise UserError(f"model.{key}.{option}: no such option; there are {', '.join(known)}")
-
-
-def _size_ranges(
-    given: Sequence[Sequence[float]] | None, strides: Sequence[int]
-) -> tuple[tuple[float, float], ...]:
-    if given is None:
-        bounds = [-1.0, *(8.0 * stride for stride in strides[:-1]), math.inf]
-        return tuple(pairwise(bounds))
-    if len(given) != len(strides):
-        raise UserError(
-            f"model.assigner.size_ranges: {len(given)} ranges for {len(strides)} levels"
-        )
-    return tuple((float(low), float(high)) for low, high in given)
 
 
 def _input(choice: Choice | None, expected: Choice) -> dict[str, Any]:

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class FPNOptions(Part):
+    """What can be chosen of ``FPN``; the rest is derived."""
+
+    kind: ClassVar[str] = "fpn"
+
+    channels: int = 256
+    levels: tuple[int, ...] = (3, 4, 5, 6, 7)
+    p6_from: Literal["p5", "c5"] = "p5"
+
+    def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN:
+        """Return the pyramid on a backbone's maps."""
+        return FPN(in_channels, in_strides, self.channels, self.levels, self.p6_from)
 
 
 class FPN(nn.Module):

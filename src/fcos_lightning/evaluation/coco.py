@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fcos_lightning.evaluation.coco_arrays import precision_and_recall
-from fcos_lightning.evaluation.table import DetectionTable, class_keys, counted_boxes
+from fcos_lightning.evaluation.detections import DetectionTable, class_keys, counted_boxes
 from fcos_lightning.structures import GroundTruth
 
 if TYPE_CHECKING:

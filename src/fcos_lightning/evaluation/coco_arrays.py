@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fcos_lightning.evaluation.table import DetectionTable, image_of_box, pairs_of_groups, xywh_of
+from fcos_lightning.evaluation.detections import (
+    DetectionTable,
+    image_of_box,
+    pairs_of_groups,
+    xywh_of,
+)
 from fcos_lightning.structures import GroundTruth
 
 if TYPE_CHECKING:

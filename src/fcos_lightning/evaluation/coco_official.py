@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcos_lightning.evaluation.table import DetectionTable, image_of_box, xywh_of
+from fcos_lightning.evaluation.detections import DetectionTable, image_of_box, xywh_of
 from fcos_lightning.structures import GroundTruth
 
 if TYPE_CHECKING:

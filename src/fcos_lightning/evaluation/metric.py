@@ -12,7 +12,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from fcos_lightning.evaluation.coco import Backend, coco_summary
-from fcos_lightning.evaluation.table import DetectionTable
+from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.voc import voc_summary
 from fcos_lightning.structures import Detections, GroundTruth
 

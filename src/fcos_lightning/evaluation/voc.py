@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fcos_lightning.evaluation.table import (
+from fcos_lightning.evaluation.detections import (
     DetectionTable,
     class_keys,
     counted_boxes,

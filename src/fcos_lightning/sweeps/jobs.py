@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -127,7 +128,10 @@ class SubmititLauncher:
                 "sweep.launcher=slurm: there is no sbatch here; run this on a machine from which "
                 "SLURM jobs are submitted, or leave sweep.launcher=local"
             )
-        executor = submitit.AutoExecutor(folder=self.folder, cluster=self.cluster)
+        # A folder of its own for each start: submitit unpickles the results that it finds there.
+        self.folder.mkdir(parents=True, exist_ok=True)
+        fresh = tempfile.mkdtemp(prefix="start-", dir=self.folder)
+        executor = submitit.AutoExecutor(folder=fresh, cluster=self.cluster)
         try:
             executor.update_parameters(**self.parameters)
         except (NameError, TypeError) as error:

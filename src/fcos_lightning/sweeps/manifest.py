@@ -9,15 +9,24 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
+from fcos_lightning.arguments import described, fits
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import first_line, printable
+from fcos_lightning.storage.replacing import write_whole
 
 State = Literal["waiting", "running", "done", "failed", "stopped", "pruned"]
 #: States that another start of the sweep does not touch.
 FINISHED = ("done", "pruned")
 FILE = "manifest.json"
 _FORMAT = 1
+_CONTENT: dict[str, Any] = {
+    "words": list[str],
+    "settings": dict[str, Any],
+    "fixed": list[str],
+    "jobs": list[dict[str, Any]],
+}
 
 
 @dataclass(frozen=True)
@@ -112,12 +121,7 @@ class Manifest:
             "fixed": self.fixed,
             "jobs": [asdict(job) for job in self.jobs],
         }
-        draft = self.folder / f".{FILE}.draft"
-        with draft.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.folder / FILE)
+        write_whole(json.dumps(content, indent=1), self.folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Manifest:
@@ -131,16 +135,43 @@ class Manifest:
             raise UserError(f"sweep.resume={folder}: holds no {FILE}, so it is not a sweep")
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-            if content["format"] != _FORMAT:
-                raise UserError(
-                    f"{file}: format {content['format']} is not known to this version, which "
-                    f"reads {_FORMAT}; update fcos-lightning"
-                )
-            jobs = [Job(**{**job, "swept": tuple(job["swept"])}) for job in content["jobs"]]
-            words, fixed = tuple(content["words"]), tuple(content["fixed"])
-            return cls(folder, words, content["settings"], fixed, jobs)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{file}: not a manifest of a sweep: {error}") from error
+            known = content["format"]
+        except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+            raise UserError(f"{file}: not a manifest of a sweep: {first_line(error)}") from error
+        if known != _FORMAT:
+            raise UserError(
+                f"{file}: format {printable(known)} is not known to this version, which reads "
+                f"{_FORMAT}; update fcos-lightning"
+            )
+        for key, hint in _CONTENT.items():
+            if not fits(content.get(key), hint):
+                raise UserError(f"{file}: not a manifest of a sweep: {key} is no {described(hint)}")
+        jobs = [_job(job, number, file) for number, job in enumerate(content["jobs"], start=1)]
+        words, fixed = tuple(content["words"]), tuple(content["fixed"])
+        return cls(folder, words, content["settings"], fixed, jobs)
+
+
+def _job(content: dict[str, Any], number: int, file: Path) -> Job:
+    """Return a job as it was written down.
+
+    Raises:
+        UserError: if it is none, or its folder lies elsewhere.
+    """
+    hints = get_type_hints(Job)
+    wrong = [key for key, hint in hints.items() if not fits(content.get(key), hint)]
+    wrong += sorted(set(content) - set(hints))
+    if not wrong and content["number"] != number:
+        wrong = ["number"]
+    if wrong:
+        raise UserError(
+            f"{file}: not a manifest of a sweep: job {number} has no such {printable(wrong[0])}"
+        )
+    if Path(content["folder"]).name != content["folder"] or content["folder"] in ("", ".."):
+        raise UserError(
+            f"{file}: the folder of job {number}, {printable(content['folder'])}, is not one "
+            "beside it"
+        )
+    return Job(**{**content, "swept": tuple(content["swept"])})
 
 
 def folder_name(number: int, swept: Sequence[str]) -> str:

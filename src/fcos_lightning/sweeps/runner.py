@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcos_lightning.cli.words import quoted
+from fcos_lightning.runs.words import quoted
+from fcos_lightning.sweeps.course import ap_by_epoch, best_ap, can_go_on
 from fcos_lightning.sweeps.jobs import Handle, Launcher, train_command, wait_for
 from fcos_lightning.sweeps.manifest import Job, Manifest
-from fcos_lightning.sweeps.progress import ap_by_epoch, best_ap, can_go_on
 from fcos_lightning.sweeps.search import Search
+from fcos_lightning.sweeps.stored_words import said_again
 
 _PAUSE_S = 0.2
 _LOOK_S = 5.0  # how often a running job's AP is looked at
@@ -114,7 +115,8 @@ class Runner:
     def _start(self, job: Job) -> None:
         folder = self.manifest.run_folder(job)
         if can_go_on(folder):
-            words, verb = [quoted("resume", str(folder))], "goes on"
+            again = said_again((*self.manifest.fixed, *job.swept), folder)
+            words, verb = [quoted("resume", str(folder)), *again], "goes on"
         else:
             _set_aside(folder, job.attempts)
             words = [*self.manifest.fixed, *job.swept, quoted("run_dir", str(folder))]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import first_line
 from fcos_lightning.sweeps.space import Space
 
 STORAGE = "optuna.log"
@@ -45,23 +46,36 @@ class Search:
             if pruning
             else optuna.pruners.NopPruner()
         )
-        self.study = optuna.create_study(
-            storage=JournalStorage(JournalFileBackend(str(folder / STORAGE))),
-            study_name="sweep",
-            direction="maximize",
-            # Proposals after a resume shall not repeat those before it.
-            sampler=optuna.samplers.TPESampler(seed=seed + self._known(folder)),
-            pruner=pruner,
-            load_if_exists=True,
-        )
+        try:
+            self.study = optuna.create_study(
+                storage=JournalStorage(JournalFileBackend(str(folder / STORAGE))),
+                study_name="sweep",
+                direction="maximize",
+                # Proposals after a resume shall not repeat those before it.
+                sampler=optuna.samplers.TPESampler(seed=seed + self._known(folder)),
+                pruner=pruner,
+                load_if_exists=True,
+            )
+        except Exception as error:  # whatever Optuna says to a journal that is none
+            raise UserError(
+                f"{folder / STORAGE}: cannot be gone on from ({type(error).__name__}: "
+                f"{first_line(error)}); begin the sweep anew with another sweep.dir="
+            ) from error
+        self._space = space
         self._distributions = space.distributions()
         self._open: dict[int, Any] = {}
 
     def ask(self) -> tuple[int, list[str]]:
-        """Return a trial's number, and its words of a command line."""
+        """Return a trial's number, and its words of a command line.
+
+        Raises:
+            UserError: if Optuna's journal holds something else than what is searched.
+        """
         trial = self.study.ask(self._distributions)
         self._open[trial.number] = trial
-        return trial.number, [f"{key}={_shown(value)}" for key, value in trial.params.items()]
+        words = [f"{key}={_shown(value)}" for key, value in trial.params.items()]
+        self._space.check_holds(words)
+        return trial.number, words
 
     def report(self, number: int, ap_by_epoch: dict[int, float]) -> bool:
         """Take in how a run is doing; return whether it should be given up."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cached_property
+from itertools import islice, product
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,9 +22,14 @@ from hydra.core.override_parser.types import (
 from hydra.errors import HydraException
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import printable
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+
+#: More values of one key than any sweep has.
+_MOST = 100_000
 
 
 @dataclass(frozen=True)
@@ -56,12 +63,39 @@ class Space:
             )
         if isinstance(value, Glob):
             raise UserError(f"{key}: glob() is not supported in sweeps; list the values")
-        return [str(word) for word in override.sweep_iterator(transformer=_as_typed)]
+        words = list(islice(override.sweep_iterator(transformer=_as_typed), _MOST + 1))
+        if len(words) > _MOST:
+            raise UserError(f"{key}: has more than {_MOST} values")
+        return [str(word) for word in words]
 
     def grid(self) -> list[tuple[str, ...]]:
         """Return the swept words of every job, the last key changing fastest."""
         lists = [[f"{key}={value}" for value in self.choices(key)] for key in self.keys]
         return [tuple(words) for words in product(*lists)]
+
+    def check_holds(self, words: Sequence[str]) -> None:
+        """Refuse words that do not come from this space, as a file could name any.
+
+        Args:
+            words: of one job, as ``grid`` or a search gives them.
+
+        Raises:
+            UserError: naming the first.
+        """
+        for word in words:
+            key, _, value = word.partition("=")
+            if key not in self.swept or not self._can_be(key, value):
+                raise UserError(f"{printable(word)}: is not one of the values that are swept")
+
+    def _can_be(self, key: str, value: str) -> bool:
+        if key in self._listed:
+            return value in self._listed[key]
+        return re.fullmatch(r"-?\d+(\.\d*)?(e[-+]?\d+)?", value) is not None  # of an interval
+
+    @cached_property
+    def _listed(self) -> dict[str, frozenset[str]]:
+        intervals = {k for k, v in self.swept.items() if isinstance(v.value(), IntervalSweep)}
+        return {key: frozenset(self.choices(key)) for key in self.swept if key not in intervals}
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return what Optuna may draw from."""

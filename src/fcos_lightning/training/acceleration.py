@@ -8,14 +8,14 @@ import lightning as L
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 
-from fcos_lightning.detector import FCOS
-from fcos_lightning.detector.recompute import recompute_activations
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
+from fcos_lightning.layers.recompute import recompute_activations
 from fcos_lightning.training.compiling import compile_detector
 
 
 def accelerate(
-    detector: FCOS,
+    detector: DenseDetector,
     trainer: L.Trainer,
     channels_last: bool | str = "auto",
     compiled: bool = False,

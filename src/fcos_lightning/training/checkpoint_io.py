@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from fcos_lightning.checkpoints.replacing import replacing
-from fcos_lightning.detector.reading import read_file
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.storage.replacing import replacing
+from fcos_lightning.weights.reading import read_file
 
 #: What Lightning looks at before anything else.
 _OF_A_RUN = {"pytorch-lightning_version": str, "epoch": int, "global_step": int, "state_dict": dict}
@@ -52,11 +52,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 kept = "; the one before is intact" if target.exists() else ""
                 raise UserError(f"cannot write {target}: {cause.strerror}{kept}") from error
             raise
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def load_checkpoint(
         self,

@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
-from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+import lightning as L
+from lightning.pytorch.loggers import TensorBoardLogger
 
-
-class _AppendingWriter(ExperimentWriter):
-    """Lightning's writer removes an existing file; this one goes on with it."""
-
-    def _check_log_dir_exists(self) -> None:
-        if os.path.isfile(self.metrics_file_path):
-            with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-                self.metrics_keys = next(csv.reader(file), [])
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """Lightning empties the file and fills it again; a kill in between would lose the log."""
-        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        with _replaced(Path(self.metrics_file_path)) as file:
-            writer = csv.DictWriter(file, fieldnames=fieldnames)
-            writer.writeheader()
-            writer.writerows(rows)
+from fcos_lightning.lightning_internals import ContinuingCSVLogger, purge_from
+from fcos_lightning.storage.replacing import replacing_text
+from fcos_lightning.storage.run_folder import RunFolder
 
 
-@contextmanager
-def _replaced(path: Path) -> Iterator[TextIO]:
-    """Open a draft of a file, which takes the file's place when it is complete."""
-    draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", newline="", encoding="utf-8") as file:
-        yield file
-    draft.replace(path)
-
-
-class RunCSVLogger(CSVLogger):
+class RunCSVLogger(ContinuingCSVLogger):
     """Writes ``metrics.csv`` into a folder.
 
     Args:
@@ -55,18 +29,9 @@ class RunCSVLogger(CSVLogger):
         )
 
     @property
-    @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
-        """Return the writer; Lightning calls it on rank 0 only."""
-        if self._experiment is None:
-            self._experiment = _AppendingWriter(log_dir=self.root_dir)
-        assert isinstance(self._experiment, ExperimentWriter)
-        return self._experiment
-
-    @property
     def file(self) -> Path:
         """``metrics.csv``."""
-        return Path(self.root_dir) / "metrics.csv"
+        return RunFolder(Path(self.root_dir)).metrics_csv
 
     def rows(self) -> int:
         """Return the number of rows in the file, without its heading."""
@@ -85,5 +50,22 @@ class RunCSVLogger(CSVLogger):
             return
         with self.file.open(newline="", encoding="utf-8") as file:
             kept = [row for row, _ in zip(csv.reader(file), range(rows + 1), strict=False)]
-        with _replaced(self.file) as file:
+        with replacing_text(self.file, newline="") as file:
             csv.writer(file).writerows(kept)
+
+
+def rewind_logs(trainer: L.Trainer, checkpoint: Mapping[str, Any]) -> None:
+    """Drop from the logs what came after a checkpoint, since the run will log it again.
+
+    Args:
+        trainer: whose loggers wrote them.
+        checkpoint: its content.
+    """
+    logged = checkpoint.get("fcos_logged")
+    if not logged:
+        return
+    for logger in trainer.loggers:
+        if isinstance(logger, RunCSVLogger) and logged["csv_rows"] is not None:
+            logger.forget_after(logged["csv_rows"])
+        elif isinstance(logger, TensorBoardLogger):
+            purge_from(logger, logged["steps"])

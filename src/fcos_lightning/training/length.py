@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 
 from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.errors import UserError
 
 
 def total_steps(trainer: L.Trainer) -> int:
@@ -16,6 +17,9 @@ def total_steps(trainer: L.Trainer) -> int:
     Lightning's own estimate starts the loader, and with it its processes, before a resumed run
     knows at which batch it goes on; they would read the first epoch again. It is asked only where
     the data are not ours.
+
+    Raises:
+        UserError: if the run has no end.
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
     if not isinstance(data, DetectionDataModule):
@@ -27,4 +31,10 @@ def total_steps(trainer: L.Trainer) -> int:
         batches = int(batches * limit)
     steps = math.ceil(batches / trainer.accumulate_grad_batches)
     epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
-    return min(length for length in (trainer.max_steps, steps * epochs) if length >= 0)
+    lengths = [length for length in (trainer.max_steps, steps * epochs) if length >= 0]
+    if not lengths:
+        raise UserError(
+            "the learning rate follows the length of the run, and this one has none: give the "
+            "Trainer max_steps= or max_epochs="
+        )
+    return min(lengths)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -11,12 +13,15 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
 
-from fcos_lightning.checkpoints.native import KEY, describe
-from fcos_lightning.detector import FCOS
-from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Normalisers, Points
+from fcos_lightning.checkpoints import describe, load_detector
+from fcos_lightning.checkpoints.native import KEY
+from fcos_lightning.detector import DenseDetector
+from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Points, Totals
+from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.length import total_steps
-from fcos_lightning.training.normaliser import MovingPositives
+from fcos_lightning.training.moving_positives import MovingPositives
 from fcos_lightning.training.schedule import Schedule
+from fcos_lightning.training.step_totals import totals_of_step
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,7 @@ class FCOSModule(L.LightningModule):
 
     def __init__(
         self,
-        detector: FCOS,
+        detector: DenseDetector,
         schedule: Schedule | None = None,
         batch_size: int = 16,
         description: dict[str, Any] | None = None,
@@ -58,7 +63,7 @@ class FCOSModule(L.LightningModule):
         self.seed = seed
         self.moving_positives = moving_positives
         self.last_step: StepRecord | None = None
-        self._step_normalisers: Normalisers | None = None
+        self._totals: Totals | None = None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make what is random, as dropout in a backbone, depend on seed, batch and rank alone.
@@ -70,58 +75,48 @@ class FCOSModule(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        points = self.detector.points(batch.images.padded_size)
+        points = self.detector.grid(batch.images)
         prediction = self.detector(batch.images)
-        assignment = self.detector.assign(points, batch.targets)
-        if batch_idx % self.trainer.accumulate_grad_batches == 0:
-            self._step_normalisers = self.normalisers_of_step(batch, assignment)
-        assert self._step_normalisers is not None
-        normalisers = self._step_normalisers
-        losses = self.detector.loss(prediction, assignment, points, normalisers)
+        assignment = self.detector.assign(points, batch.targets, prediction)
+        totals = self.over_the_whole_step(assignment, batch, batch_idx)
+        losses = self.detector.loss(prediction, assignment, points, totals)
 
         self.last_step = StepRecord(losses, assignment, points, batch)
-        shown = {
-            "train/loss": losses.total,
-            "train/cls": losses.classification,
-            "train/box": losses.box,
-            "train/quality": losses.quality,
-        }
-        self.log_dict(shown, prog_bar=True, batch_size=len(batch))
-        self.log("train/quality_excess", losses.quality_excess, batch_size=len(batch))
+        shown = {"loss": losses.total, **losses.terms}
+        self.log_dict(_named(shown), prog_bar=True, batch_size=len(batch))
+        self.log_dict(_named(losses.monitors), batch_size=len(batch))
         return losses.total
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, list[Detections]]:
         """Return the ``detections`` of a batch in pixels of the original images."""
-        points = self.detector.points(batch.images.padded_size)
+        points = self.detector.grid(batch.images)
         prediction = self.detector(batch.images)
         found = self.detector.decode(prediction, points, batch.images.sizes_hw)
         sizes = zip(found, batch.images.sizes_hw, batch.original_sizes_hw, strict=True)
-        return {"detections": [in_original_frame(*one) for one in sizes]}
+        return {"detections": [one.resized(seen, original) for one, seen, original in sizes]}
 
-    def normalisers_of_step(self, batch: Batch, assignment: Assignment) -> Normalisers:
-        """Return this batch's share of what the losses of an optimiser step are divided by.
+    test_step = validation_step
 
-        The totals over all ranks and all accumulated batches, divided by the number of those, so
-        that the gradients are those of one device with one large batch. Every rank takes part,
-        also one without a positive.
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Detections]:
+        """Return the detections of a batch in pixels of the original images."""
+        return self.validation_step(batch, batch_idx)["detections"]
 
-        Args:
-            batch: the first of the step on this rank.
-            assignment: of that batch.
-        """
-        own = self.detector.normalisers(assignment)
-        totals = torch.stack([own.positives, own.quality])
-        for other in batch.rest_of_step:
-            points = self.detector.points(other.padded_size)
-            following = self.detector.normalisers(self.detector.assign(points, other.targets))
-            totals = totals + torch.stack([following.positives, following.quality])
-        totals = self.trainer.strategy.reduce(totals, reduce_op="sum")
-        share = self.trainer.world_size * self.trainer.accumulate_grad_batches
-        positives, quality = totals.unbind()
-        moving = None
-        if self.moving_positives is not None:
-            moving = self.moving_positives(positives).clamp(min=1.0) / share
-        return Normalisers(positives.clamp(min=1.0) / share, quality / share, moving)
+    def configure_callbacks(self) -> list[L.Callback]:
+        """Measure what is found where nobody else does; called by Lightning."""
+        measured = any(isinstance(one, Evaluation) for one in self.trainer.callbacks)  # type: ignore[attr-defined]  # set in its constructor
+        return [] if measured else [Evaluation()]
+
+    def over_the_whole_step(
+        self, assignment: Assignment, batch: Batch, batch_idx: int = 0
+    ) -> Totals:
+        """Return what the losses of an optimiser step are divided by, see ``totals_of_step``."""
+        detector = self.detector
+        inside = batch_idx % self.trainer.accumulate_grad_batches > 0
+        if self._totals is None or not inside or detector.assigner.needs_prediction:
+            totals = totals_of_step(detector, assignment, batch, self.trainer)
+            moving = self.moving_positives
+            self._totals = totals if moving is None else moving(totals)
+        return self._totals
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return optimiser and learning rate; called by Lightning."""
@@ -140,10 +135,17 @@ class FCOSModule(L.LightningModule):
         """Add the description of the detector; called by Lightning."""
         checkpoint[KEY] = describe(self.detector, **self.description)
 
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # a file, on one device
+        cls,
+        checkpoint_path: str | Path,
+        map_location: torch.device | str | None = None,
+        **options: Any,  # noqa: ANN401  # of the constructor
+    ) -> FCOSModule:
+        """Return a module with the detector of a checkpoint, see ``load_detector``."""
+        return cls(load_detector(checkpoint_path, device=map_location or "cpu"), **options)
 
-def in_original_frame(
-    detections: Detections, resized_hw: Tensor, original_hw: Tensor
-) -> Detections:
-    """Map boxes from pixels of the resized image to pixels of the original one."""
-    factor = (original_hw / resized_hw).flip(0).repeat(2).to(detections.boxes_xyxy)
-    return Detections(detections.boxes_xyxy * factor, detections.scores, detections.labels)
+
+def _named(scalars: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Scalars of a training step as logs name them."""
+    return {f"train/{name}": value for name, value in scalars.items()}

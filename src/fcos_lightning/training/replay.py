@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 
-from fcos_lightning.checkpoints.native import KEY, describe, load_detector, read_checkpoint
-from fcos_lightning.detector import FCOS
+from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.checkpoints.native import KEY, PREFIX, describe
+from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Images, Losses, Targets
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 
 
 def save_replay(
-    file: Path, detector: FCOS, images: Images, targets: Targets, image_ids: torch.Tensor
+    file: Path, detector: DenseDetector, images: Images, targets: Targets, image_ids: torch.Tensor
 ) -> None:
     """Write the weights and the batch of a step; plain data, which ``load_detector`` opens too.
 
@@ -28,7 +29,7 @@ def save_replay(
         image_ids: ``[B]``.
     """
     content: dict[str, Any] = {
-        "state_dict": {f"detector.{k}": v.cpu() for k, v in detector.state_dict().items()},
+        "state_dict": {f"{PREFIX}{k}": v.cpu() for k, v in detector.state_dict().items()},
         KEY: describe(detector),
         "batch": {
             "images": {k: v.cpu() for k, v in asdict(images).items()},
@@ -49,12 +50,13 @@ def replay(file: str | Path, device: torch.device | str = "cpu") -> Losses:
     Raises:
         UserError: if the file is not a checkpoint of this package, or holds no batch.
     """
-    detector = load_detector(file, device=device).train()
+    checkpoint = Checkpoint.read(file)
+    detector = checkpoint.detector(device).train()
     try:
-        batch = read_checkpoint(file)["batch"]
+        batch: Any = checkpoint.run["batch"]
         images, targets = Images(**batch["images"]), Targets(**batch["targets"])
     except (KeyError, TypeError) as error:
         raise UserError(f"{file}: holds no batch of a step; give a nonfinite.pt") from error
     images, targets = images.to(device), targets.to(device)
-    points = detector.points(images.padded_size)
-    return detector.loss(detector(images), detector.assign(points, targets), points)
+    points, prediction = detector.grid(images), detector(images)
+    return detector.loss(prediction, detector.assign(points, targets, prediction), points)

@@ -6,32 +6,36 @@ list without the optimiser's state means in silence that it starts anew.
 
 from __future__ import annotations
 
-import math
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
+from types import TracebackType
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.trainer.connectors import checkpoint_connector
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.optim import Optimizer
 
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.lightning_internals import (
+    MODEL_CHECKPOINT_STATE,
+    fit_loop_state,
+    stored_fit_loop,
+    was_restoring,
+)
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 
-#: What Lightning's ModelCheckpoint keeps, and of which kind it is.
-_BEST: Mapping[str, tuple[type, ...]] = {
-    "best_model_score": (Tensor, type(None)),
-    "current_score": (Tensor, type(None)),
-    "kth_value": (Tensor,),
-    "best_model_path": (str,),
-    "kth_best_model_path": (str,),
-    "last_model_path": (str,),
-    "best_k_models": (dict,),
-}
+#: Of torch's optimisers, what a kernel reads as if it had the size of its weight.
+_AS_WEIGHT = {
+    "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "acc_delta",
+    "grad_avg", "sum", "exp_inf", "prev", "step_size", "ax",
+}  # fmt: skip
+
+
+class Unfit(UserError):
+    """A value of a checkpoint is none that a run writes there; the message says which."""
 
 
 @contextmanager
@@ -46,10 +50,12 @@ def going_on_from(file: Path | None) -> Iterator[None]:
     """
     try:
         yield
+    except Unfit as error:
+        raise UserError(f"{file}: the run cannot go on from it: {error}") from error
     except UserError:
         raise
     except Exception as error:  # of torch, of Lightning and of all callbacks
-        if file is None or not _comes_of_the_checkpoint(error):
+        if file is None or not _about_its_state(error.__traceback__):
             raise
         raise UserError(
             f"{file}: the run cannot go on from it ({type(error).__name__}: "
@@ -57,35 +63,53 @@ def going_on_from(file: Path | None) -> Iterator[None]:
         ) from error
 
 
-def _comes_of_the_checkpoint(error: Exception) -> bool:
-    """Tell by where it was raised: while Lightning restores, or by an optimiser that was restored.
+def _about_its_state(trace: TracebackType | None) -> bool:
+    """Tell errors of taking a state over, and of the optimiser that then works with it.
 
-    What an optimiser keeps is its own affair, and shows only in its next step.
+    The whole training step runs within the optimiser's, so only where an error begins counts.
     """
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    by_optimiser = files[-1].startswith(str(Path(torch.optim.__file__).parent))
-    of_state = isinstance(error, AttributeError | AssertionError | KeyError | TypeError)
-    return checkpoint_connector.__file__ in files or (by_optimiser and of_state)
+    restoring, innermost = was_restoring(trace), ""
+    while trace is not None:
+        innermost = trace.tb_frame.f_code.co_filename
+        trace = trace.tb_next
+    return restoring or Path(innermost).parent == Path(torch.optim.__file__).parent
 
 
 class CheckResumed(L.Callback):
     """Looks at what a checkpoint holds of loops, optimisers and schedulers, before it is used."""
 
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Compare the states of callbacks with theirs; called by Lightning before it fills them.
+
+        Raises:
+            Unfit: naming the first place of another form.
+        """
+        states = _dictionary(checkpoint["callbacks"], "callbacks")
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
+            state = states.get(callback.state_key)
+            if state is None:
+                continue
+            place = f"callbacks.{callback.state_key.split('{')[0]}"
+            for key, own in callback.state_dict().items():
+                if key in _dictionary(state, place) and isinstance(own, int | float | str):
+                    _check_form(state[key], own, f"{place}.{key}")
+            if isinstance(callback, ModelCheckpoint):
+                _check_best(state, callback.save_top_k, place)
+                _follow(state, callback)
+
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Compare the checkpoint with the run that goes on; called by Lightning in between.
 
         Raises:
-            UserError: naming the first place of another form.
+            Unfit: naming the first place of another form.
         """
         plugin = trainer.strategy.checkpoint_io
         loaded = plugin.take_loaded() if isinstance(plugin, AtomicCheckpointIO) else None
         if loaded is None:
             return
-        file, content = loaded
-        try:
-            check_resumed(content, trainer)
-        except UserError as error:
-            raise UserError(f"{file}: the run cannot go on from it: {error}") from error
+        check_resumed(loaded[1], trainer)
 
 
 def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
@@ -96,11 +120,9 @@ def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
         trainer: its optimisers are made, and not yet filled.
 
     Raises:
-        UserError: naming the first place of another form.
+        Unfit: naming the first place of another form.
     """
-    loops = content.get("loops")
-    loop = loops.get("fit_loop") if isinstance(loops, dict) else None
-    _check_form(loop, trainer.fit_loop.state_dict(), "loops.fit_loop")
+    _check_form(stored_fit_loop(content), fit_loop_state(trainer), "loops.fit_loop")
     states = _as_many(content, "optimizer_states", len(trainer.optimizers))
     for index, (state, optimizer) in enumerate(zip(states, trainer.optimizers, strict=True)):
         _check_optimizer(state, optimizer, f"optimizer_states.{index}")
@@ -111,10 +133,7 @@ def check_resumed(content: Mapping[str, Any], trainer: L.Trainer) -> None:
         _check_form(state, scheduler.state_dict(), place)
         for key in state:
             if callable(getattr(type(scheduler), key, None)):
-                raise UserError(f"{place} has {shown(key)}, which is no state")
-    for name, state in _dictionary(content.get("callbacks", {}), "callbacks").items():
-        if str(name).startswith("ModelCheckpoint"):
-            _check_best(state, "callbacks.ModelCheckpoint")
+                raise Unfit(f"{place} has {shown(key)}, which is no state")
 
 
 def _check_form(value: object, own: object, place: str) -> None:
@@ -123,23 +142,25 @@ def _check_form(value: object, own: object, place: str) -> None:
         found = _dictionary(value, place)
         for key in found:
             if not isinstance(key, str):
-                raise UserError(f"{place} has the key {shown(key)}")
+                raise Unfit(f"{place} has the key {shown(key)}")
         missing = sorted(key for key in own if key not in found and _matters(own[key]))
         if missing:
-            raise UserError(f"{place} lacks {shown(missing[0])}")
+            raise Unfit(f"{place} lacks {shown(missing[0])}")
         for key in own:
             if key in found:
                 _check_form(found[key], own[key], f"{place}.{key}")
     elif isinstance(own, list | tuple):
         if not isinstance(value, list | tuple) or len(value) != len(own):
-            raise UserError(f"{place} is {shown(value)}, not {len(own)} values")
+            raise Unfit(f"{place} is {shown(value)}, not {len(own)} values")
         for index, (one, other) in enumerate(zip(value, own, strict=True)):
             _check_form(one, other, f"{place}.{index}")
     elif isinstance(own, int | float) and not isinstance(own, bool):
-        if not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > 2**53:
-            raise UserError(f"{place} is {shown(value)}, not a number")
+        number = isinstance(value, int | float) and abs(value) < 2**62
+        # Of loops they are counts, which nothing but whole numbers can be.
+        if not number or (place.startswith("loops") and type(value) is not int):
+            raise Unfit(f"{place} is {shown(value)}, not a number")
     elif not isinstance(value, str | int | float | None):
-        raise UserError(f"{place} is {shown(value)}")
+        raise Unfit(f"{place} is {shown(value)}")
 
 
 def _matters(own: object) -> bool:
@@ -155,34 +176,64 @@ def _check_optimizer(state: object, optimizer: Optimizer, place: str) -> None:
     for index, values in _dictionary(found.get("state"), f"{place}.state").items():
         where = f"{place}.state.{shown(index)}"
         if type(index) is not int or not 0 <= index < len(parameters):
-            raise UserError(f"{where}: there are {len(parameters)} parameters")
+            raise Unfit(f"{where}: there are {len(parameters)} parameters")
         for key, value in _dictionary(values, where).items():
             if isinstance(value, Tensor):
-                fits = value.shape in ((), parameters[index].shape) and not value.is_complex()
+                shape = parameters[index].shape
+                shapes = (shape,) if key in _AS_WEIGHT else ((), shape)
+                fits = value.shape in shapes and not value.is_complex() and not value.is_sparse
             else:
-                fits = value is None or isinstance(value, int | float)
+                fits = value is None or (isinstance(value, int | float) and key not in _AS_WEIGHT)
             if not isinstance(key, str) or not fits:
-                raise UserError(f"{where} has another form than its parameter")
+                raise Unfit(f"{where} has another form than its parameter")
 
 
-def _check_best(state: object, place: str) -> None:
+def _check_best(state: object, most: int, place: str) -> None:
+    """What Lightning knows of the best checkpoints; files that it names may be removed."""
     found = _dictionary(state, place)
-    for key, kinds in _BEST.items():
+    for key, kinds in MODEL_CHECKPOINT_STATE.items():
         if not isinstance(found.get(key), kinds):
-            raise UserError(f"{place}.{key} is {shown(found.get(key))}")
-    for value in (*found["best_k_models"].values(), *(found.get(key) for key in _BEST)):
+            raise Unfit(f"{place}.{key} is {shown(found.get(key))}")
+    kept = found["best_k_models"]
+    for value in (*kept.values(), *(found.get(key) for key in MODEL_CHECKPOINT_STATE)):
         if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex()):
-            raise UserError(f"{place} has a score that is no number")
+            raise Unfit(f"{place} has a score that is no number")
+    worst = found["kth_best_model_path"]
+    if not all(isinstance(value, Tensor) for value in kept.values()) or (
+        worst not in kept and (worst or 0 < most <= len(kept))
+    ):
+        raise Unfit(f"{place}.best_k_models has no score of its worst")
+    paths = [value for value in (*kept, *found.values()) if isinstance(value, str)]
+    for path in paths:
+        if ".." in PurePath(path).parts:
+            raise Unfit(f"{place} names {shown(path)}, which leads elsewhere")
+
+
+def _follow(state: dict[str, Any], callback: ModelCheckpoint) -> None:
+    """Let what a callback knows of its folder follow the folder, which was moved with its run."""
+    before, now = state.get("dirpath"), callback.dirpath
+    if not isinstance(before, str) or not before or now is None or before == str(now):
+        return
+
+    def moved(value: object) -> Any:  # noqa: ANN401  # of the same kind
+        if isinstance(value, dict):
+            return {moved(key): item for key, item in value.items()}
+        if isinstance(value, str) and (value == before or value.startswith(f"{before}/")):
+            return f"{now}{value[len(before) :]}"
+        return value
+
+    for key, value in list(state.items()):
+        state[key] = moved(value)
 
 
 def _as_many(content: Mapping[str, Any], key: str, number: int) -> list[Any]:
     states = content.get(key)
     if not isinstance(states, list) or len(states) != number:
-        raise UserError(f"it has no {key} of {number}")
+        raise Unfit(f"it has no {key} of {number}")
     return states
 
 
 def _dictionary(value: object, place: str) -> dict[Any, Any]:
     if not isinstance(value, dict):
-        raise UserError(f"{place} is {shown(value)}, not a dictionary")
+        raise Unfit(f"{place} is {shown(value)}, not a dictionary")
     return value

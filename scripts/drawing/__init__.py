@@ -1,0 +1,1 @@
+"""Where the boxes and arrows of a picture go; `scripts/architecture.py` draws them."""

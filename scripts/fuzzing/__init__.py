@@ -1,0 +1,1 @@
+"""Files as damaged disks, odd tools and ill-wishers make them."""

@@ -1,0 +1,1 @@
+"""Nets that turn an image into feature maps; they declare their channels and strides."""

@@ -1,0 +1,1 @@
+"""Layouts of checkpoints of other projects; one family in a file."""

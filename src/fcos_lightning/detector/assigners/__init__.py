@@ -1,0 +1,1 @@
+"""Assigners: which box each point answers for; one label mapping in a file."""

@@ -1,0 +1,1 @@
+"""Decoders: from predictions to the boxes that are reported; one in a file."""

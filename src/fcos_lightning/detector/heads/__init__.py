@@ -1,0 +1,1 @@
+"""Heads: feature maps -> what is predicted at every point; one in a file."""

@@ -1,0 +1,175 @@
+"""The head: towers, scales, logits, distances, quality; the same weights on every level."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fcos_lightning.detector.heads.towers import Tower, by_point
+from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.errors import UserError
+from fcos_lightning.layers.deform import DeformableConv2d
+from fcos_lightning.layers.recompute import recomputed
+from fcos_lightning.structures import Prediction
+
+
+@dataclass(frozen=True)
+class FCOSHeadOptions(HeadOptions):
+    """The options of ``Head``.
+
+    Args:
+        num_convs: convolutions of each tower.
+        channels: of the towers; None: as the feature maps.
+        norm: of the towers: ``group`` (32 groups, fewer in narrow towers), ``batch``: BatchNorm,
+            one for each level, as statistics differ between levels while the convolutions are
+            shared (AdelaiDet's BN heads), or ``none``.
+        quality_on: the tower the centerness branch sits on: ``box`` (the improved recipe),
+            ``classification`` (the paper's first version), or ``none``: there is no such branch,
+            so that neither loss nor score know of it.
+        distances: ``relu`` gives strides, made pixels here (improved); ``exp`` gives pixels
+            (first version).
+        level_scales: a learnable factor for each level's distances (paper, section 3.2).
+        prior: probability that each class starts with (arXiv 1708.02002, section 3.3).
+        fast_start: He initialisation of the towers, and distances that begin at one stride instead
+            of around 0, where half of ReLU's outputs learn nothing. For short runs from scratch;
+            the official code starts all from a normal distribution of 0.01.
+        shared_convs: convolutions before the two towers part (AdelaiDet's real-time models with
+            shared towers: 4, and ``num_convs`` 0).
+        tower_bias: whether the towers' convolutions add a bias (mmdetection's plain recipe: no).
+        deformable: the last convolution of each tower is a modulated deformable one (official and
+            AdelaiDet's dcnv2 recipes).
+
+    Raises:
+        UserError: if an option is unknown, ``prior`` no probability, or no convolution is there to
+            be deformable.
+    """
+
+    name: ClassVar[str] = "fcos"
+
+    num_convs: int = 4
+    channels: int | None = None
+    norm: Literal["group", "batch", "none"] = "group"
+    quality_on: Literal["box", "classification", "none"] = "box"
+    distances: Literal["relu", "exp"] = "relu"
+    level_scales: bool = True
+    prior: float = 0.01
+    fast_start: bool = False
+    shared_convs: int = 0
+    tower_bias: bool = True
+    deformable: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.prior < 1:
+            raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
+        for key, least in (("num_convs", 0), ("shared_convs", 0), ("channels", 1)):
+            if (value := getattr(self, key)) is not None and value < least:
+                raise UserError(f"model.head.{key}={value}: give {least} or more")
+        if self.deformable and self.num_convs == 0:
+            raise UserError(
+                "model.head.deformable=true: it is the last convolution of each tower, and "
+                "model.head.num_convs=0 leaves none"
+            )
+
+    def build(self, in_channels: int, num_classes: int, levels: Levels) -> Head:
+        """Return the head; it predicts one box for each cell."""
+        if levels.per_cell != 1:
+            raise UserError("model.grid.anchor_scales: the head fcos predicts points, no anchors")
+        return Head(in_channels, num_classes, levels.strides, self)
+
+
+class Head(nn.Module):
+    """Two towers of 3x3 convolutions; class logits on one, distances on the other (paper, fig. 2).
+
+    Args:
+        in_channels: of the feature maps.
+        num_classes: ``C``.
+        strides: of the levels in pixels.
+        options: all of them; None: those of ``more``.
+        **more: single ones, where the others shall be the defaults.
+
+    Raises:
+        UserError: if there are no classes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        strides: Sequence[int],
+        options: FCOSHeadOptions | None = None,
+        **more: Any,  # noqa: ANN401  # fields of FCOSHeadOptions
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        options = options or FCOSHeadOptions(**more)
+        norm, num_convs, shared_convs = options.norm, options.num_convs, options.shared_convs
+        tower_bias, deformable, prior = options.tower_bias, options.deformable, options.prior
+        quality_on, distances = options.quality_on, options.distances
+        self.options = options
+        width = options.channels or in_channels
+        self.num_classes = num_classes
+        self.strides = tuple(strides)
+        self.quality_on = quality_on
+        self.distances = distances
+        self.recompute = False  # see recompute_activations
+        levels = len(self.strides)
+        shared = width if shared_convs else in_channels
+        self.shared_tower = Tower(in_channels, width, shared_convs, norm, levels, tower_bias)
+        self.cls_tower = Tower(shared, width, num_convs, norm, levels, tower_bias, deformable)
+        self.box_tower = Tower(shared, width, num_convs, norm, levels, tower_bias, deformable)
+        last = width if num_convs else shared
+        self.cls_logits = nn.Conv2d(last, num_classes, 3, padding=1)
+        self.box_ltrb = nn.Conv2d(last, 4, 3, padding=1)
+        if quality_on != "none":
+            self.quality_logits = nn.Conv2d(last, 1, 3, padding=1)
+        self.scales = nn.Parameter(
+            torch.ones(len(self.strides)), requires_grad=options.level_scales
+        )
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, DeformableConv2d):
+                module.reset_offset()
+        nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
+        if options.fast_start:
+            for module in (*self.shared_tower, *self.cls_tower, *self.box_tower):
+                if isinstance(module, nn.Conv2d):
+                    nn.init.kaiming_normal_(module.weight)
+            nn.init.constant_(self.box_ltrb.bias, 1.0 if distances == "relu" else 0.0)  # type: ignore[arg-type]
+
+    def forward(self, maps: Sequence[Tensor]) -> Prediction:
+        """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""
+        look = recomputed(self._at_level) if self.recompute else self._at_level
+        levels = [look(feature, level) for level, feature in enumerate(maps)]
+        cls_logits, ltrb_px, *quality_logits = zip(*levels, strict=True)
+        return Prediction(
+            cls_logits=torch.cat(cls_logits, dim=1),
+            ltrb_px=torch.cat(ltrb_px, dim=1),
+            quality_logits=torch.cat(quality_logits[0], dim=1) if quality_logits else None,
+        )
+
+    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, ...]:
+        """Return class logits, distances in pixels and maybe quality logits of a level."""
+        feature = self.shared_tower(feature, level)
+        cls_feature = self.cls_tower(feature, level)
+        box_feature = self.box_tower(feature, level)
+        # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must
+        # not round it once more.
+        raw = by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
+        ltrb_px = F.relu(raw) * self.strides[level] if self.distances == "relu" else raw.exp()
+        cls_logits = by_point(self.cls_logits(cls_feature))
+        if self.quality_on == "none":
+            return cls_logits, ltrb_px
+        quality_feature = box_feature if self.quality_on == "box" else cls_feature
+        return cls_logits, ltrb_px, by_point(self.quality_logits(quality_feature)).squeeze(-1)

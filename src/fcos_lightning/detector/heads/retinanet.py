@@ -1,0 +1,153 @@
+"""RetinaNet's head: two towers, and offsets of anchor boxes (arXiv 1708.02002)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fcos_lightning.detector.heads.towers import Tower, by_point
+from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.errors import UserError
+from fcos_lightning.layers.recompute import recomputed
+from fcos_lightning.structures import Prediction
+
+#: Beyond this a side would be more than 62.5 times the anchor's (Faster R-CNN's code, and all
+#: since).
+_LARGEST_LOG = math.log(1000 / 16)
+
+
+@dataclass(frozen=True, eq=False)
+class AnchorPrediction(Prediction):
+    """What the head says at every anchor.
+
+    Attributes:
+        offsets: ``[B, P, 4]`` (dx, dy, dw, dh): center in sides of the anchor, logarithm of the
+            sides (arXiv 1506.01497, section 3.1.2); ``ltrb_px`` says the same in pixels.
+    """
+
+    offsets: Tensor = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class RetinaNetHeadOptions(HeadOptions):
+    """The options of ``RetinaNetHead``.
+
+    Args:
+        num_convs: convolutions of each tower.
+        channels: of the towers; None: as the feature maps.
+        norm: of the towers: ``none`` (the paper), ``group`` (torchvision's second version) or
+            ``batch``, one for each level.
+        tower_bias: whether the towers' convolutions add a bias.
+        prior: probability that each class starts with (section 4.1).
+        fast_start: He initialisation of the towers, for short runs from scratch.
+
+    Raises:
+        UserError: if an option is unknown or ``prior`` no probability.
+    """
+
+    name: ClassVar[str] = "retinanet"
+
+    num_convs: int = 4
+    channels: int | None = None
+    norm: Literal["none", "group", "batch"] = "none"
+    tower_bias: bool = True
+    prior: float = 0.01
+    fast_start: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.prior < 1:
+            raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
+        if self.num_convs < 0:
+            raise UserError(f"model.head.num_convs={self.num_convs}: give 0 or more")
+
+    def build(self, in_channels: int, num_classes: int, levels: Levels) -> RetinaNetHead:
+        """Return the head; it predicts a box for each anchor."""
+        if not levels.anchors_wh().numel():
+            raise UserError("model.grid.anchor_scales: the head retinanet needs anchors")
+        return RetinaNetHead(in_channels, num_classes, levels.anchors_wh(), self)
+
+
+class RetinaNetHead(nn.Module):
+    """Two towers of 3x3 convolutions; class logits on one, offsets of anchors on the other.
+
+    Args:
+        in_channels: of the feature maps.
+        num_classes: ``C``.
+        anchors_wh: ``[levels, A, 2]`` width and height of a cell's anchors in pixels.
+        options: see there.
+
+    Raises:
+        UserError: if there are no classes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        anchors_wh: Tensor,
+        options: RetinaNetHeadOptions | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        self.options = options = options or RetinaNetHeadOptions()
+        self.num_classes = num_classes
+        levels, self.per_cell, _ = anchors_wh.shape
+        self.register_buffer("anchors_wh", anchors_wh, persistent=False)
+        self.anchors_wh: Tensor
+        self.recompute = False  # see recompute_activations
+        width, count = options.channels or in_channels, options.num_convs
+        tower = (in_channels, width, count, options.norm, levels, options.tower_bias)
+        self.cls_tower, self.box_tower = Tower(*tower), Tower(*tower)
+        last = width if count else in_channels
+        self.cls_logits = nn.Conv2d(last, self.per_cell * num_classes, 3, padding=1)
+        self.box_offsets = nn.Conv2d(last, self.per_cell * 4, 3, padding=1)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        prior = options.prior
+        nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
+        for module in (*self.cls_tower, *self.box_tower) if options.fast_start else ():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight)
+
+    def forward(self, maps: Sequence[Tensor]) -> AnchorPrediction:
+        """Return the prediction at all anchors, for maps ``[B, channels, H, W]``."""
+        look = recomputed(self._at_level) if self.recompute else self._at_level
+        levels = [look(feature, level) for level, feature in enumerate(maps)]
+        cls_logits, offsets, ltrb_px = zip(*levels, strict=True)
+        return AnchorPrediction(
+            cls_logits=torch.cat(cls_logits, dim=1),
+            ltrb_px=torch.cat(ltrb_px, dim=1),
+            offsets=torch.cat(offsets, dim=1),
+        )
+
+    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return class logits, offsets and distances in pixels of a level's anchors."""
+        cls_logits = by_point(self.cls_logits(self.cls_tower(feature, level)), self.per_cell)
+        offsets = by_point(self.box_offsets(self.box_tower(feature, level)), self.per_cell).float()
+        anchors = self.anchors_wh[level].repeat(feature.shape[-2] * feature.shape[-1], 1)
+        return cls_logits, offsets, ltrb_of(offsets, anchors)
+
+
+def ltrb_of(offsets: Tensor, anchors_wh: Tensor) -> Tensor:
+    """Return the distances from the anchors' centers to the sides of the boxes they became.
+
+    Args:
+        offsets: ``[B, P, 4]``, see ``AnchorPrediction``.
+        anchors_wh: ``[P, 2]`` pixels.
+
+    Returns:
+        ``[B, P, 4]`` pixels; a box may lie beside the center of its anchor.
+    """
+    moved = offsets[..., :2] * anchors_wh
+    half = offsets[..., 2:].clamp(max=_LARGEST_LOG).exp() * anchors_wh / 2
+    return torch.cat([half - moved, half + moved], dim=-1)

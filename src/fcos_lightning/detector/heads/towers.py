@@ -1,0 +1,69 @@
+"""What heads are built of: towers of convolutions, and maps turned into rows of points."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+from fcos_lightning.layers.deform import DeformableConv2d
+
+
+class Tower(nn.ModuleList):
+    """Convolutions, each with its normalisation and a ReLU, one after the other.
+
+    Args:
+        in_channels: of the feature maps.
+        width: channels of every convolution.
+        num_convs: how many; with 0 the tower returns what it is given.
+        norm: ``group`` (32 groups, fewer in narrow towers), ``batch`` (one for each level), or
+            ``none``.
+        levels: number of levels.
+        bias: of the convolutions.
+        deformable: whether the last convolution is a deformable one.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int,
+        num_convs: int,
+        norm: str,
+        levels: int,
+        bias: bool,
+        deformable: bool = False,
+    ) -> None:
+        super().__init__()
+        for index in range(num_convs):
+            learns_places = deformable and index == num_convs - 1
+            kind = DeformableConv2d if learns_places else nn.Conv2d
+            self.append(kind(width if index else in_channels, width, 3, padding=1, bias=bias))
+            if norm == "group":
+                self.append(nn.GroupNorm(_groups(width), width))
+            elif norm == "batch":
+                self.append(nn.ModuleList(nn.BatchNorm2d(width) for _ in range(levels)))
+            self.append(nn.ReLU(inplace=True))
+
+    def forward(self, feature: Tensor, level: int) -> Tensor:
+        """Return ``[B, width, H, W]`` for the map ``[B, in_channels, H, W]`` of a level."""
+        for module in self:
+            of_level = module[level] if isinstance(module, nn.ModuleList) else module
+            feature = of_level(feature)
+        return feature
+
+
+def by_point(level_map: Tensor, per_cell: int = 1) -> Tensor:
+    """``[B, per_cell * C, H, W]`` -> ``[B, H * W * per_cell, C]``."""
+    rows = level_map.flatten(2).transpose(1, 2)
+    batch, cells, _ = rows.shape
+    return rows if per_cell == 1 else rows.reshape(batch, cells * per_cell, -1)
+
+
+def _groups(width: int) -> int:
+    """Number of groups: 32 where that divides the width, and no group of a single channel.
+
+    Such a group has one number on a 1x1 map, as P7 of a small image is: it would be normalised to
+    zero, and torch refuses it.
+    """
+    groups = math.gcd(32, width)
+    return max(groups // 2, 1) if groups == width else groups

@@ -1,0 +1,1 @@
+"""Losses; one in a file."""

@@ -1,0 +1,103 @@
+"""The focal loss of all points and classes: one pass for loss and gradient, without copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torchvision.ops import sigmoid_focal_loss
+
+#: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
+_PIECE = {"cpu": 2**17}
+_PIECE_ELSEWHERE = 2**25
+#: A logit whose probability is 0 in every precision, and which every precision can hold.
+_NEVER = -1e4
+
+
+def sigmoid_focal_sum(
+    logits: Tensor, labels: Tensor, alpha: float, gamma: float, ignored: Tensor | None = None
+) -> Tensor:
+    """Return the sum of the focal loss over all points and classes (arXiv 1708.02002, eq. 5).
+
+    Equal to ``plain_focal_sum``. Torch would keep a dozen tensors of the logits' size until the
+    gradient is asked for; here the gradient, worked out along with the loss, is the only one.
+
+    Args:
+        logits: ``[B, P, C]``.
+        labels: ``[B, P]`` int64, -1 is background.
+        alpha: weight of the right class, ``1 - alpha`` of the others; negative: no weights.
+        gamma: how strongly easy examples are faded out.
+        ignored: ``[B, P]`` bool, points that are left out; None: none is.
+
+    Returns:
+        A scalar, float32.
+    """
+    if ignored is not None:
+        # Taken for background, neither loss nor slope is left of them.
+        logits = logits.masked_fill(ignored[..., None], _NEVER)
+    if torch.compiler.is_compiling():  # the compiler itself fuses the plain formula
+        return plain_focal_sum(logits, labels, alpha, gamma)
+    total: Tensor = _FocalSum.apply(logits, labels, alpha, gamma)
+    return total
+
+
+def plain_focal_sum(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Return the same as ``sigmoid_focal_sum``, by torchvision's formula."""
+    classes = torch.arange(logits.shape[-1], device=logits.device)
+    one_hot = (labels[..., None] == classes).float()
+    total: Tensor = sigmoid_focal_loss(logits.float(), one_hot, alpha, gamma, reduction="sum")
+    return total
+
+
+class _FocalSum(torch.autograd.Function):
+    """Takes every logit for background, but for the one of each positive point's class."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:  # noqa: ANN401
+        right, others = (alpha, 1 - alpha) if alpha >= 0 else (1.0, 1.0)
+        rows = logits.detach().flatten(0, -2)
+        labels = labels.flatten()[:, None]
+        positive, column = labels >= 0, labels.clamp(min=0)
+        at_column = rows.gather(1, column)
+        # As background, minus infinity has neither loss nor slope.
+        replaced = torch.where(positive, -torch.inf, at_column)
+
+        gradient = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
+        height = max(_PIECE.get(rows.device.type, _PIECE_ELSEWHERE) // rows.shape[1], 1)
+        sums = []
+        for start in range(0, len(rows), height):
+            piece = slice(start, start + height)
+            background = rows[piece].scatter(1, column[piece], replaced[piece]).float()
+            loss, slope = _loss_and_slope(background, gamma, gradient is not None)
+            sums.append(loss.sum())
+            if gradient is not None:
+                gradient[piece] = slope.mul_(others)
+        # The right class seen from its other side: p becomes 1 - p and the slope turns round.
+        loss, slope = _loss_and_slope(-at_column.float(), gamma, gradient is not None)
+        of_positives = torch.where(positive, loss, 0.0).sum()
+        if gradient is not None:
+            kept = gradient.gather(1, column)
+            gradient.scatter_(1, column, torch.where(positive, (-right * slope).to(kept), kept))
+            ctx.save_for_backward(gradient)
+            ctx.shape = logits.shape
+        return others * torch.stack(sums).sum() + right * of_positives
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        (gradient,) = ctx.saved_tensors
+        return (gradient * upstream.to(gradient.dtype)).view(ctx.shape), None, None, None
+
+
+def _loss_and_slope(logits: Tensor, gamma: float, with_slope: bool) -> tuple[Tensor, Tensor]:
+    """Return ``-p^gamma log(1 - p)``, ``p = sigmoid(logits)``, and its derivative if asked for."""
+    probability = logits.sigmoid()
+    cross_entropy = F.softplus(logits)
+    fading = probability.square() if gamma == 2 else probability**gamma
+    slope = probability
+    if with_slope:
+        slope = (1 - probability).mul_(cross_entropy).mul_(gamma).add_(probability).mul_(fading)
+    return cross_entropy.mul_(fading), slope

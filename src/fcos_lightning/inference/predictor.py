@@ -1,0 +1,245 @@
+"""A detector in three lines: a checkpoint, an image, its boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.data.resizing import fitting_scale, planes, resized
+from fcos_lightning.detector.parts import Part
+from fcos_lightning.errors import UserError
+from fcos_lightning.inference.devices import chosen_device
+from fcos_lightning.inference.folded import for_inference
+from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
+from fcos_lightning.structures import Detections
+
+if TYPE_CHECKING:
+    from fcos_lightning.detector import DenseDetector
+
+
+class Predictor:
+    """Finds objects in images of any size and kind.
+
+    Images are resized as the detector was evaluated, and boxes come in pixels of the image given.
+    The same image gives what ``fcos-test`` finds in it.
+
+    Attributes:
+        detector: the copy that runs, see ``for_inference``.
+        device: where it lies.
+        class_names: one per label, or None where the checkpoint does not say.
+
+    Args:
+        detector: stays as it is.
+        shorter_side: what the shorter side of an image is resized to, in pixels.
+        longer_side: what the longer side may at most become, in pixels.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        score_threshold: detections with a lower score are left out; 0 keeps all that the decoder
+            gives.
+        channels_last: memory layout: ``auto`` as is fastest on the device, or whether.
+        batch_size: images at a time; above 1, smaller ones are padded as in training.
+
+    Raises:
+        UserError: if the device is not there, or a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        detector: DenseDetector,
+        shorter_side: int,
+        longer_side: int,
+        *,
+        device: str | torch.device = "auto",
+        score_threshold: float = 0.0,
+        channels_last: bool | Literal["auto"] = "auto",
+        batch_size: int = 1,
+    ) -> None:
+        for name, value in (
+            ("shorter_side", shorter_side),
+            ("longer_side", longer_side),
+            ("batch_size", batch_size),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"{name}={value}: give a whole number of at least 1")
+        is_number = isinstance(score_threshold, int | float) and not isinstance(
+            score_threshold, bool
+        )
+        if not is_number or not 0 <= score_threshold <= 1:
+            raise UserError(f"score_threshold={score_threshold}: give 0 to 1")
+        self.device = chosen_device(device)
+        self.shorter_side, self.longer_side = shorter_side, longer_side
+        self.score_threshold = score_threshold
+        self.batch_size = batch_size
+        self.detector = for_inference(detector, channels_last, self.device).to(self.device)
+        names = detector.class_names
+        self.class_names = None if names is None else tuple(names)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: str | Path,
+        device: str | torch.device = "auto",
+        *,
+        score_threshold: float = 0.0,
+        decoder: Mapping[str, Any] | Part | None = None,
+        shorter_side: int | None = None,
+        longer_side: int | None = None,
+        channels_last: bool | Literal["auto"] = "auto",
+        batch_size: int = 1,
+        recipe: str | None = None,
+        **parts: Mapping[str, Any] | Part | nn.Module,
+    ) -> Predictor:
+        """Return the predictor of a checkpoint of ours or of another project.
+
+        Args:
+            checkpoint: a file, or the name of a published one, as
+                ``official/FCOS_imprv_R_50_FPN_1x``, which is fetched once.
+            device: see the class.
+            score_threshold: see the class.
+            decoder: see ``load_detector``.
+            shorter_side: to resize to, in pixels; None: as the checkpoint was evaluated.
+            longer_side: likewise.
+            channels_last: see the class.
+            batch_size: see the class.
+            recipe: for a foreign file whose tensors leave a choice, see ``load_detector``.
+            **parts: of your own, see ``load_detector``.
+
+        Raises:
+            UserError: if the file is no checkpoint, does not say at which size it was evaluated, or
+                an option is out of its range.
+        """
+        chosen = chosen_device(device)
+        read = Checkpoint.read(checkpoint, recipe)
+        shorter_side, longer_side = sides_of(read, shorter_side, longer_side)
+        return cls(
+            read.detector(chosen, decoder=decoder, **parts),
+            shorter_side,
+            longer_side,
+            device=chosen,
+            score_threshold=score_threshold,
+            channels_last=channels_last,
+            batch_size=batch_size,
+        )
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a string is a path, not several letters
+        self, images: AnyImage
+    ) -> Detections: ...
+
+    @overload
+    def __call__(self, images: Iterable[AnyImage]) -> list[Detections]: ...
+
+    def __call__(self, images: AnyImage | Iterable[AnyImage]) -> Detections | list[Detections]:
+        """Return what is found in an image, or a list of that for several.
+
+        Args:
+            images: a path; a PIL image; an array ``[H, W, 3]`` of uint8 RGB; a tensor ``[3, H, W]``
+                of the same; or several of them in a list. See ``inference/pixels.py`` for grey,
+                alpha and 16 bit. Files and PIL images are turned as their EXIF orientation says.
+
+        Returns:
+            Boxes in pixels of the image given (of the turned one), on the processor, best first.
+
+        Raises:
+            UserError: if an image cannot be read, or the device has too little memory.
+        """
+        if isinstance(images, SINGLE):
+            return next(self.stream([images]))
+        if not isinstance(images, Iterable):
+            rgb_pixels(images)  # says what an image can be
+        return list(self.stream(images))
+
+    def stream(self, images: Iterable[AnyImage]) -> Iterator[Detections]:
+        """Yield what is found in one image after the other, in their order.
+
+        No more images are read ahead than make a batch, so that there may be any number of them.
+
+        Args:
+            images: each as in ``__call__``.
+
+        Raises:
+            UserError: as ``__call__``, once what was found before is out.
+        """
+        remaining = iter(images)
+        failed: UserError | None = None
+        while failed is None:
+            batch: list[NDArray[np.uint8]] = []
+            try:
+                batch.extend(map(rgb_pixels, islice(remaining, self.batch_size)))
+            except UserError as error:
+                failed = error
+            if not batch and failed is None:
+                return
+            yield from self._detect(batch)
+        raise failed
+
+    def _detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+        if not images:
+            return []
+        seen = [torch.from_numpy(planes(self._resized(image))) for image in images]
+        try:
+            found = [detections.to("cpu") for detections in self.detector.detect(seen)]
+        except torch.OutOfMemoryError:
+            raise UserError(
+                f"the GPU has too little memory for batch_size={self.batch_size} at this size; "
+                "give a smaller batch_size= or shorter_side=, or device=cpu"
+            ) from None
+        if not all(torch.isfinite(detections.boxes_xyxy).all() for detections in found):
+            raise UserError(
+                "the checkpoint gives boxes that are not finite: its training went wrong"
+            )
+        return [
+            replace(
+                detections.resized(torch.tensor(small.shape[1:]), torch.tensor(image.shape[:2])),
+                class_names=self.class_names,
+            ).above(self.score_threshold)
+            for detections, small, image in zip(found, seen, images, strict=True)
+        ]
+
+    def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        height, width = image.shape[:2]
+        return resized(image, fitting_scale(height, width, self.shorter_side, self.longer_side))
+
+
+def sides_of(
+    checkpoint: Checkpoint,
+    shorter_side: int | None = None,
+    longer_side: int | None = None,
+) -> tuple[int, int]:
+    """Return the sides that images are resized to: those given, else the checkpoint's.
+
+    Args:
+        checkpoint: that says how it was evaluated.
+        shorter_side: as given, in pixels.
+        longer_side: as given, in pixels.
+
+    Raises:
+        UserError: if nobody says, or what is given does not fit the checkpoint's other side.
+    """
+    sides = {"shorter_side": shorter_side, "longer_side": longer_side}
+    for key, given in sides.items():
+        if given is None:
+            sides[key] = checkpoint.about.get(key)
+    missing = [f"{key}=" for key, side in sides.items() if side is None]
+    if missing:
+        raise UserError(
+            f"checkpoint {checkpoint.path} does not say at which size it was evaluated; give "
+            f"{' and '.join(missing)} in pixels, for the paper's detectors 800 and 1333"
+        )
+    shorter, longer = sides["shorter_side"], sides["longer_side"]
+    assert shorter is not None and longer is not None
+    numbers = isinstance(shorter, int) and isinstance(longer, int)
+    if (shorter_side or longer_side) and numbers and longer < shorter:
+        raise UserError(
+            f"longer_side={longer} is below shorter_side={shorter}; what is not given is the "
+            "checkpoint's; give both"
+        )
+    return shorter, longer

@@ -1,0 +1,203 @@
+"""All that the package takes from Lightning beyond what Lightning promises to keep.
+
+Each function says what Lightning offers in public and why that is not enough, and has a test of its
+name. ``pyproject.toml`` allows only the minor version that these were read in: before it is raised,
+``tests/test_lightning_internals.py`` has to pass with the new one.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import lightning as L
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.trainer.connectors import checkpoint_connector
+from torch import Tensor
+
+from fcos_lightning.storage.replacing import replacing_text
+
+# --- Where in a run the loops are ----------------------------------------------------------------
+
+
+def place_in_run(trainer: L.Trainer) -> tuple[int, int]:
+    """Return the epoch that is learnt from, and how many of its batches a resumed run has behind.
+
+    Lightning asks for the loader when the state of its loops is restored, and starts the loader's
+    processes before it sets the sampler's epoch. In public ``current_epoch`` lags behind until a
+    resumed run begins, and ``global_step`` counts optimiser steps of the whole run, from which
+    batches of this epoch do not follow. A loader could keep a state of its own, but its processes
+    read ahead of what was learnt from.
+
+    Args:
+        trainer: that asks for the loader.
+    """
+    loop: Any = trainer.fit_loop
+    epochs = loop.epoch_progress
+    within = epochs.total.processed < epochs.total.started
+    batches = loop.epoch_loop.batch_progress.current.ready
+    return epochs.current.processed, batches if within else 0
+
+
+def _thinks_validation_is_due(trainer: L.Trainer) -> bool:
+    """Tell whether Lightning, if it went on before the batch just fetched, would validate first."""
+    loop: Any = trainer.fit_loop.epoch_loop
+    every = trainer.val_check_batch
+    if not loop._should_check_val_epoch() or every in (None, float("inf")):
+        return False
+    progress = loop.batch_progress
+    counted = progress.total if trainer.check_val_every_n_epoch is None else progress.current
+    return bool((counted.ready - 1) % every == 0)
+
+
+# --- The state of the loops in a checkpoint ------------------------------------------------------
+
+
+def fit_loop_state(trainer: L.Trainer) -> dict[str, Any]:
+    """Return the state of a Trainer's loop, of the form that its checkpoints hold.
+
+    In public a checkpoint only comes as a file, and its ``loops`` are documented as opaque.
+    """
+    state: dict[str, Any] = trainer.fit_loop.state_dict()
+    return state
+
+
+def stored_fit_loop(checkpoint: Mapping[str, Any]) -> Any:  # noqa: ANN401  # whatever lies there
+    """Return what a checkpoint holds in the place of ``fit_loop_state``; None: nothing."""
+    loops = checkpoint.get("loops")
+    return loops.get("fit_loop") if isinstance(loops, dict) else None
+
+
+def steps_logged(checkpoint: Mapping[str, Any]) -> int:
+    """Return the number of the step under which Lightning logs next.
+
+    In public there is ``global_step``, which is ahead of it from the optimiser's step to the end of
+    the batch and of the validation behind it.
+
+    Args:
+        checkpoint: that is being saved.
+    """
+    return int(stored_fit_loop(checkpoint)["epoch_loop.state_dict"]["_batches_that_stepped"])
+
+
+def as_between_batches(checkpoint: dict[str, Any], trainer: L.Trainer) -> None:
+    """Turn the state of a loop that has fetched a batch into that of one about to fetch it.
+
+    Lightning has no hook between two steps after everything of the first is done and logged. At
+    ``on_train_batch_start`` all is as wanted, except that the new batch is counted already.
+
+    Args:
+        checkpoint: that is being saved in that hook; changed in place.
+        trainer: that saves it.
+    """
+    loop = stored_fit_loop(checkpoint)
+    progress = loop["epoch_loop.batch_progress"]
+    progress["total"]["ready"] -= 1
+    progress["current"]["ready"] -= 1
+    progress["is_last_batch"] = False
+    if _thinks_validation_is_due(trainer):
+        # Lightning will pass over that validation, since it is done, and count the step once more.
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
+
+
+def as_before_validation(checkpoint: dict[str, Any]) -> None:
+    """Have a resumed loop run its validation before anything else.
+
+    In public a checkpoint of ``on_validation_start`` counts as one of a validation that is over.
+    Lightning validates where one was begun and not finished, and then from its first batch.
+
+    Args:
+        checkpoint: that is being saved in that hook; changed in place.
+    """
+    begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+    progress = stored_fit_loop(checkpoint)["epoch_loop.val_loop.batch_progress"]
+    progress["total"], progress["current"] = dict(begun), dict(begun)
+    progress["is_last_batch"] = False
+
+
+# --- Taking over a checkpoint --------------------------------------------------------------------
+
+#: What ``ModelCheckpoint`` takes over, unseen, from its state in a checkpoint, and of which kind
+#: that is. Some of it are attributes in public; the form of the state is not.
+MODEL_CHECKPOINT_STATE: Mapping[str, tuple[type, ...]] = {
+    "best_model_score": (Tensor, type(None)),
+    "current_score": (Tensor, type(None)),
+    "kth_value": (Tensor,),
+    "best_model_path": (str,),
+    "kth_best_model_path": (str,),
+    "last_model_path": (str,),
+    "best_k_models": (dict,),
+}
+
+
+def was_restoring(trace: TracebackType | None) -> bool:
+    """Tell whether an error arose while Lightning took a checkpoint over.
+
+    In public the errors of ``Trainer.fit`` are all alike, and no hook lies behind the last thing
+    that is restored.
+
+    Args:
+        trace: of the error.
+    """
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == checkpoint_connector.__file__:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+# --- Logs that go on -----------------------------------------------------------------------------
+
+
+def purge_from(logger: TensorBoardLogger, step: int) -> None:
+    """Have TensorBoard forget what it was told from a step on.
+
+    In public ``purge_step`` is given when the logger is made, and that is before the checkpoint is
+    read that a run goes on from.
+
+    Args:
+        logger: that has written nothing yet in this process.
+        step: the first that will be logged again.
+    """
+    logger._kwargs["purge_step"] = step  # of the writer it will make
+
+
+class _ContinuingWriter(ExperimentWriter):
+    """Lightning's writer removes an existing file; this one goes on with it."""
+
+    def _check_log_dir_exists(self) -> None:
+        if os.path.isfile(self.metrics_file_path):
+            with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
+                self.metrics_keys = next(csv.reader(file), [])
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Lightning empties the file and fills it again; a kill in between would lose the log."""
+        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        with replacing_text(Path(self.metrics_file_path), newline="") as file:
+            writer = csv.DictWriter(file, fieldnames=fieldnames)
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+class ContinuingCSVLogger(CSVLogger):
+    """Goes on with a file that is there, and never empties it.
+
+    In public ``CSVLogger`` takes a folder and a version; the file of a version that is there is
+    removed. What writes the file is no argument.
+    """
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> ExperimentWriter:
+        """Return the writer; Lightning calls it on rank 0 only."""
+        if self._experiment is None:
+            self._experiment = _ContinuingWriter(log_dir=self.root_dir)
+        assert isinstance(self._experiment, ExperimentWriter)
+        return self._experiment

@@ -1,0 +1,92 @@
+"""Where the modules of version 0.1 are now, so that code and configurations that name them go on.
+
+An import of the old name gives the module itself under its new one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import spec_from_loader
+from types import ModuleType
+
+_ROOT = __name__.rpartition(".")[0]
+
+#: Rooms that modules left, where they went, and under which names.
+_MOVES: dict[tuple[str, str], str] = {
+    ("checkpoints", "checkpoints.layouts"): "adelaidet detectron2 mmdet official "
+    "torchvision=torchvision_fcos",
+    ("checkpoints", "storage"): "replacing",
+    ("cli", "checkpoints"): "published",
+    ("cli", "inference"): "prediction_folder=outputs",
+    ("cli", "runs"): "evaluating=evaluation_settings instantiate plain=description "
+    "run_folder=folder session summary words",
+    ("data", "data"): "layouts=modules",
+    ("data", "data.readers"): "coco coco_plain=coco_checked coco_quick voc",
+    ("data", "data.shapes"): "shape_scenes=scenes",
+    ("data", "inference"): "sources",
+    ("data", "storage"): "archives download progress=bars",
+    ("deploy", "inference"): "export=onnx_export runtime=onnx_runtime",
+    ("detector", "backbones"): "backbone=build resnet timm_backbone=timm_nets tiny vovnet",
+    ("detector", "detector"): "assign=assigners.fcos decode=decoders.nms fcos=dense "
+    "focal=losses.focal head=heads.fcos loss=losses.fcos points=grid",
+    ("detector", "inference"): "inference=folded merge=views",
+    ("detector", "layers"): "deform frozen recompute relu6",
+    ("detector", "weights"): "caffe_names reading timm_names weights=files",
+    ("evaluation", "evaluation"): "report=output table=detections",
+    ("sweeps", "sweeps"): "progress=course report=results",
+    ("training", "training"): "evaluate=testing normaliser=moving_positives",
+    ("training", "training.callbacks"): "ema evaluation=figures guard keep_last monitor previews "
+    "progress=progress_bar",
+    ("", ""): "deploy=inference",
+    ("", "inference"): "drawing",
+}
+
+
+def _named(room: str, module: str) -> str:
+    return ".".join(part for part in (_ROOT, room, module) if part)
+
+
+#: Old names of modules, and their names now.
+MOVED: dict[str, str] = {
+    _named(before, pair.split("=")[0]): _named(now, pair.split("=")[-1])
+    for (before, now), pairs in _MOVES.items()
+    for pair in pairs.split()
+}
+
+
+class _ByOldName(MetaPathFinder):
+    """Finds the modules that have moved; asked after all others."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        now = MOVED.get(fullname)
+        return None if now is None else spec_from_loader(fullname, _SameModule(now))
+
+
+class _SameModule(Loader):
+    """Gives the module that is at the new name, as it is."""
+
+    def __init__(self, now: str) -> None:
+        self.now = now
+        self.spec: ModuleSpec | None = None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        warnings.warn(f"{spec.name} is {self.now} now", DeprecationWarning, stacklevel=2)
+        module = importlib.import_module(self.now)
+        self.spec = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__spec__ = self.spec  # which the import machinery has just changed
+
+
+def find_moved() -> None:
+    """Let old names be imported from now on."""
+    if not any(isinstance(one, _ByOldName) for one in sys.meta_path):
+        sys.meta_path.append(_ByOldName())

@@ -1,0 +1,48 @@
+"""Text of data, checkpoints and file names, made fit for one line of a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+#: What an error's line may at most be long; the beginning says what is wrong, the end what to do.
+LONGEST_LINE = 1000
+#: What a name of a class, an image or a file may at most take of a line.
+LONGEST_NAME = 200
+_END = 300
+
+#: Control characters, halves of characters, and Unicode's own ways to end a line.
+_UNFIT = {"Cc", "Cs", "Zl", "Zp"}
+#: Those that show what follows from right to left.
+_REVERSING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+
+
+def printable(text: object, longest: int = LONGEST_NAME) -> str:
+    """Return text that can be printed within a line, whatever it holds.
+
+    A terminal obeys escape sequences, wherever they come from, so control characters are spelt
+    out. Of a long text the middle is left out.
+
+    Args:
+        text: to be shown.
+        longest: number of characters that may be left.
+    """
+    content = _cut(str(text), longest)  # before too, as escaping costs time
+    return _cut("".join(_spelt(one) for one in content), longest)
+
+
+def _cut(text: str, longest: int) -> str:
+    if len(text) <= longest:
+        return text
+    end = min(_END, longest // 3)
+    begin = max(longest - end - 5, 1)
+    return f"{text[:begin]} ... {text[-end:]}"
+
+
+def _spelt(character: str) -> str:
+    fit = unicodedata.category(character) not in _UNFIT and ord(character) not in _REVERSING
+    return character if fit else character.encode("unicode_escape").decode("ascii")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

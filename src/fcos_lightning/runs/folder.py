@@ -1,0 +1,97 @@
+"""One folder for each run, which no other run writes into."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from fcos_lightning.errors import UserError
+from fcos_lightning.runs.ranks import is_first_process, started_from_outside
+from fcos_lightning.runs.stored_config import plain_yaml
+from fcos_lightning.storage.replacing import write_whole
+from fcos_lightning.storage.run_folder import RunFolder
+
+#: Lightning starts the other processes of a run itself; this tells them the folder.
+_VARIABLE = "FCOS_RUN_DIR"
+
+
+def new_run_folder(run_dir: str | None, name: str) -> Path:
+    """Make and return the folder of a new run.
+
+    Args:
+        run_dir: what the user asked for; None: ``runs/<name>/<time>`` below the current folder.
+        name: of the run.
+
+    Raises:
+        UserError: if the folder holds anything already.
+    """
+    if run_dir is None and started_from_outside():
+        raise UserError(
+            "run_dir= is missing; when torchrun or srun starts the processes, they need a folder "
+            "in common"
+        )
+    if not is_first_process():
+        return Path(os.environ.get(_VARIABLE) or str(run_dir)).absolute()
+    if run_dir is not None:
+        folder = Path(run_dir).absolute()
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(
+                f"run_dir={run_dir}: is not empty, and a run never writes into another's folder; "
+                f"choose a new one, or go on with that run by resume={run_dir}"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    else:
+        folder = _free(Path("runs", name, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).absolute())
+    os.environ[_VARIABLE] = str(folder)
+    return folder
+
+
+def _free(wanted: Path) -> Path:
+    """Make a folder of this name, or with a number behind it: two runs may start in one second."""
+    for number in range(1000):
+        folder = wanted if number == 0 else wanted.with_name(f"{wanted.name}_{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"cannot make the run folder {folder}: {error.strerror}") from error
+        return folder
+    raise UserError(f"cannot find a free name for the run folder {wanted}")
+
+
+@contextmanager
+def removed_if_refused(folder: Path, levels: int) -> Iterator[None]:
+    """Take back a folder, and what was made for it above, if a run is refused after all.
+
+    Args:
+        folder: of the run.
+        levels: how many of the folder and its parents were made for this run; only empty ones go.
+    """
+    try:
+        yield
+    except UserError:
+        if is_first_process():
+            for empty in (folder, *folder.parents)[:levels]:
+                try:
+                    empty.rmdir()  # fails on a folder that holds anything
+                except OSError:
+                    break
+        raise
+
+
+def save_config(config: DictConfig, folder: Path) -> None:
+    """Write the resolved configuration of a run.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    if is_first_process():
+        tree: Any = OmegaConf.to_container(config, resolve=True)
+        write_whole(plain_yaml(tree), RunFolder(folder).config)

@@ -1,0 +1,105 @@
+"""Ten lines that say what will be trained on what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.data.index import DataSplit
+from fcos_lightning.detector import DenseDetector
+from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.training.schedule import Schedule
+
+
+def print_summary(
+    config: DictConfig,
+    data: DetectionDataModule,
+    detector: DenseDetector,
+    schedule: Schedule,
+    trainer: L.Trainer,
+    folder: Path,
+    skipped: Sequence[str],
+) -> None:
+    """Print the summary of a run that is about to begin."""
+    choices = dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {}
+    levels = [f"P{stride.bit_length() - 1}" for stride in detector.strides]
+    total = sum(p.numel() for p in detector.parameters())
+    learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)
+    accumulated = trainer.accumulate_grad_batches
+    images_per_step = data.batch_size * accumulated
+    steps_an_epoch = math.ceil(data.batches_per_epoch / accumulated)
+    epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+    lengths = [
+        trainer.max_steps if trainer.max_steps > 0 else None,
+        epochs and epochs * steps_an_epoch,
+    ]
+    steps = min(length for length in lengths if length)
+    dropped = {**data.train.dropped}
+    for reason, number in data.val.dropped.items():
+        dropped[reason] = dropped.get(reason, 0) + number
+    weights = config.model.get("backbone", {}).get("weights")
+    start = f"weights {weights}" if weights else "fresh weights"
+    if config.init_from is not None:
+        start = f"init_from {config.init_from}"
+    rows = [
+        (
+            "model",
+            f"{choices.get('model', 'custom')}: levels {', '.join(levels)}, "
+            f"{total / 1e6:.1f} M parameters ({learning / 1e6:.1f} M learn), {start}",
+        ),
+        ("classes", f"{len(data.train.truth.class_names)}: {_some(data.train.truth.class_names)}"),
+        ("train", _split(data.train)),
+        ("val", _split(data.val)),
+        (
+            "dropped",
+            ", ".join(f"{n} boxes {reason}" for reason, n in dropped.items()) or "no boxes",
+        ),
+        *(
+            ("note", f"{split.name}: {remark}")
+            for split in (data.train, data.val)
+            for remark in split.remarks
+        ),
+        (
+            "augment",
+            f"{choices.get('augment', 'custom')}; shorter side {config.data.shorter_side}, "
+            f"longer at most {config.data.longer_side} in evaluation",
+        ),
+        (
+            "batch",
+            f"{data.batch_size} images over {trainer.world_size} device(s), "
+            f"{data.share_of_batch(trainer.world_size)} each"
+            + (f", {accumulated} batches a step" if accumulated > 1 else "")
+            + f"; {steps_an_epoch} steps an epoch",
+        ),
+        (
+            "schedule",
+            f"{choices.get('schedule', 'custom')}: {steps} steps = {steps / steps_an_epoch:.1f} "
+            f"epochs, lr {schedule.scaled_lr(images_per_step):g} ({schedule.lr:g} for a batch of "
+            f"{schedule.reference_batch})",
+        ),
+        ("device", f"{trainer.accelerator.__class__.__name__}, precision {trainer.precision}"),
+        ("run folder", str(folder)),
+    ]
+    for key, value in rows:
+        print(f"{key:<11}{printable(value, LONGEST_LINE)}")
+    if skipped:
+        print(f"init_from left {len(skipped)} keys fresh: {', '.join(skipped)}")
+
+
+def _split(split: DataSplit) -> str:
+    truth = split.truth
+    counted = int((~truth.ignored).sum())
+    return (
+        f"{split.name}: {len(split)} images, {counted} boxes ({int(truth.ignored.sum())} ignored)"
+    )
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    shown = [printable(name, 60) for name in names[:most]]
+    return ", ".join(shown) + (", ..." if len(names) > most else "")

@@ -1,0 +1,114 @@
+"""A training run from its configuration: for ``fcos-train``, and for programs and notebooks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fcos_lightning.errors import UserError
+from fcos_lightning.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from fcos_lightning.inference import Predictor
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: of the run, with ``config.yaml``, ``checkpoints/`` and so on.
+        metrics: of its best checkpoint, as ``metrics.json`` has them: ``AP``, ``AP50``, ...
+    """
+
+    folder: Path
+    metrics: Mapping[str, Any]
+
+    def predictor(self, **options: Any) -> Predictor:  # noqa: ANN401  # those of Predictor.load
+        """Return what finds objects in images by the best checkpoint, see ``Predictor.load``."""
+        from fcos_lightning.inference import Predictor
+
+        return Predictor.load(RunFolder(self.folder).best, **options)
+
+
+def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
+    """Train a detector, evaluate its best checkpoint, and return what came of it.
+
+    The same as ``fcos-train`` with these words. It may be called any number of times in a process;
+    signal handlers are left as they were.
+
+    Args:
+        *overrides: as on the command line: ``"experiment=finetune"``, ``"data.root=DIR"``.
+        config_dir: a folder with YAML files of your own, as ``--config-dir``.
+
+    Raises:
+        UserError: if anything of the configuration, the data or the weights does not fit.
+        KeyboardInterrupt: if it is interrupted; ``resume=`` goes on with the run folder.
+    """
+    from fcos_lightning.runs.configuration import composed
+    from fcos_lightning.signals import Stopped, handlers_kept
+
+    for word in overrides:
+        if "=" not in word:
+            raise UserError(f'train({word!r}): give overrides, as "data.root=DIR"')
+    with composed("train", overrides, config_dir) as config, _environment_kept(), handlers_kept():
+        try:
+            return carried_out(config)
+        except Stopped as stop:
+            raise KeyboardInterrupt(str(stop)) from None
+
+
+def carried_out(config: DictConfig) -> Run:
+    """Carry out the run that a configuration describes, from data to report.
+
+    Raises:
+        UserError: if anything does not fit.
+        Stopped: if the run was asked to stop, and has kept a checkpoint.
+        KeyboardInterrupt: if it was interrupted at once.
+    """
+    from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
+    from fcos_lightning.runs.opaque import opaque_text
+    from fcos_lightning.runs.resuming import continued
+    from fcos_lightning.runs.session import Session
+
+    resumed = config.resume is not None
+    if resumed:
+        if config.init_from is not None:
+            raise UserError(
+                "resume= goes on with a run in its folder, init_from= starts a new one from "
+                "weights; give one of the two"
+            )
+        folder = Path(str(config.resume)).absolute()
+        config = continued(config, folder)
+    session = Session.prepare(config, resumed)
+    if resumed:
+        trainer = session.make_trainer()
+    else:
+        # Of runs/<name>/<time>, what is there already stays because it is not empty.
+        made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
+        folder = new_run_folder(config.run_dir, config.name)
+        config.run_dir = opaque_text(str(folder))
+        with removed_if_refused(folder, made):
+            trainer = session.make_trainer()
+        save_config(config, folder)
+    run = RunFolder(folder)
+    session.fit(trainer, run, resumed)
+    return Run(folder, session.report(run))
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """Take back what a run tells its other processes through the environment."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)

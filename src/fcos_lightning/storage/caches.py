@@ -1,0 +1,27 @@
+"""Where things lie that can be had again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fcos_lightning.errors import UserError
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be had again: below ``XDG_CACHE_HOME`` or ~/.cache.
+
+    Raises:
+        UserError: if there is neither, as for a user whom the system does not know.
+    """
+    caches = os.environ.get("XDG_CACHE_HOME", "")
+    # The XDG specification: a path that is not absolute is to be ignored.
+    if Path(caches).is_absolute():
+        return Path(caches) / "fcos-lightning"
+    try:
+        return Path.home() / ".cache" / "fcos-lightning"
+    except RuntimeError:
+        raise UserError(
+            "there is no home folder to keep what is drawn or fetched in: set XDG_CACHE_HOME or "
+            "HOME to a folder that can be written, or data.root= for the drawn shapes"
+        ) from None

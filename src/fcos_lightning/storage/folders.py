@@ -1,0 +1,105 @@
+"""Folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from fcos_lightning.errors import UserError
+from fcos_lightning.storage.replacing import DRAFT, umask
+
+
+@contextmanager
+def complete_or_absent(folder: Path, last: str = "") -> Iterator[Path]:
+    """Give a draft to write into; its content stands in ``folder`` once all of it is there.
+
+    A folder that is not there yet appears in one step: its draft lies beside it. In one that is
+    there, which may be the end of a mount or link, the draft lies inside, and its entries move up.
+    After an error everything is as it was. Only a kill leaves a draft, hidden, which holds nobody
+    up and goes when the same is tried again.
+
+    Args:
+        folder: to be written; new or empty.
+        last: of the entries, the one that moves up last, as a sign that all are there.
+
+    Raises:
+        UserError: if the place cannot be written.
+    """
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    inside = not made
+    above = next((one for one in folder.parents if one.exists()), None)
+    if above is not None and not above.is_dir():
+        raise UserError(f"cannot write {folder}: {above} is a file; choose another folder")
+    draft: Path | None = None
+    lock: int | None = None
+    try:
+        remove_dead_drafts(folder)
+        where = folder if inside else folder.parent
+        where.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=DRAFT, dir=where))
+        lock = _held(draft)
+        draft.chmod(0o777 & ~umask())  # mkdtemp's is for one user alone
+        yield draft
+        if inside:
+            for entry in sorted(draft.iterdir(), key=lambda entry: entry.name == last):
+                entry.rename(folder / entry.name)
+            draft.rmdir()
+        else:
+            draft.rename(folder)
+    except BaseException as error:
+        if draft is not None:
+            shutil.rmtree(draft, ignore_errors=True)
+        for one in made:
+            with suppress(OSError):  # never made, or someone else's by now
+                one.rmdir()
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise UserError(
+                f"cannot write {folder}: {reason}; free the place or choose another folder"
+            ) from error
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def remove_dead_drafts(folder: Path) -> None:
+    """Remove the drafts of a folder, beside it and in it, whose writers were killed."""
+    for where in (folder.parent, folder):
+        with suppress(OSError):
+            for draft in where.iterdir():
+                if draft.name.startswith(f".{folder.name}.") and draft.name.endswith(DRAFT):
+                    _remove_if_dead(draft)
+
+
+def _remove_if_dead(draft: Path) -> None:
+    if not draft.is_dir():
+        return  # the draft of a file of this name
+    lock = _held(draft)
+    if lock is None:
+        return
+    try:
+        shutil.rmtree(draft, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+def _held(draft: Path) -> int | None:
+    """Hold a folder for this process; None where another one does, or no one can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return None
+    with suppress(OSError):
+        handle = os.open(draft, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # held, or a network folder without locks
+            os.close(handle)
+            return None
+        return handle
+    return None

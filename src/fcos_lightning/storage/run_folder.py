@@ -1,0 +1,68 @@
+"""The names of a run's files, for all who write or read them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder of one run; nothing is made by naming it.
+
+    Attributes:
+        path: of the folder.
+    """
+
+    path: Path
+
+    #: Below ``checkpoints``: the best of all measured epochs, and the newest.
+    BEST: ClassVar[str] = "best.ckpt"
+    LAST: ClassVar[str] = "last.ckpt"
+    #: Below the folder itself.
+    METRICS_CSV: ClassVar[str] = "metrics.csv"
+
+    @property
+    def config(self) -> Path:
+        """The configuration, resolved."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint that is reported."""
+        return self.checkpoints / self.BEST
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a stopped run goes on from."""
+        return self.checkpoints / self.LAST
+
+    @property
+    def metrics_csv(self) -> Path:
+        """The course of the run: a row for each time something was logged."""
+        return self.path / self.METRICS_CSV
+
+    @property
+    def metrics(self) -> Path:
+        """The figures of the best checkpoint; with them the run is finished."""
+        return self.path / "metrics.json"
+
+    @property
+    def predictions(self) -> Path:
+        """What the best checkpoint finds, in COCO's results format."""
+        return self.path / "predictions.json"
+
+    @property
+    def onnx(self) -> Path:
+        """The model that ``fcos-test backend=onnx`` ran."""
+        return self.path / "model.onnx"
+
+    def nonfinite(self, rank: int) -> Path:
+        """The step that went wrong on a rank, for ``replay``."""
+        return self.path / ("nonfinite.pt" if rank == 0 else f"nonfinite_rank{rank}.pt")

@@ -1,0 +1,39 @@
+"""Tensors of a dataclass, moved together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+_Self = TypeVar("_Self", bound="OnDevice")
+
+
+class OnDevice:
+    """Moves every tensor field of a dataclass, and leaves the others as they are."""
+
+    def to(self: _Self, device: torch.device | str, non_blocking: bool = False) -> _Self:
+        """Return a copy whose tensors lie on ``device``."""
+        moved: _Self = _changed(self, lambda one: one.to(device, non_blocking=non_blocking))
+        return moved
+
+    def pin_memory(self: _Self) -> _Self:
+        """Return a copy in memory that a GPU can read while the processor goes on."""
+        pinned: _Self = _changed(self, lambda one: one.pin_memory())
+        return pinned
+
+
+def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: ANN401  # of its type
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, OnDevice):
+        kept = {one.name: getattr(value, one.name) for one in fields(value)}  # type: ignore[arg-type]
+        return type(value)(**{name: _changed(item, change) for name, item in kept.items()})
+    if isinstance(value, tuple):
+        return tuple(_changed(item, change) for item in value)
+    if isinstance(value, Mapping):
+        return {key: _changed(item, change) for key, item in value.items()}
+    return value

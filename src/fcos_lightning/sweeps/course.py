@@ -1,0 +1,44 @@
+"""How far a run has come, read from its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from fcos_lightning.storage.run_folder import RunFolder
+
+
+def ap_by_epoch(run_folder: Path) -> dict[int, float]:
+    """Return the validation AP of each epoch that ``metrics.csv`` knows; none is in order."""
+    file = RunFolder(run_folder).metrics_csv
+    if not file.is_file():
+        return {}
+    try:
+        with file.open(newline="", encoding="utf-8", errors="replace") as lines:
+            rows = [row for row in csv.DictReader(lines) if row.get("val/AP")]
+    except csv.Error:  # a file of another make
+        return {}
+    found = {}
+    for row in rows:
+        try:
+            found[int(float(row["epoch"]))] = float(row["val/AP"])
+        except (KeyError, TypeError, ValueError, OverflowError):  # a line that is being written
+            continue
+    return found
+
+
+def best_ap(run_folder: Path) -> float | None:
+    """Return the AP of a run: that of its report, else the best of its epochs, else None."""
+    file = RunFolder(run_folder).metrics
+    if file.is_file():
+        with suppress(KeyError, TypeError, ValueError, RecursionError):
+            return float(json.loads(file.read_text(encoding="utf-8"))["AP"])
+    return max(ap_by_epoch(run_folder).values(), default=None)
+
+
+def can_go_on(run_folder: Path) -> bool:
+    """Tell whether a run left a checkpoint to go on from."""
+    run = RunFolder(run_folder)
+    return run.last.is_file() and run.config.is_file()

@@ -1,0 +1,105 @@
+"""The figures that are reported: a detector over all images of a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.detector import DenseDetector
+from fcos_lightning.errors import UserError
+from fcos_lightning.evaluation.detections import DetectionTable
+from fcos_lightning.inference.views import detect_merged
+from fcos_lightning.structures import Detections, Views
+from fcos_lightning.training.callbacks.figures import Evaluation
+from fcos_lightning.training.cluster import cluster_plugins
+from fcos_lightning.training.module import FCOSModule
+
+#: Settings of a trainer that evaluation shares with training.
+EVALUATION_SETTINGS = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+
+
+@dataclass(frozen=True)
+class ViewSizes:
+    """What an image is seen in when it is tested in several sizes.
+
+    Attributes:
+        sizes: shorter sides in pixels.
+        longer_side: what the longer side may at most become.
+        flip: whether each is seen mirrored as well.
+    """
+
+    sizes: tuple[int, ...]
+    longer_side: int
+    flip: bool
+
+    def __post_init__(self) -> None:
+        if not self.sizes or min(self.sizes) < 1 or self.longer_side < 1:
+            raise UserError(
+                f"test.sizes={list(self.sizes)} test.longer_side={self.longer_side}: give pixels "
+                "above 0"
+            )
+
+
+class _Merging(FCOSModule):
+    """Tests images in several sizes."""
+
+    def __init__(
+        self, detector: DenseDetector, data: DetectionDataModule, views: ViewSizes
+    ) -> None:
+        super().__init__(detector)
+        self.data = data
+        self.views = views
+
+    def val_dataloader(self) -> DataLoader[Views]:
+        return self.data.views_dataloader(self.views.sizes, self.views.longer_side)
+
+    def validation_step(  # type: ignore[override]  # of another kind of batch
+        self, batch: Views, batch_idx: int
+    ) -> dict[str, list[Detections]]:
+        original = batch.original_sizes_hw[0]
+        merged = detect_merged(self.detector, batch.images, original, self.views.flip)
+        return {"detections": [merged]}
+
+
+def evaluate(
+    detector: DenseDetector,
+    datamodule: DetectionDataModule,
+    trainer: Mapping[str, Any],
+    progress: bool = True,
+    views: ViewSizes | None = None,
+) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
+    """Evaluate a detector on the validation split.
+
+    Args:
+        detector: to be measured.
+        datamodule: of the images.
+        trainer: settings of the Trainer; those that concern training are left out.
+        progress: whether to show a progress bar.
+        views: test every image in several sizes; None: in one, that of the data module.
+
+    Returns:
+        The summary, the detections in pixels of the original images, and the callback that
+        collected them.
+    """
+    evaluation = Evaluation(datamodule.val.truth, datamodule.protocol)
+    tester = L.Trainer(
+        **{key: trainer[key] for key in EVALUATION_SETTINGS if key in trainer},
+        callbacks=[evaluation],
+        plugins=cluster_plugins(),  # type: ignore[arg-type]  # a list of one of the kinds it takes
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress,
+        use_distributed_sampler=False,
+    )
+    if views is None:
+        tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
+    else:
+        datamodule.trainer = tester  # which rank asks for the loader is known only then
+        tester.validate(_Merging(detector, datamodule, views), verbose=False)
+    return evaluation.summary, evaluation.metric.table, evaluation

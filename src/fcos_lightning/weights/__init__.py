@@ -1,0 +1,1 @@
+"""State dicts: read safely, renamed, compared."""

@@ -1,0 +1,52 @@
+"""What a message may repeat of foreign text."""
+
+import pickle
+
+import pytest
+
+from fcos_lightning.errors import MESSAGE_CHARACTERS, UserError, shown
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["x" * 200_000, "\x1b[2J\n", "\ud800", 10**4000, 10**5000, list(range(10_000)), {"a": ["b"]}],
+    ids=["long", "control", "surrogate", "digits", "more digits", "list", "dict"],
+)
+def test_a_shown_value_is_short_and_printable(value: object) -> None:
+    assert len(shown(value)) <= 80 and shown(value).isprintable()
+
+
+def test_a_value_nested_deep_is_shown() -> None:
+    value: list[object] = []
+    for _ in range(100_000):
+        value = [value]
+    assert "..." in shown(value)
+
+
+def test_short_values_are_shown_as_they_are() -> None:
+    assert [shown(one) for one in ("é'", 1.5, None, [1, "2"])] == [
+        '"é\'"',
+        "1.5",
+        "None",
+        "[1, '2']",
+    ]
+
+
+def test_a_message_is_one_printable_line_whatever_is_in_it() -> None:
+    assert str(UserError("a\nb \x1b[31m é \udcff \u202e")) == r"a\nb \x1b[31m é \udcff \u202e"
+
+
+def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
+    message = str(UserError("what is wrong " + "x" * 9999 + " what to do"))
+    assert len(message) <= MESSAGE_CHARACTERS
+    assert message.startswith("what is wrong") and message.endswith("what to do")
+
+
+def test_an_error_of_a_loader_process_keeps_its_lines() -> None:
+    text = "Caught UserError in DataLoader worker process 0.\nOriginal Traceback\nUserError: bad"
+    assert str(UserError(text)) == text
+
+
+def test_an_error_stays_the_same_in_another_process() -> None:
+    error = UserError("a\nb" + "x" * 5000)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
