@@ -26,10 +26,12 @@ import torch
 
 from fcos_lightning.checkpoints.foreign import translated
 from fcos_lightning.detector import FCOS
+from fcos_lightning.weights.reading import read_file
 from hostile.doors import Answer, answer, doors
 from hostile.foreign import MODELS, content, shapes_of
-from hostile.mutations import Mutations
+from hostile.mutations import Mutations, saved
 from hostile.payloads import bombs, programs
+from hostile.runs import fit, mutated
 
 MOST_MB, MOST_SECONDS = 1000, 10
 
@@ -45,7 +47,7 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--cases", type=int, default=3000, help="of each random kind")
     options.add_argument("--seed", type=int, default=0)
-    options.add_argument("--only", choices=("own", "foreign", "payloads"))
+    options.add_argument("--only", choices=("own", "foreign", "resume", "payloads"))
     options.add_argument("--keep", type=Path, help="a folder for files that were no good")
     given = options.parse_args()
     torch.set_num_threads(1)
@@ -55,6 +57,7 @@ def main() -> int:
         for kind, cases in {
             "own": lambda: own(folder, given.cases, given.seed),
             "foreign": lambda: foreign(given.cases, given.seed),
+            "resume": lambda: resumed(folder, given.cases, given.seed),
             "payloads": lambda: payloads(folder),
         }.items():
             if given.only in (None, kind):
@@ -91,6 +94,22 @@ def foreign(cases: int, seed: int) -> Iterator[Case]:
             partial(translate, whole, recipe),
             b"",
         )
+
+
+def resumed(folder: Path, cases: int, seed: int) -> Iterator[Case]:
+    """Mutated checkpoints of runs that go on from them."""
+    fit(folder, epochs=1)
+    last = folder / "last.ckpt"
+    whole = read_file(last, "checkpoint")
+    for number in range(cases):
+        made = saved(mutated(whole, random.Random(seed * 1_000_003 + number)))
+        last.write_bytes(made)
+        yield f"case {number}.ckpt", partial(go_on, folder, last), made
+
+
+def go_on(folder: Path, last: Path) -> Mapping[str, Answer]:
+    """Go on from a checkpoint for one more epoch."""
+    return {"go on": answer(lambda: fit(folder, epochs=2, resume=last))}
 
 
 def translate(whole: object, recipe: str | None) -> Mapping[str, Answer]:

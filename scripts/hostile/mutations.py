@@ -7,7 +7,7 @@ import io
 import json
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,17 +167,8 @@ class Mutations:
     def _of_tree(self, rng: random.Random) -> Case:
         tree = copy.deepcopy(self._tree)
         for _ in range(rng.choice((1, 1, 2, 3))):
-            places = [*_places(tree)]
             top = rng.choices((None, "fcos", "state_dict"), weights=(20, 60, 20))[0]
-            at = rng.choice([p for p in places if top in (None, p[0])] or places)
-            parent = _at(tree, at[:-1])
-            choice = rng.random()
-            if choice < 0.15:
-                del parent[at[-1]]
-            elif choice < 0.25 and isinstance(parent, dict):
-                parent[rng.choice(("extra", 5, "\ud800", "k" * 5000))] = rng.choice(VALUES)
-            else:
-                parent[at[-1]] = rng.choice(VALUES)
+            change(tree, top, rng, ("extra", 5, "\ud800", "k" * 5000))
         if rng.random() < 0.1:
             others: tuple[Any, ...] = ([], 1, "x", None, {}, {"state_dict": tree}, {"model": tree})
             tree = rng.choice(others)
@@ -188,6 +179,27 @@ class Mutations:
                 pass  # the format has no way to say this
         suffix = rng.choice((".ckpt", ".ckpt", ".pth", ""))
         return Case("tree", suffix, saved(tree, zipped=rng.random() < 0.8))
+
+
+def change(tree: Any, top: str | None, rng: random.Random, keys: Sequence[Any]) -> None:  # noqa: ANN401
+    """Put something wrong into a tree: a value, a key, or nothing where something was.
+
+    Args:
+        tree: changed in place.
+        top: below which key; None: anywhere.
+        rng: chooses.
+        keys: that may be added.
+    """
+    places = [*_places(tree)]
+    at = rng.choice([place for place in places if top in (None, place[0])] or places)
+    parent = _at(tree, at[:-1])
+    choice = rng.random()
+    if choice < 0.15:
+        del parent[at[-1]]
+    elif choice < 0.25 and isinstance(parent, dict):
+        parent[rng.choice(keys)] = rng.choice(VALUES)
+    else:
+        parent[at[-1]] = rng.choice(VALUES)
 
 
 def saved(tree: object, zipped: bool = True) -> bytes:

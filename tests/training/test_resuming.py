@@ -7,6 +7,8 @@ import copy
 import importlib
 import os
 import pickle
+import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,19 +16,19 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.demos.boring_classes import BoringModel
 from torch import nn
 
-from fcos_lightning import build_fcos, load_detector
-from fcos_lightning.checkpoints import Checkpoint, describe
-from fcos_lightning.errors import UserError
-from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
-from fcos_lightning.training.module import FCOSModule
-from fcos_lightning.training.resuming import CheckResumed, going_on_from
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
 
-#: Lightning's remarks on folders that are there.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+from fcos_lightning import build_fcos, load_detector  # noqa: E402
+from fcos_lightning.checkpoints import Checkpoint, describe  # noqa: E402
+from fcos_lightning.errors import UserError  # noqa: E402
+from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO  # noqa: E402
+from fcos_lightning.training.module import FCOSModule  # noqa: E402
+from fcos_lightning.training.resuming import going_on_from  # noqa: E402
+from hostile.doors import answer  # noqa: E402
+from hostile.runs import fit, mutated  # noqa: E402
 
 #: A detector that is made in no time.
 OPTIONS: dict[str, Any] = {
@@ -36,35 +38,6 @@ OPTIONS: dict[str, Any] = {
 }
 
 Change = Callable[[dict[str, Any]], object]
-
-
-class Model(BoringModel):
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=0.1)
-        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)]
-
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        self.log("loss", self.step(batch))
-
-
-def fit(folder: Path, epochs: int, resume: Path | None = None) -> L.Trainer:
-    torch.manual_seed(0)
-    best = ModelCheckpoint(folder, monitor="loss", save_last=True)
-    trainer = L.Trainer(
-        default_root_dir=folder,
-        max_epochs=epochs,
-        limit_train_batches=2,
-        limit_val_batches=1,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[CheckResumed(), best],
-        plugins=[AtomicCheckpointIO()],
-    )
-    with going_on_from(resume):
-        trainer.fit(Model(), ckpt_path=resume)
-    return trainer
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +123,10 @@ WRONG: dict[str, tuple[Change, str]] = {
     "other parameters": (at(*GROUP, "params")([0]), "params is .0., not 2 values"),
     "a state of another shape": (at(*STATE, "exp_avg")(torch.zeros(9)), "has another form"),
     "a state of words": (at(*STATE, "exp_avg")("x"), "has another form"),
+    "a state of no tensor": (at(*STATE, "exp_avg")(True), "cannot go on from it .AttributeError"),
+    "half a state": (at(*STATE, "exp_avg")(DELETED), "cannot go on from it .KeyError: 'exp_avg'"),
+    "a switch for other states": (at(*GROUP, "amsgrad")(True), "cannot go on from it .KeyError"),
+    "a key that is no name": (at("lr_schedulers", 0, 5)(1), "lr_schedulers.0 has the key 5"),
     "a state of nothing": (at("optimizer_states", 0, "state", 9)({}), "there are 2 parameters"),
     "no scheduler": (at("lr_schedulers")([]), "has no lr_schedulers of 1"),
     "a scheduler's step": (at("lr_schedulers", 0, "step")(5), "has 'step', which is no state"),
@@ -163,6 +140,7 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda c: next(iter(c["callbacks"].values())).update(best_model_score="x"),
         "best_model_score is 'x'",
     ),
+    "no best": (lambda c: next(iter(c["callbacks"].values())).clear(), "kth_value is None"),
     "best of many": (
         lambda c: next(iter(c["callbacks"].values())).update(kth_value=torch.zeros(3)),
         "a score that is no number",
@@ -180,6 +158,18 @@ def test_another_form_is_named_before_the_run_goes_on(
         resumed(tmp_path, content)
     assert "last.ckpt" in str(caught.value)
     assert str(caught.value).isprintable() and len(str(caught.value)) < 600
+
+
+def test_mutated_checkpoints_are_taken_over_or_refused_in_one_line(
+    tmp_path: Path, written: dict[str, Any]
+) -> None:
+    kinds = set()
+    for number in range(60):
+        content = mutated(written, random.Random(20 + number))
+        found = answer(lambda content=content: resumed(tmp_path, content))
+        assert found.kind != "fault", (number, found.said)
+        kinds.add(found.kind)
+    assert kinds == {"read", "refused"}
 
 
 @pytest.mark.parametrize("content", [[], {}, 5, {1: 2}, {"state_dict": {}}])

@@ -6,7 +6,6 @@ list without the optimiser's state means in silence that it starts anew.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
@@ -141,6 +140,9 @@ def _check_form(value: object, own: object, place: str) -> None:
     """Compare a plain tree with the run's own; what only the checkpoint has is left alone."""
     if isinstance(own, dict):
         found = _dictionary(value, place)
+        for key in found:
+            if not isinstance(key, str):
+                raise Unfit(f"{place} has the key {shown(key)}")
         missing = sorted(key for key in own if key not in found and _matters(own[key]))
         if missing:
             raise Unfit(f"{place} lacks {shown(missing[0])}")
@@ -153,7 +155,7 @@ def _check_form(value: object, own: object, place: str) -> None:
         for index, (one, other) in enumerate(zip(value, own, strict=True)):
             _check_form(one, other, f"{place}.{index}")
     elif isinstance(own, int | float) and not isinstance(own, bool):
-        number = isinstance(value, int | float) and math.isfinite(value)
+        number = isinstance(value, int | float) and abs(value) < 2**62
         # Of loops they are counts, which nothing but whole numbers can be.
         if not number or (place.startswith("loops") and type(value) is not int):
             raise Unfit(f"{place} is {shown(value)}, not a number")
@@ -193,7 +195,7 @@ def _check_best(state: object, most: int, place: str) -> None:
         if not isinstance(found.get(key), kinds):
             raise Unfit(f"{place}.{key} is {shown(found.get(key))}")
     kept = found["best_k_models"]
-    for value in (*kept.values(), *(found[key] for key in MODEL_CHECKPOINT_STATE)):
+    for value in (*kept.values(), *(found.get(key) for key in MODEL_CHECKPOINT_STATE)):
         if isinstance(value, Tensor) and (value.numel() != 1 or value.is_complex()):
             raise Unfit(f"{place} has a score that is no number")
     worst = found["kth_best_model_path"]
