@@ -39,6 +39,12 @@ def total(values: list[int], least: float = 0.5, fit: bool = True) -> float:
 def unused(value: int) -> int:
     return value
 '''
+#: What its test does not see.
+UNSEEN = (
+    "def total(values: list[int], least: float = [0.5 -> 0.6], fit: bool = True) -> float:",
+    "kept = [one for one in values if one [> -> >=] least and fit]",
+    "kept = [one for one in values if one > least [and -> or] fit]",
+)
 TESTS = """from fcos_lightning.detector.sums import total
 
 
@@ -160,7 +166,7 @@ def test_a_run_goes_on_with_what_is_left(
     monkeypatch.setattr(sys, "argv", words)
     assert mutate.main() == 1 and len(tried) == 8
     whole = capsys.readouterr().out
-    assert whole.endswith("5 of 8 killed, seed 0, drawn of 8 places\n")
+    assert whole.endswith("5 of 8 killed, 0 cannot be noticed; seed 0, drawn of 8 places\n")
     assert whole.count("killed by a test") == 5 and whole.count("SURVIVED a test") == 3
     results = json.loads(file.read_text())
     file.write_text(json.dumps(dict(list(results.items())[3:])))
@@ -170,3 +176,11 @@ def test_a_run_goes_on_with_what_is_left(
     monkeypatch.setattr(sys, "argv", [*words, "--again"])
     tried.clear()
     assert mutate.main() == 1 and sorted(tried) == ["0.6", ">=", "or"]
+    # One of which is said why nobody could notice is no survivor.
+    excused = {text: "a reason" for text in UNSEEN}
+    monkeypatch.setattr(mutate, "UNNOTICEABLE", excused)
+    capsys.readouterr()
+    tried.clear()
+    assert mutate.main() == 0 and tried == []
+    out = capsys.readouterr().out
+    assert out.count("cannot be noticed: a reason") == 3 and "5 of 8 killed, 3 cannot" in out
