@@ -8,7 +8,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "fcos_lightning"
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")),
+]
 PATH = re.compile(r"`((?:\w+/)+(?:[\w.]+)?)`")
 #: A file, and after a comma a name of it.
 NAMED = re.compile(r"`((?:\w+/)+\w+\.py)`,\s+`(\w+(?:\.\w+)?)`")
