@@ -39,6 +39,8 @@ _NAMES = {
     "zeros": "ones",
     "cumsum": "cumprod",
 }
+#: What a name of a type is made of.
+_TYPES = ("Literal", "Callable", "dict", "list", "tuple", "type", "Union", "Mapping", "Sequence")
 _NAMES |= {other: name for name, other in _NAMES.items()}
 
 
@@ -136,6 +138,13 @@ def _code(node: ast.AST, where: str) -> Iterator[tuple[str, ast.AST]]:
         return
     if isinstance(node, (ast.Assign, ast.AnnAssign)) and _is_type(node.value):
         return
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+        "isinstance",
+        "issubclass",
+        "cast",
+    ):
+        types |= {"args"}
+        yield from _code(node.args[ast.unparse(node.func) == "cast"], where)
     for name, value in ast.iter_fields(node):
         if name in types:
             continue
@@ -145,7 +154,7 @@ def _code(node: ast.AST, where: str) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _is_type(value: ast.expr | None) -> bool:
-    return isinstance(value, ast.Subscript) and ast.unparse(value.value) in ("Literal", "Callable")
+    return isinstance(value, ast.Subscript) and ast.unparse(value.value) in _TYPES
 
 
 def _edits(node: ast.AST, source: bytes, offsets: list[int]) -> Iterator[tuple[int, int, str]]:

@@ -24,6 +24,7 @@ from __future__ import annotations
 from typing import Literal
 
 Kind = Literal["a", 3]
+Sums = dict[str, int | float]
 
 
 def total(values: list[int], least: float = 0.5, fit: bool = True) -> float:
@@ -36,8 +37,8 @@ def total(values: list[int], least: float = 0.5, fit: bool = True) -> float:
     )
 
 
-def unused(value: int) -> int:
-    return value
+def unused(value: int) -> bool:
+    return isinstance(value, int | float)
 '''
 #: What its test does not see.
 UNSEEN = (
