@@ -180,6 +180,20 @@ def test_a_place_that_is_said_again_is_written_to(
     assert (tmp_path / "elsewhere/metrics.csv").is_file()
 
 
+def test_nothing_is_fetched_or_read_for_weights_that_it_has(
+    command: Command, run: Path, tmp_path: Path
+) -> None:
+    """Nor is anything logged where it would not have to be: ``++logger.NAME=null``."""
+
+    def change_both(config: dict[str, Any]) -> None:
+        config["model"]["backbone"]["weights"] = str(tmp_path / "nothing.pth")
+        config["logger"]["away"] = {"_target_": "lightning.pytorch.loggers.NeptuneLogger"}
+
+    change(run, change_both)
+    result = command("train", f"resume={run}", "++logger.away=null")
+    assert result.code == 0, result.err
+
+
 @pytest.mark.parametrize("name", ["checkpoints", "metrics.csv"])
 def test_a_link_out_of_it_is_not_written_through(
     command: Command, run: Path, tmp_path: Path, name: str

@@ -38,6 +38,8 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
             or the run would write outside of its folder where the command line does not say so.
     """
     stored = load_config(folder)
+    if "model" in stored:
+        stored["model"] = _without_weights(stored["model"])
     config = as_config(stored)
     elsewhere = dict(outside(stored, folder))
     said = set()
@@ -47,11 +49,12 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
         if key in ("resume", "trusted_packages"):
             continue
         value = _plain(given, key)
-        if not (key in MOVABLE or key in elsewhere or _repeats(config, key, value)):
+        silenced = key.startswith("logger.") and key.count(".") == 1 and value is None
+        if not (key in MOVABLE or key in elsewhere or silenced or _repeats(config, key, value)):
             raise UserError(
                 f"{key}: resume= goes on with the run's own configuration; beside it only "
-                f"{', '.join(MOVABLE[:-1])} and {MOVABLE[-1]} may be given; to change more, start "
-                "a new run with init_from=CHECKPOINT"
+                f"{', '.join(MOVABLE[:-1])} and {MOVABLE[-1]} may be given, and "
+                "++logger.NAME=null; to change more, start a new run with init_from=CHECKPOINT"
             )
         OmegaConf.update(config, key, opaque(value))
         said.add(key)
@@ -65,6 +68,22 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
         )
     _check_links(folder, said)
     return config
+
+
+def _without_weights(model: Any) -> Any:  # noqa: ANN401  # a plain tree
+    """Leave out which weights our own nets began with, as ``imagenet`` or a path.
+
+    All weights are in the checkpoint: nothing is fetched or read because a folder says so.
+    """
+    if isinstance(model, list):
+        return [_without_weights(item) for item in model]
+    if not isinstance(model, dict):
+        return model
+    ours = str(model.get("_target_", "fcos_lightning.")).startswith("fcos_lightning.")
+    return {
+        key: None if ours and key == "weights" else _without_weights(value)
+        for key, value in model.items()
+    }
 
 
 def _check_links(folder: Path, said: set[str]) -> None:
