@@ -123,7 +123,7 @@ WRONG: dict[str, tuple[Change, str]] = {
     "other parameters": (at(*GROUP, "params")([0]), "params is .0., not 2 values"),
     "a state of another shape": (at(*STATE, "exp_avg")(torch.zeros(9)), "has another form"),
     "a state of words": (at(*STATE, "exp_avg")("x"), "has another form"),
-    "a state of no tensor": (at(*STATE, "exp_avg")(True), "cannot go on from it .AttributeError"),
+    "a state of no tensor": (at(*STATE, "exp_avg")(True), "has another form"),
     "half a state": (at(*STATE, "exp_avg")(DELETED), "cannot go on from it .KeyError: 'exp_avg'"),
     "a switch for other states": (at(*GROUP, "amsgrad")(True), "cannot go on from it .KeyError"),
     "a key that is no name": (at("lr_schedulers", 0, 5)(1), "lr_schedulers.0 has the key 5"),
