@@ -521,6 +521,8 @@ def test_stopped_in_the_midst_the_same_command_works_again(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores SIGINT, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stdout is not None and running.stdout.readline() == "begun\n"
     running.send_signal(signum)
