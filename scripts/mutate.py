@@ -33,6 +33,7 @@ UNNOTICEABLE = {
     "_NEVER = -[1e4 -> 12000.0]": "any logit will do whose probability is 0",
     "precision, recall = np.full(([10 -> 11], 101, len(boxes), 4), -1.0), "
     "np.full((10, 1, 4, 3), -1.0)": "nothing is known, in however many rows",
+    "enable_model_summary=[False -> True],": "only Trainer.fit prints a summary",
 }
 ROOMS = tuple(f"src/fcos_lightning/{room}/" for room in ("detector", "evaluation", "training"))
 

@@ -38,6 +38,20 @@ def test_importing_one_says_its_new_name_and_costs_nothing_before() -> None:
     ]  # fmt: skip
 
 
+def test_a_function_of_the_same_name_stays_in_its_room() -> None:
+    code = (
+        "import fcos_lightning.detector.decode, fcos_lightning.detector.assign\n"
+        "from fcos_lightning.detector import assign, decode\n"
+        "print(callable(decode), callable(assign))\n"
+        "import fcos_lightning.detector as room\n"
+        "room.decode = None\n"
+        "print(room.decode)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True", "True", "None"]
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -66,13 +66,14 @@ class _ByOldName(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         now = MOVED.get(fullname)
-        return None if now is None else spec_from_loader(fullname, _SameModule(now))
+        return None if now is None else spec_from_loader(fullname, _SameModule(fullname, now))
 
 
 class _SameModule(Loader):
     """Gives the module that is at the new name, as it is."""
 
-    def __init__(self, now: str) -> None:
+    def __init__(self, before: str, now: str) -> None:
+        self.before = before
         self.now = now
         self.spec: ModuleSpec | None = None
 
@@ -84,6 +85,21 @@ class _SameModule(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self.spec  # which the import machinery has just changed
+        room = sys.modules[self.before.rpartition(".")[0]]
+        if type(room) is ModuleType:
+            room.__class__ = _Room
+
+
+class _Room(ModuleType):
+    """A room with functions that bear old names of modules, as ``detector.decode`` does.
+
+    An import sets the module in its room: without this, in the place of the function.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        moved = isinstance(value, ModuleType) and f"{self.__name__}.{name}" in MOVED
+        if not (moved and name in self.__dict__):
+            super().__setattr__(name, value)
 
 
 def find_moved() -> None:

@@ -115,6 +115,10 @@ WRONG: dict[str, tuple[Change, str]] = {
         at(*LOOP, "epoch_progress", "total", "ready")(float("nan")),
         "ready is nan, not a number",
     ),
+    "a count beyond any run": (
+        at(*LOOP, "epoch_progress", "total", "ready")(2**62),
+        "ready is 4611686018427387904, not a number",
+    ),
     "no optimiser": (at("optimizer_states")([]), "has no optimizer_states of 1"),
     "an optimiser in a list": (at("optimizer_states", 0)([1]), "optimizer_states.0 is"),
     "no groups": (at("optimizer_states", 0, "param_groups")([]), "param_groups is"),
