@@ -14,6 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line
+from fcos_lightning.runs.options.keys import check_keys, explained
 
 
 def config_dir() -> Path:
@@ -49,11 +50,14 @@ def composed(
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             try:
                 config = hydra.compose(name, words, return_hydra_config=True)
-            except (HydraException, OmegaConfBaseException) as error:
+            except HydraException as error:
+                raise UserError(explained(error, config_dir(), name, words)) from error
+            except OmegaConfBaseException as error:
                 raise UserError(f"configuration: {' '.join(str(error).split())}") from error
             hydra_config.set_config(config)
             with open_dict(config):
                 del config["hydra"]
+            check_keys(config, config_dir(), name)
             yield config
     except OmegaConfBaseException as error:
         raise UserError(f"configuration: {first_line(error)}") from error
