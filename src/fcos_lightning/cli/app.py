@@ -83,7 +83,7 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
 
 @contextmanager
 def _errors_handed_over() -> Iterator[None]:
-    """Have Hydra raise what is wrong with a command line, where it would print advice of its own."""
+    """Have Hydra raise what is wrong with a command line, rather than print its own advice."""
     name = "HYDRA_FULL_ERROR"
     before = os.environ.get(name)
     os.environ[name] = "1"

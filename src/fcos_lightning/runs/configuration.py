@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from fcos_lightning.errors import UserError
@@ -63,3 +64,11 @@ def composed(
         raise UserError(f"configuration: {first_line(error)}") from error
     finally:
         hydra_config.cfg = before
+
+
+def given_words() -> dict[str, str]:
+    """Return what the command line, or ``train(...)``, gives: words by the key they are about."""
+    if not HydraConfig.initialized():
+        return {}
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return {word.split("=", 1)[0].lstrip("+~"): word for word in words}

@@ -72,8 +72,10 @@ def carried_out(config: DictConfig) -> Run:
         Stopped: if the run was asked to stop, and has kept a checkpoint.
         KeyboardInterrupt: if it was interrupted at once.
     """
+    from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
     from fcos_lightning.runs.opaque import opaque_text
+    from fcos_lightning.runs.options.length import settle_length
     from fcos_lightning.runs.resuming import continued
     from fcos_lightning.runs.session import Session
 
@@ -86,6 +88,8 @@ def carried_out(config: DictConfig) -> Run:
             )
         folder = Path(str(config.resume)).absolute()
         config = continued(config, folder)
+    else:
+        settle_length(config, given_words())
     session = Session.prepare(config, resumed)
     if resumed:
         trainer = session.make_trainer()

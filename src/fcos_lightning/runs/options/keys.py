@@ -1,7 +1,7 @@
 """Settings that do not exist: refused, with the nearest one that does.
 
-Hydra refuses a key that no file has, but takes ``+lr=0.5`` for a new setting, which nobody reads. So
-what a configuration holds beyond the command's own file is looked at again. What is handed to a
+Hydra refuses a key that no file has, but takes ``+lr=0.5`` for a new setting, which nobody reads.
+So what a configuration holds beyond the command's own file is looked at again. What is handed to a
 class or function is judged where that is called.
 """
 
@@ -41,17 +41,17 @@ def check_keys(config: DictConfig, conf: Path, command: str) -> None:
         UserError: naming the first, and the nearest that exists.
     """
     own = _own_keys(conf, command)
-    for key in config:
-        if str(key) not in own and not _referred_to(config, str(key)):
-            raise unknown(str(key), conf, command)
-        for name in _inner(config, str(key)) if own.get(str(key)) else ():
-            if name not in own[str(key)]:
+    for key in map(str, config):
+        if key not in own and not _referred_to(config, key):
+            raise unknown(key, conf, command)
+        for name in _inner(config, key) if own.get(key) else ():
+            if name not in own[key]:
                 raise unknown(f"{key}.{name}", conf, command)
     trainer = config.get("trainer")
     if isinstance(trainer, DictConfig) and trainer.get("_target_") in _TRAINER:
-        for name in trainer:
-            if str(name) not in {*TRAINER, *OURS} and not str(name).startswith("_"):
-                raise unknown(f"trainer.{name}", conf, command)
+        for option in map(str, trainer):
+            if option not in {*TRAINER, *OURS} and not option.startswith("_"):
+                raise unknown(f"trainer.{option}", conf, command)
 
 
 def unknown(key: str, conf: Path, command: str) -> UserError:
@@ -76,7 +76,9 @@ def explained(error: HydraException, conf: Path, command: str, words: Sequence[s
         name = name.removesuffix(".yaml")
         guess = nearest_choice(name, error.options)
         hint = f"is {group}={guess} meant? " if guess else ""
-        return f"{group}={name}: there is no such choice; {hint}there are {', '.join(error.options)}"
+        return (
+            f"{group}={name}: there is no such choice; {hint}there are {', '.join(error.options)}"
+        )
     found = re.search(r"Could not (?:override|delete from config\.) '?([\w./@-]+)'?", said)
     if found is None or "Multiple values" in said:
         return said

@@ -21,7 +21,7 @@ _SAME: Mapping[str, tuple[str, ...]] = {
     "trainer.num_nodes": ("nodes", "num_machines"),
     "trainer.accelerator": ("device", "accelerator"),
     "trainer.precision": ("precision", "amp", "fp16", "bf16", "half", "mixed_precision"),
-    "trainer.gradient_clip_val": ("clip", "grad_clip", "gradient_clip", "clip_grad", "grad_clip_norm"),
+    "trainer.gradient_clip_val": ("clip", "grad_clip", "gradient_clip", "clip_grad"),
     "trainer.accumulate_grad_batches": ("accumulate", "accumulation_steps", "grad_accum"),
     "trainer.strategy": ("strategy",),
     "data.num_workers": ("num_workers", "workers", "workers_per_gpu"),
