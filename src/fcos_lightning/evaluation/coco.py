@@ -81,6 +81,17 @@ def coco_summary(
     return summary
 
 
+def measurable(truth: GroundTruth, protocol: str = "coco") -> set[str]:
+    """Return the names of the figures that a ground truth has something to be found for."""
+    areas = truth.areas_px[~truth.ignored]
+    if not len(areas):
+        return set()
+    sizes = {"s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, np.inf)}
+    found = {s for s, (low, high) in sizes.items() if ((areas >= low) & (areas <= high)).any()}
+    by_size = {f"{kind}{size}" for size in found for kind in ("AP", "AR")}
+    return {*OVERALL, *by_size, *(("mAP_11point", "mAP_area") if protocol == "voc" else ())}
+
+
 def _mean(values: NDArray[np.float64]) -> float | None:
     """Mean over what there is to be found; -1 stands where there is nothing of the kind."""
     known = values[values > -1]

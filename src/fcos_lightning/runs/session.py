@@ -33,6 +33,8 @@ from fcos_lightning.runs.opaque import opaque, opaque_text
 from fcos_lightning.runs.options.checkpoints import best_keeper
 from fcos_lightning.runs.options.trainer import check_trainer
 from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.same_data import KEY as DIGESTS
+from fcos_lightning.runs.same_data import check_same_data, digests
 from fcos_lightning.runs.summary import print_summary
 from fcos_lightning.runs.trainer import make_trainer, profiles
 from fcos_lightning.signals import Stopped
@@ -42,6 +44,7 @@ from fcos_lightning.training.acceleration import accelerate, peak_memory
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.compiling import TranslationError
 from fcos_lightning.training.csv_log import rewind_logs
+from fcos_lightning.training.length import total_steps
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
 from fcos_lightning.training.resuming import going_on_from
@@ -83,6 +86,9 @@ class Session:
         datamodule = make_datamodule(config)
         truth = datamodule.train.truth
         _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
+        if resumed:
+            run = RunFolder(Path(config.run_dir))
+            check_same_data(run.path, Checkpoint.read(run.last).about, datamodule)
         if "class_names" in config.data and config.data.class_names is None:
             # Written down in config.yaml.
             config.data.class_names = opaque(truth.class_names)
@@ -124,7 +130,7 @@ class Session:
             self.detector,
             self.schedule,
             data.batch_size,
-            describe_run(config, channels_last),
+            describe_run(config, channels_last) | {DIGESTS: digests(data)},
             int(config.seed),
             _moving_positives(config),
         )
@@ -160,8 +166,10 @@ class Session:
         if trainer.is_global_zero:
             minutes = (time.monotonic() - began) / 60
             peak = peak_memory(trainer)
+            total = total_steps(trainer)
+            of = f" of {total}" if trainer.global_step < total else ""  # stopped by a callback
             print(
-                f"trained {trainer.global_step} steps in {minutes:.1f} minutes"
+                f"trained {trainer.global_step}{of} steps in {minutes:.1f} minutes"
                 + (f", with at most {peak}" if peak else "")
             )
             for name in profiles(trainer, run):
@@ -176,16 +184,17 @@ class Session:
         callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
         evaluation = next(c for c in callbacks if isinstance(c, Evaluation))
         keeper = best_keeper(callbacks, run)
-        summary = evaluation.summary
+        summary, figure = evaluation.summary, str(keeper.monitor).removeprefix("val/")
         if evaluation.step != trainer.global_step:
             trainer.save_checkpoint(run.last)
             limit = {"limit_val_batches": trainer.limit_val_batches or None}
             summary, _, _ = self._evaluate(run.last, limit)
-        elif run.best.is_file() and keeper.best_model_score is not None:
+        elif run.best.is_file() and summary.get(figure) is not None:
             return
         # Of a split without a box nothing is better or worse; then the last weights are kept.
-        before, now = keeper.best_model_score, summary.get(str(keeper.monitor)[len("val/") :])
-        better = before is None or (now is not None and now >= float(before))
+        score, now = keeper.best_model_score, summary.get(figure)
+        before = float(score) if score is not None and score.isfinite() else None
+        better = before is None or (now is not None and now >= before)
         if trainer.is_global_zero and better:
             copy_whole(run.last, run.best)
 

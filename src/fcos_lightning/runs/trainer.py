@@ -47,7 +47,8 @@ def make_trainer(config: DictConfig, data: DetectionDataModule, schedule: Schedu
         UserError: if a setting does not fit, or the devices cannot share a batch.
     """
     run = RunFolder(Path(config.run_dir))
-    check_callbacks(check_part(config, "callbacks") or {}, run, trusted_packages())
+    nodes = check_part(config, "callbacks") or {}
+    check_callbacks(nodes, run, trusted_packages(), data.val.truth, data.protocol)
     callbacks = make_group(config, "callbacks", L.Callback)
     if not config.trainer.enable_progress_bar:
         callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]

@@ -11,9 +11,11 @@ from typing import Any
 import lightning.pytorch.callbacks as kinds
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.evaluation.coco import measurable
 from fcos_lightning.runs.options.checkpoints import FIGURES, check_checkpoints
 from fcos_lightning.runs.targets import target
 from fcos_lightning.storage.run_folder import RunFolder
+from fcos_lightning.structures import GroundTruth
 
 #: Those that work. Bases of others are here too: what is derived from them is the user's own.
 WORK = (
@@ -70,13 +72,21 @@ REFUSED: Mapping[str, str] = {
 _LOGGED = ("train/", "positives/", "speed/")
 
 
-def check_callbacks(nodes: Mapping[str, Any], run: RunFolder, trusted: Sequence[str]) -> None:
+def check_callbacks(
+    nodes: Mapping[str, Any],
+    run: RunFolder,
+    trusted: Sequence[str],
+    truth: GroundTruth,
+    protocol: str,
+) -> None:
     """Refuse callbacks that would not do what they say.
 
     Args:
         nodes: plain configuration of the callbacks, by name; null switches one off.
         run: whose folder they write into.
         trusted: packages of the user's own.
+        truth: of the split that figures are measured on.
+        protocol: its kind of figures, see ``DetectionMetric``.
 
     Raises:
         UserError: naming the first, and what to do instead.
@@ -90,7 +100,16 @@ def check_callbacks(nodes: Mapping[str, Any], run: RunFolder, trusted: Sequence[
         kind = target(node["_target_"], f"callbacks.{key}", trusted)
         if isinstance(kind, type):
             classes[key] = kind
+    there = {f"val/{name}" for name in measurable(truth, protocol)}
     for key, kind in classes.items():
+        monitor = (nodes[key] or {}).get("monitor")
+        # Where there is no box at all, the last weights are the best ones; but nothing says stop.
+        waits = there or issubclass(kind, kinds.EarlyStopping)
+        if monitor in FIGURES and monitor not in there and waits:
+            raise UserError(
+                f"callbacks.{key}.monitor={monitor}: the validation split has nothing that this "
+                f"figure is about; there are {', '.join(sorted(there)) or 'none'}"
+            )
         for name, remedy in REFUSED.items():
             if issubclass(kind, getattr(kinds, name)):
                 raise UserError(f"callbacks.{key}: no run can work with {name}: {remedy}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import lightning as L
@@ -67,9 +68,14 @@ class Evaluation(L.Callback):
     def _end(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.summary = self.metric.compute()
         self.step = trainer.global_step
+        monitored = {getattr(one, "monitor", None) for one in trainer.callbacks}  # type: ignore[attr-defined]  # set in its constructor
         for name in LOGGED:
-            if self.summary.get(name) is not None:
-                pl_module.log(f"{stage}/{name}", self.summary[name], prog_bar=name == "AP")
+            figure = self.summary.get(name)
+            if figure is not None:
+                pl_module.log(f"{stage}/{name}", figure, prog_bar=name == "AP")
+            elif name in self.summary and f"{stage}/{name}" in monitored:
+                # Nothing is there to be found; to who waits for the figure, that is no number.
+                pl_module.log(f"{stage}/{name}", math.nan, logger=False)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the detections of the last time."""

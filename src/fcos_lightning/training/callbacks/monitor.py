@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -121,7 +122,8 @@ class Monitor(L.Callback):
             ("val/AP50", "AP50"),
         ):
             if key in figures and not any(part.startswith(f"{name} ") for part in parts):
-                parts.append(f"{name} {float(figures[key]):.3f}")
+                value = float(figures[key])
+                parts.append(f"{name} {value:.3f}" if math.isfinite(value) else f"{name} -")
         parts.extend(
             f"of {one.summary['images_seen']} of {one.summary['images']} images"
             for one in trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
