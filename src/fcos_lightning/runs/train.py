@@ -76,7 +76,7 @@ def carried_out(config: DictConfig) -> Run:
     from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
     from fcos_lightning.runs.opaque import opaque_text
     from fcos_lightning.runs.options.length import settle_length
-    from fcos_lightning.runs.resuming import changes, continued
+    from fcos_lightning.runs.resuming import continued, keep_length
     from fcos_lightning.runs.session import Session
 
     resumed = config.resume is not None
@@ -93,8 +93,7 @@ def carried_out(config: DictConfig) -> Run:
     session = Session.prepare(config, resumed)
     if resumed:
         trainer = session.make_trainer()
-        if changes(given_words()):
-            save_config(config, folder)
+        keep_length(config, folder, given_words())
     else:
         # Of runs/<name>/<time>, what is there already stays because it is not empty.
         made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
