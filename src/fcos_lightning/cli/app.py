@@ -8,19 +8,24 @@ from __future__ import annotations
 import copyreg
 import errno
 import io
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may hold
+from fcos_lightning import __version__
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, first_line, printable
 from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.options.keys import check_keys, explained
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
@@ -33,8 +38,11 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Compose the configuration from the command line and run a task with it.
 
     A ``UserError`` is printed as one line and ends the process with status 2, as does a
-    configuration that Hydra cannot compose; Hydra's own hint is kept.
+    configuration that Hydra cannot compose, or that holds settings that do not exist.
     """
+    if "--version" in sys.argv[1:]:  # to Hydra that would be a question about itself
+        print(f"fcos-lightning {__version__}")
+        return
     # A name that the terminal has no letters for is no reason to end a run.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -48,6 +56,7 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         nonlocal started
         started = True
         try:
+            check_keys(config, config_dir(), config_name)
             task(config)
         except UserError as error:
             fail(error)
@@ -60,11 +69,31 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
 
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     try:
-        command(guarded)()
+        with _errors_handed_over():
+            command(guarded)()
+    except HydraException as error:
+        fail(UserError(explained(error, config_dir(), config_name, sys.argv[1:])))
+    except OmegaConfBaseException as error:
+        fail(UserError(f"configuration: {first_line(error)}"))
     except SystemExit as stop:
         if stop.code == 1 and not started:
             raise SystemExit(USER_ERROR) from None
         raise
+
+
+@contextmanager
+def _errors_handed_over() -> Iterator[None]:
+    """Have Hydra raise what is wrong with a command line, rather than print its own advice."""
+    name = "HYDRA_FULL_ERROR"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 def fail(error: BaseException) -> NoReturn:

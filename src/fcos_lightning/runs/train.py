@@ -72,9 +72,11 @@ def carried_out(config: DictConfig) -> Run:
         Stopped: if the run was asked to stop, and has kept a checkpoint.
         KeyboardInterrupt: if it was interrupted at once.
     """
+    from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
     from fcos_lightning.runs.opaque import opaque_text
-    from fcos_lightning.runs.resuming import continued
+    from fcos_lightning.runs.options.length import settle_length
+    from fcos_lightning.runs.resuming import changes, continued
     from fcos_lightning.runs.session import Session
 
     resumed = config.resume is not None
@@ -86,9 +88,13 @@ def carried_out(config: DictConfig) -> Run:
             )
         folder = Path(str(config.resume)).absolute()
         config = continued(config, folder)
+    else:
+        settle_length(config, given_words())
     session = Session.prepare(config, resumed)
     if resumed:
         trainer = session.make_trainer()
+        if changes(given_words()):
+            save_config(config, folder)
     else:
         # Of runs/<name>/<time>, what is there already stays because it is not empty.
         made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
