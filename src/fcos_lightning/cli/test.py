@@ -77,7 +77,7 @@ def test(config: DictConfig) -> None:
     if detector.class_names is None or detector.category_ids is None:
         raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
     datamodule = make_datamodule(config)
-    datamodule.collate = Collate(detector.size_multiple)
+    datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
     datamodule.read_val(detector.class_names, detector.category_ids)
     views = view_sizes(config)
     model: bytes | None = None
