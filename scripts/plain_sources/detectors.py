@@ -250,7 +250,10 @@ def _decoded(
     left_over = []
     for label in labels.unique():
         of_class = (labels == label).nonzero().flatten()
-        left_over.append(of_class[nms(boxes[of_class], scores[of_class], overlap)])
+        counted = boxes[of_class]
+        if model.source == "official":  # counts the pixels on both ends
+            counted = torch.cat([counted[:, :2], counted[:, 2:] + 1], dim=1)
+        left_over.append(of_class[nms(counted, scores[of_class], overlap)])
     rows = torch.cat(left_over)
     rows = rows[scores[rows].argsort(descending=True)]
     if len(rows) > 100 and model.source in ("official", "adelaidet"):

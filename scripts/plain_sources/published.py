@@ -27,8 +27,12 @@ GOLDEN = {
     ),
 }
 
-#: The official code's first recipe, which no tensor tells.
-RECIPES = {"official_fcos_R_50_FPN_1x": "plain"}
+#: What no tensor tells.
+RECIPES = {
+    "official_fcos_R_50_FPN_1x": "plain",
+    "official_fcos_X_101_64x4d_FPN_2x": "plain",
+    "detectron2_fcos_R_50_FPN_1x_torchvision_stride": "improved-3x3",
+}
 
 #: The others. Those that differ only in their schedule or loss share a row.
 PUBLISHED = (
