@@ -123,7 +123,8 @@ def compare_plain(model: Published, checkpoint: Path) -> Difference:
     ]
     weights = Weights()
     outputs = run(model, weights, images)
-    torch.save({SOURCES[model.source].level: weights.asked}, checkpoint)
+    content: dict[str, object] = {SOURCES[model.source].level: weights.asked}
+    torch.save(content | ({"meta": {"config": model.text}} if model.text else {}), checkpoint)
     detector = load_detector(checkpoint, recipe=model.recipe)
     checkpoint.unlink()
     prediction = detector.predict(images)

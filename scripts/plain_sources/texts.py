@@ -68,27 +68,31 @@ _V1D = (
 )
 
 
-def _resolved(**other: object) -> str:
+def resolved(**other: object) -> str:
+    """Return the text of a configuration; without a word, of the plain recipe in caffe style."""
     return _RESOLVED.format(**{**_CAFFE, **other})
 
+
+#: The tricks recipe in pytorch style.
+TRICKS_RGB = resolved(
+    mean="123.675, 116.28, 103.53",
+    std="58.395, 57.12, 57.375",
+    rgb=True,
+    net="ResNetV1d",
+    style="pytorch",
+    head="center_sampling=True, norm_on_bbox=True, centerness_on_reg=True, "
+    "loss_bbox=dict(type='GIoULoss')",
+    test="nms_pre=1000, min_bbox_size=0, score_thr=0.05, max_per_img=100, "
+    "nms=dict(type='nms', iou_threshold=0.6)",
+)
 
 #: By the names of the golden files.
 TEXTS = {
     "mmdet2_fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco": _OVERRIDDEN,
-    "mmdet_fcos_r50-caffe_fpn_gn-head_1x_coco_extra_on_lateral": _resolved(extra="on_lateral"),
-    "mmdet_fcos_r50-caffe_fpn_gn-head_1x_coco_test_cfg": _resolved(
+    "mmdet_fcos_r50-caffe_fpn_gn-head_1x_coco_extra_on_lateral": resolved(extra="on_lateral"),
+    "mmdet_fcos_r50-caffe_fpn_gn-head_1x_coco_test_cfg": resolved(
         test="nms_pre=200, min_bbox_size=0, score_thr=0.2, max_per_img=50, "
         "nms=dict(type='nms', iou_threshold=0.5)"
     ),
-    _V1D: _resolved(
-        mean="123.675, 116.28, 103.53",
-        std="58.395, 57.12, 57.375",
-        rgb=True,
-        net="ResNetV1d",
-        style="pytorch",
-        head="center_sampling=True, norm_on_bbox=True, centerness_on_reg=True, "
-        "loss_bbox=dict(type='GIoULoss')",
-        test="nms_pre=1000, min_bbox_size=0, score_thr=0.05, max_per_img=100, "
-        "nms=dict(type='nms', iou_threshold=0.6)",
-    ),
+    _V1D: TRICKS_RGB,
 }
