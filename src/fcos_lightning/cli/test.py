@@ -87,7 +87,7 @@ def test(config: DictConfig) -> None:
         raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
     size = sized_as_trained(config, checkpoint.about, given_words())
     datamodule = make_datamodule(config)
-    datamodule.collate = Collate(detector.size_multiple)
+    datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
     datamodule.read_val(detector.class_names, detector.category_ids)
     views = view_sizes(config)
     model: bytes | None = None
