@@ -21,6 +21,7 @@ import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, first_line, printable
 from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.words import quoted_words
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
@@ -39,6 +40,8 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    swept = bool({"-m", "--multirun"} & set(sys.argv))
+    sys.argv[1:] = quoted_words(sys.argv[1:], swept)
     # For each group that help lists, Hydra copies its sources of configurations, and with them the
     # store behind one of them, which hands out copies only. A process has one store: so keep it.
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))

@@ -17,9 +17,7 @@ def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
-        from fcos_lightning.runs.words import quoted_path
 
-        sys.argv[1:] = [quoted_path(word, ("ckpt", "out")) for word in sys.argv[1:]]
         run(convert, "convert")
 
 
