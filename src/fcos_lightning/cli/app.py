@@ -6,28 +6,27 @@ Nothing here imports torch: help and mistyped overrides answer at once.
 from __future__ import annotations
 
 import copyreg
-import errno
 import io
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may hold
 from fcos_lightning.errors import UserError
-from fcos_lightning.printing import LONGEST_LINE, first_line, printable
+from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.instantiate import trusted_packages
+from fcos_lightning.runs.refusals import refusal
 from fcos_lightning.runs.words import quoted_words
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
-
-#: A full disk, an exceeded quota or file size limit, a file system that only reads.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def run(task: Callable[[DictConfig], None], config_name: str) -> None:
@@ -52,14 +51,13 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         started = True
         try:
             task(config)
-        except UserError as error:
-            fail(error)
-        except OmegaConfBaseException as error:
-            fail(UserError(f"configuration: {first_line(error)}"))
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
+        except Exception as error:
+            refused = refusal(error, trusted_packages())
+            if refused is None:
                 raise
-            fail(UserError(f"cannot write {error.filename or 'to the disk'}: {error.strerror}"))
+            if refused is not error and os.environ.get("HYDRA_FULL_ERROR") == "1":
+                traceback.print_exception(error)
+            fail(refused)
 
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     try:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
@@ -37,7 +36,7 @@ from fcos_lightning.signals import Stopped
 from fcos_lightning.storage.replacing import copy_whole
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.acceleration import accelerate, peak_memory
-from fcos_lightning.training.callbacks.figures import Evaluation
+from fcos_lightning.training.callbacks.figures import Evaluation, check_monitors
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.compiling import TranslationError
@@ -59,6 +58,7 @@ class Session:
         detector: with fresh or given weights.
         schedule: how long and how fast.
         fresh: keys of the detector that ``init_from`` did not fill.
+        trainer: once there is one.
     """
 
     config: DictConfig
@@ -66,6 +66,11 @@ class Session:
     detector: DenseDetector
     schedule: Schedule
     fresh: Sequence[str] = ()
+    trainer: L.Trainer | None = None
+
+    def has_learnt(self) -> bool:
+        """Tell whether the run has taken a step."""
+        return self.trainer is not None and self.trainer.global_step > 0
 
     @classmethod
     def prepare(cls, config: DictConfig, resumed: bool) -> Session:
@@ -141,10 +146,6 @@ class Session:
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
             ) from error
-        except MisconfigurationException as error:
-            raise UserError(
-                f"Lightning refuses these settings: {' '.join(str(error).split())}"
-            ) from error
         if trainer.interrupted:
             raise KeyboardInterrupt
         self._keep_the_end(trainer, run)
@@ -208,6 +209,8 @@ class Session:
         )
         if not isinstance(trainer, L.Trainer):
             raise UserError(f"trainer._target_ gives a {type(trainer).__name__}, not a trainer")
+        self.trainer = trainer
+        check_monitors(callbacks)
         data.share_of_batch(trainer.world_size)
         if self.config.trainer.get("sync_batchnorm") and isinstance(
             trainer.accelerator, CPUAccelerator

@@ -73,7 +73,9 @@ def carried_out(config: DictConfig) -> Run:
         KeyboardInterrupt: if it was interrupted at once.
     """
     from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
+    from fcos_lightning.runs.instantiate import trusted_packages
     from fcos_lightning.runs.opaque import opaque_text
+    from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.runs.resuming import continued
     from fcos_lightning.runs.session import Session
 
@@ -87,19 +89,25 @@ def carried_out(config: DictConfig) -> Run:
         folder = Path(str(config.resume)).absolute()
         config = continued(config, folder)
     session = Session.prepare(config, resumed)
-    if resumed:
-        trainer = session.make_trainer()
-    else:
+    if not resumed:
         # Of runs/<name>/<time>, what is there already stays because it is not empty.
         made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
         folder = new_run_folder(config.run_dir, config.name)
         config.run_dir = opaque_text(str(folder))
-        with removed_if_refused(folder, made):
-            trainer = session.make_trainer()
-        save_config(config, folder)
     run = RunFolder(folder)
-    session.fit(trainer, run, resumed)
-    return Run(folder, session.report(run))
+    trusted = trusted_packages()
+    with refusals_in_one_line(trusted):
+        if resumed:
+            session.fit(session.make_trainer(), run, resumed)
+        else:
+            with (
+                removed_if_refused(run, made, session.has_learnt),
+                refusals_in_one_line(trusted),
+            ):
+                trainer = session.make_trainer()
+                save_config(config, folder)
+                session.fit(trainer, run, resumed)
+        return Run(folder, session.report(run))
 
 
 @contextmanager

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import lightning as L
 
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
 from fcos_lightning.evaluation.metric import DetectionMetric
 from fcos_lightning.structures import Batch, GroundTruth
 
 #: Figures that are logged; the rest of a summary stays in ``Evaluation.summary``.
 _LOGGED = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "mAP_11point", "mAP_area")
+
+
+def check_monitors(callbacks: Sequence[L.Callback]) -> None:
+    """Refuse a callback that waits for a figure of the validation that nobody logs.
+
+    Raises:
+        UserError: naming the figures that there are.
+    """
+    known = [f"val/{name}" for name in _LOGGED]
+    ours = all(
+        type(one).__module__.split(".")[0] in ("lightning", "fcos_lightning") for one in callbacks
+    )
+    for one in callbacks:
+        wanted = getattr(one, "monitor", None)
+        # A callback of the user's own may log what it likes.
+        if isinstance(wanted, str) and wanted.startswith("val") and ours and wanted not in known:
+            raise UserError(
+                f"{type(one).__name__}: monitor={shown(wanted)} is never logged; give one of "
+                f"{', '.join(known)}, or train/loss"
+            )
 
 
 class Evaluation(L.Callback):
@@ -68,7 +89,14 @@ class Evaluation(L.Callback):
         self.step = trainer.global_step
         for name in _LOGGED:
             if self.summary.get(name) is not None:
-                pl_module.log(f"{stage}/{name}", self.summary[name], prog_bar=name == "AP")
+                # Every rank has the same figures; of equal ones the largest is exact.
+                pl_module.log(
+                    f"{stage}/{name}",
+                    self.summary[name],
+                    prog_bar=name == "AP",
+                    sync_dist=True,
+                    reduce_fx="max",
+                )
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the detections of the last time."""
