@@ -422,7 +422,7 @@ def test_without_pyav_videos_say_how_to_install_it(
     save(tmp_path / "one.png", 64, 64)
     monkeypatch.setitem(sys.modules, "av", None)
     result = command("predict", f"ckpt={checkpoint}", "source=a.mp4", "out=out")
-    refused(result, 'pip install "fcos-lightning[video]"')
+    refused(result, "pip install 'av>=14'")
     assert command("predict", f"ckpt={checkpoint}", "source=one.png", "out=out").code == 0
 
 

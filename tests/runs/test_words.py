@@ -13,7 +13,7 @@ from fcos_lightning.sweeps.space import parse_space
 PATHS = [
     *("photo (1).jpg", "007", "1e5", "-1", "a,b=c", "a=b=c", "it's", 'the "best"', "true", "NaN"),
     *("[x]*.{y}", "a\\", "\\'", "ü #", "# b", "$HOME", "a$b", "%20", "a: b", "x y ", "狗/é.jpg"),
-    *("'a' and 'b'", "'", "~/x y", "null/x", "???", "@a", "!b", "&c", "*", "choice(1)", "a;b|c"),
+    *("'a' and 'b'", "'", "x~/y", "null/x", "???", "@a", "!b", "&c", "*", "choice(1)", "a;b|c"),
 ]
 KEYS = [
     *("ckpt", "source", "out", "run_dir", "resume", "init_from", "data.root", "data.images"),
@@ -64,11 +64,20 @@ def test_what_is_there_is_meant_literally(
             "other=a b",
             "-m",
         ),
-        *("data.root=/a/b-c.d/~e", "data.images=SPLIT", "score_threshold=a,b", "~ckpt", "--x=a b"),
+        *("data.root=/a/b-c.d/e", "data.images=SPLIT", "score_threshold=a,b", "~ckpt", "--x=a b"),
     ],
 )
 def test_other_words_stay_as_they_are(word: str) -> None:
     assert quoted_words([word]) == [word]
+
+
+def test_a_path_may_begin_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me (1)")
+    words = ["run_dir=~/runs", "data.root=~", "ckpt='~/as is'", "name=~/x", "data.images=~x"]
+    there = ["/home/me (1)/runs", "/home/me (1)", "~/as is", "~/x", "~x"]
+    assert [read(word) for word in quoted_words(words)] == there
+    (swept,) = quoted_words(["init_from=~/a,b"], swept=True)
+    assert swept == "init_from='/home/me (1)/a',b"
 
 
 def test_text_looks_up_what_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,12 +52,8 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         try:
             task(config)
         except Exception as error:
-            refused = refusal(error, trusted_packages())
-            if refused is None:
-                raise
-            if refused is not error and os.environ.get("HYDRA_FULL_ERROR") == "1":
-                traceback.print_exception(error)
-            fail(refused)
+            fail_if_refused(error)
+            raise
 
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     try:
@@ -66,6 +62,16 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         if stop.code == 1 and not started:
             raise SystemExit(USER_ERROR) from None
         raise
+
+
+def fail_if_refused(error: Exception) -> None:
+    """Print an error as one line and end the process, if the user can mend it."""
+    refused = refusal(error, trusted_packages())
+    if refused is None:
+        return
+    if refused is not error and os.environ.get("HYDRA_FULL_ERROR") == "1":
+        traceback.print_exception(error)
+    fail(refused)
 
 
 def fail(error: BaseException) -> NoReturn:

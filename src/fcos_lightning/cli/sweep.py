@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcos_lightning.cli.app import fail
+from fcos_lightning.cli.app import fail_if_refused
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.configuration import config_dir
@@ -41,8 +41,9 @@ def main(words: Sequence[str]) -> None:
     try:
         words = [word for word in words if word not in _FLAGS]
         code = sweep(quoted_words(words, swept=True))
-    except UserError as error:
-        fail(error)
+    except Exception as error:
+        fail_if_refused(error)
+        raise
     raise SystemExit(code)
 
 

@@ -17,17 +17,19 @@ from omegaconf import OmegaConf
 
 from fcos_lightning.runs.opaque import opaque_text
 
-#: Keys whose value is a path, or a name that lies in one.
-_TEXT = {
-    *("ckpt", "source", "out", "run_dir", "resume", "init_from", "name"),
-    *("data.root", "data.images", "data.annotations", "data.train_split", "data.val_split"),
+#: Keys whose value is a path.
+_PATHS = {
+    *("ckpt", "source", "out", "run_dir", "resume", "init_from", "data.root"),
     *("model.backbone.weights", "trainer.default_root_dir", "sweep.dir", "sweep.resume"),
 }
 #: What such keys of callbacks and loggers end in.
-_TEXT_ENDINGS = (".folder", ".dirpath", ".save_dir", ".tracking_uri")
+_PATH_ENDINGS = (".folder", ".dirpath", ".save_dir")
+#: Keys whose value is a name that lies in a path, or an address.
+_NAMES = {"name", "data.images", "data.annotations", "data.train_split", "data.val_split"}
+_NAME_ENDINGS = (".tracking_uri",)
 
 #: What Hydra takes as it stands; words that are numbers or of YAML are not among it.
-_AS_IS = re.compile(r"[A-Za-z_./~][A-Za-z0-9_./~-]*", re.ASCII)
+_AS_IS = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*", re.ASCII)
 _MEANING = {"true", "false", "null", "nan", "inf"}
 #: Where each of these begins, the value says something of Hydra's.
 _PYTHONIC = ("choice(", "glob(", "range(", "interval(", "shuffle(", "sort(", "tag(", "str(")
@@ -35,6 +37,8 @@ _PYTHONIC = ("choice(", "glob(", "range(", "interval(", "shuffle(", "sort(", "ta
 
 def quoted_words(words: Iterable[str], swept: bool = False) -> list[str]:
     """Quote the words of a command line that give paths, wherever Hydra would read more in them.
+
+    A path that begins with ``~`` is the user's, which no shell looks up behind ``data.root=``.
 
     Args:
         words: as the shell gave them.
@@ -65,17 +69,20 @@ def text_of(word: str) -> str:
 def _quoted_word(word: str, swept: bool) -> str:
     key, equals, value = word.partition("=")
     name = key.lstrip("+")
-    if not equals or name.startswith(("-", "~", "hydra")):
-        return word
-    if name not in _TEXT and not name.endswith(_TEXT_ENDINGS):
+    is_path = name in _PATHS or name.endswith(_PATH_ENDINGS)
+    is_name = name in _NAMES or name.endswith(_NAME_ENDINGS)
+    if not equals or name.startswith(("-", "~", "hydra")) or not (is_path or is_name):
         return word
     if value in ("", "null"):
         return word
-    if os.path.lexists(os.path.expanduser(value)):
+    several = swept and ("," in value or value.startswith(_PYTHONIC))
+    if is_path and not several:
+        value = value if os.path.lexists(value) else os.path.expanduser(value)
+    if os.path.lexists(value):
         return _kept(key, value)
     if "${" in value or _is_quoted(value):
         return word
-    if swept and ("," in value or value.startswith(_PYTHONIC)):
+    if several:
         return f"{key}={_swept(value)}"
     return _kept(key, value)
 
@@ -89,7 +96,8 @@ def _swept(value: str) -> str:
     """Quote each of several paths; what says more than that stays as it stands."""
     if value.startswith(_PYTHONIC) or any(sign in value for sign in "'\"[]{}()"):
         return value
-    return ",".join(_kept("", part.strip())[1:] for part in value.split(","))
+    parts = (os.path.expanduser(part.strip()) for part in value.split(","))
+    return ",".join(_kept("", part)[1:] for part in parts)
 
 
 def _is_quoted(value: str) -> bool:
