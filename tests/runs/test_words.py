@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from fcos_lightning.runs.words import quoted_words, text_of
+from fcos_lightning.runs.words import options_first, quoted_words, text_of
 from fcos_lightning.sweeps.space import parse_space
 
 PATHS = [
@@ -109,3 +109,18 @@ def test_in_a_sweep_a_path_with_a_comma_that_is_there_is_one(
     (word,) = quoted_words(["data.root=a, b"], swept=True)
     assert not OverridesParser.create().parse_override(word).is_sweep_override()
     assert read(word) == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("a=1 --config-dir conf b=2 --cfg job -m ~c", "--config-dir conf --cfg job -m a=1 b=2 ~c"),
+        ("a=1 --info", "--info=all a=1"),
+        ("--info a=1 --resolve", "--info=all --resolve a=1"),
+        ("--info config a=1", "--info=config a=1"),
+        ("-cd -odd a=1 -c=job", "-cd -odd -c=job a=1"),
+    ],
+)
+def test_options_may_stand_anywhere(given: str, said: str) -> None:
+    first = options_first(given.split())
+    assert first == said.split() == options_first(first)

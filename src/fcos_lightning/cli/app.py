@@ -23,7 +23,7 @@ from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.configuration import config_dir
 from fcos_lightning.runs.instantiate import trusted_packages
 from fcos_lightning.runs.refusals import refusal
-from fcos_lightning.runs.words import quoted_words
+from fcos_lightning.runs.words import options_first, quoted_words
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
@@ -40,7 +40,7 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     swept = bool({"-m", "--multirun"} & set(sys.argv))
-    sys.argv[1:] = quoted_words(sys.argv[1:], swept)
+    sys.argv[1:] = options_first(quoted_words(sys.argv[1:], swept))
     # For each group that help lists, Hydra copies its sources of configurations, and with them the
     # store behind one of them, which hands out copies only. A process has one store: so keep it.
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))

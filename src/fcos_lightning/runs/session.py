@@ -29,6 +29,7 @@ from fcos_lightning.runs.description import describe_run
 from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
 from fcos_lightning.runs.instantiate import check_part, make, make_group
 from fcos_lightning.runs.kinds import check_settings
+from fcos_lightning.runs.next_steps import next_commands, resume_command
 from fcos_lightning.runs.opaque import opaque
 from fcos_lightning.runs.ranks import is_first_process
 from fcos_lightning.runs.summary import print_summary
@@ -138,7 +139,7 @@ class Session:
             with going_on_from(last):
                 trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         except Stopped as stop:
-            again = f"fcos-train resume={shown_path(run.path)}"
+            again = resume_command(config, run.path)
             more = f" after step {trainer.global_step}; go on with: {again}"
             raise Stopped(stop.signum, more) from None
         except TranslationError as error:
@@ -238,14 +239,12 @@ class Session:
         console = Console()
         print_table(summary, console)
         _say_unreadable(evaluation)
-        shown = shown_path(run.path)
-        images = shown_path(self.datamodule.val.image_dir)
+        commands = next_commands(self.config, run, self.datamodule.val.image_dir)
         console.print(
-            f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
-            "predictions.json, previews, tensorboard\n\nnext:\n"
-            f"  fcos-test ckpt={shown}/checkpoints/best.ckpt\n"
-            f"  fcos-predict ckpt={shown}/checkpoints/best.ckpt source={images} out=predictions\n"
-            "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
+            f"run folder {shown_path(run.path)}: config.yaml, checkpoints, metrics.csv, "
+            "metrics.json, predictions.json, previews, tensorboard\n\nnext:\n"
+            + "".join(f"  {command}\n" for command in commands)
+            + "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
             soft_wrap=True,
             highlight=False,
             markup=False,

@@ -28,6 +28,14 @@ _PATH_ENDINGS = (".folder", ".dirpath", ".save_dir")
 _NAMES = {"name", "data.images", "data.annotations", "data.train_split", "data.val_split"}
 _NAME_ENDINGS = (".tracking_uri",)
 
+#: Options of Hydra's that are followed by a value.
+_VALUED = {
+    *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c"),
+    *("--package", "-p", "--experimental-rerun"),
+}
+#: The one that may be.
+_INFO = ("--info", "-i")
+
 #: What Hydra takes as it stands; words that are numbers or of YAML are not among it.
 _AS_IS = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*", re.ASCII)
 _MEANING = {"true", "false", "null", "nan", "inf"}
@@ -45,6 +53,20 @@ def quoted_words(words: Iterable[str], swept: bool = False) -> list[str]:
         swept: whether a comma separates values, as behind ``-m``.
     """
     return [_quoted_word(word, swept) for word in words]
+
+
+def options_first(words: Iterable[str]) -> list[str]:
+    """Return a command line with its options before its overrides, between which argparse stops."""
+    options: list[str] = []
+    overrides: list[str] = []
+    for word in words:
+        if (options and options[-1] in _VALUED) or word.startswith("-"):
+            options.append(word)
+        elif options and options[-1] in _INFO and "=" not in word:
+            options[-1] = f"--info={word}"
+        else:
+            overrides.append(word)
+    return [*("--info=all" if one in _INFO else one for one in options), *overrides]
 
 
 def quoted(key: str, value: str) -> str:
