@@ -140,7 +140,7 @@ def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
     """Compose a configuration as a command would.
 
     Raises:
-        UserError: with Hydra's own hint, if it cannot be composed.
+        UserError: if it cannot be composed, or holds settings that do not exist.
     """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -148,12 +148,17 @@ def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from fcos_lightning.runs.options.keys import check_keys, explained
+
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = hydra.compose(config_name, list(words))
+            check_keys(config, config_dir(), config_name)
             content = OmegaConf.to_container(config, resolve=config_name == "sweep")
-    except (HydraException, OmegaConfBaseException) as error:
+    except HydraException as error:
+        raise UserError(explained(error, config_dir(), config_name, words)) from error
+    except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}

@@ -67,6 +67,9 @@ class Schedule:
                 "schedule: give the length of the run as one of max_steps and max_epochs, "
                 f"not max_steps={max_steps} and max_epochs={max_epochs}"
             )
+        for name, length in (("max_steps", max_steps), ("max_epochs", max_epochs)):
+            if length is not None and length < 1:
+                raise UserError(f"schedule.{name}={length}: give at least 1")
         for key, value, known in (
             ("warmup", warmup, ("constant", "linear")),
             ("decay", decay, ("step", "cosine")),
