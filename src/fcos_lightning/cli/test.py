@@ -55,7 +55,7 @@ def test(config: DictConfig) -> None:
     from rich.console import Console
 
     from fcos_lightning.cli.app import required
-    from fcos_lightning.data.collate import Collate
+    from fcos_lightning.data.batches.collate import Collate
     from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
     from fcos_lightning.runs.detectors import detector_from
     from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker

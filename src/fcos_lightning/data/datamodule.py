@@ -14,12 +14,12 @@ from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
-from fcos_lightning.data.collate import Collate
-from fcos_lightning.data.dataset import DetectionDataset
+from fcos_lightning.data.batches.collate import Collate
+from fcos_lightning.data.batches.dataset import DetectionDataset
 from fcos_lightning.data.index import Classes, DataSplit
-from fcos_lightning.data.loader import StepLoader
-from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
-from fcos_lightning.data.views import CollateViews, ViewsDataset
+from fcos_lightning.data.batches.loader import StepLoader
+from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
+from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
