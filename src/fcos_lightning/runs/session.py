@@ -21,6 +21,7 @@ from rich.console import Console
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.batches.collate import Collate
+from fcos_lightning.data.batches.loader import ended_loader
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
@@ -145,6 +146,8 @@ class Session:
             raise UserError(
                 f"Lightning refuses these settings: {' '.join(str(error).split())}"
             ) from error
+        except RuntimeError as error:
+            raise ended_loader(error) or error from None
         if trainer.interrupted:
             raise KeyboardInterrupt
         self._keep_the_end(trainer, run)
