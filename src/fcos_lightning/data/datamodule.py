@@ -47,6 +47,9 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         on_bad_image: ``error`` or ``skip``, see ``DetectionDataset``.
         max_pixels: larger images are refused before anything of them is decoded.
         strict: refuse boxes of no size or outside their image instead of dropping them.
+        ignore: boxes that are to be ignored, as COCO's crowds and VOC's difficult objects, make
+            their ``points`` neither positive nor background; ``none``: they are background, as in
+            the papers' code.
         seed: of the order of images and of the augmentation.
         size_multiple: height and width of batches are rounded up to a multiple of this.
     """
@@ -65,6 +68,7 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         group_by_aspect: bool = True,
         on_bad_image: Literal["error", "skip"] = "error",
         strict: bool = False,
+        ignore: Literal["points", "none"] = "none",
         seed: int = 0,
         size_multiple: int = 32,
         max_pixels: int = 100_000_000,
@@ -81,6 +85,9 @@ class DetectionDataModule(L.LightningDataModule, ABC):
                 raise UserError(f"data.{key}={value}: give at least 1")
         if on_bad_image not in ("error", "skip"):
             raise UserError(f"data.on_bad_image={on_bad_image}: give error or skip")
+        if ignore not in ("points", "none"):
+            raise UserError(f"data.ignore={ignore}: give points or none")
+        self.ignore: Literal["points", "none"] = ignore
         self.train_split = train_split
         self.val_split = val_split
         self.batch_size = batch_size
@@ -191,6 +198,7 @@ class DetectionDataModule(L.LightningDataModule, ABC):
             self.seed,
             self.on_bad_image,
             max_pixels=self.max_pixels,
+            ignore=self.ignore,
         )
         return self._loader(
             dataset,
