@@ -58,7 +58,7 @@ def test(config: DictConfig) -> None:
     from rich.console import Console
 
     from fcos_lightning.cli.app import required
-    from fcos_lightning.data.collate import Collate
+    from fcos_lightning.data.batches.collate import Collate
     from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
     from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.detectors import detector_from

@@ -28,7 +28,6 @@ _FEW_HANDLES = (errno.EMFILE, errno.ENFILE)
 _NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|CUDA out of memory|Insufficient memory|unable to mmap"
 )
-_LOST_LOADER = re.compile(r"DataLoader worker \(pid[^)]*\)*.* (is killed by|exited unexpectedly)")
 
 _OURS, _LIGHTNING = "fcos_lightning", ("lightning", "lightning_fabric", "lightning_utilities")
 
@@ -70,11 +69,13 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
             f"too little memory ({_told(error)}); give smaller batches (data.batch_size=, or "
             "batch_size= of fcos-predict) or smaller images (shorter_side and longer_side)"
         )
-    if _LOST_LOADER.search(str(error)):
-        return UserError(
-            f"a process that reads images was ended from outside ({_told(error)}), as the system "
-            "does where memory is short; give a smaller data.num_workers= or data.batch_size="
-        )
+    if isinstance(error, RuntimeError):
+        # Imported here, because torch costs seconds that mistakes in words should not.
+        from fcos_lightning.data.batches.loader import ended_loader
+
+        ended = ended_loader(error)
+        if ended is not None:
+            return ended
     if isinstance(error, OSError) and error.errno is not None:
         return _of_system(error)
     if _raised_by_lightning(error, trusted):

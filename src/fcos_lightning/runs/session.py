@@ -17,7 +17,7 @@ from rich.console import Console
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.collate import Collate
+from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
