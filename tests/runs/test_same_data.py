@@ -37,7 +37,9 @@ def test_moved_data_are_the_same_and_changed_ones_are_not(tmp_path: Path) -> Non
     check_same_data(tmp_path, {}, data(tmp_path / "moved"))  # of an earlier version
     for change in ({"box": 6.0}, {"name": "b"}, {"image": "2.jpg"}):
         write(tmp_path / "other", **change)  # type: ignore[arg-type]
-        with pytest.raises(UserError, match=r"the split train .* is not the one that the run began"):
+        with pytest.raises(
+            UserError, match=r"the split train .* is not the one that the run began"
+        ):
             check_same_data(tmp_path, about, data(tmp_path / "other"))
     write(tmp_path / "other")
     shutil.copy(tmp_path / "moved/val.json", tmp_path / "other/val.json")

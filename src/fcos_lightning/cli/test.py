@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.runs.words import text_of
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -23,7 +24,7 @@ def main() -> None:
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
-    given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
         from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
@@ -39,7 +40,8 @@ def main() -> None:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
         if "data" not in given:
             # Beside the other override: words after an option would be taken for its values.
-            sys.argv.insert(sys.argv.index(f"ckpt={given['ckpt']}"), f"data={FROM_CHECKPOINT}")
+            at = next(i for i, word in enumerate(sys.argv) if word.startswith("ckpt="))
+            sys.argv.insert(at, f"data={FROM_CHECKPOINT}")
     run(test, "test")
 
 
@@ -56,7 +58,7 @@ def test(config: DictConfig) -> None:
     from rich.console import Console
 
     from fcos_lightning.cli.app import required
-    from fcos_lightning.data.collate import Collate
+    from fcos_lightning.data.batches.collate import Collate
     from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
     from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.detectors import detector_from
@@ -87,7 +89,7 @@ def test(config: DictConfig) -> None:
         raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
     size = sized_as_trained(config, checkpoint.about, given_words())
     datamodule = make_datamodule(config)
-    datamodule.collate = Collate(detector.size_multiple)
+    datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
     datamodule.read_val(detector.class_names, detector.category_ids)
     views = view_sizes(config)
     model: bytes | None = None

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line
 from fcos_lightning.runs.options.keys import check_keys, explained
+from fcos_lightning.runs.words import quoted, quoted_words
 
 
 def config_dir() -> Path:
@@ -39,12 +40,12 @@ def composed(
     Raises:
         UserError: if it cannot be composed.
     """
-    words = list(overrides)
+    words = quoted_words(overrides)
     if own_dir is not None:
         folder = Path(own_dir).expanduser().absolute()
         if not folder.is_dir():
             raise UserError(f"config_dir={own_dir}: no such folder")
-        words.append(f"hydra.searchpath=['file://{folder}']")
+        words.append(f"hydra.searchpath=[{quoted('', f'file://{folder}')[1:]}]")
     hydra_config = HydraConfig.instance()
     before = hydra_config.cfg
     try:

@@ -25,13 +25,13 @@ def detector_from(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
 
     Args:
         checkpoint: that was read.
-        config: of the command: ``model`` (may be null) and ``decoder`` (options instead of the
-            checkpoint's).
+        config: of the command: ``model`` (may be null) and, where it has it, ``decoder`` (options
+            instead of the checkpoint's).
 
     Raises:
         UserError: if a part is missing, or the weights do not fit.
     """
-    options = {k: v for k, v in (config.decoder or {}).items() if v is not None}
+    options = {k: v for k, v in (config.get("decoder") or {}).items() if v is not None}
     given: dict[str, Any] = {"decoder": options or None}
     model: Any = check_part(config, "model") or {}
     if model.get("_target_") not in (None, *_BUILDERS):

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.arguments import check_arguments, check_names
 from fcos_lightning.errors import UserError
+from fcos_lightning.extras import pip_install
 from fcos_lightning.printing import first_line
 from fcos_lightning.runs.targets import check_trusted, target
 
@@ -164,7 +165,11 @@ def _called(
     try:
         return function(*args, **options)
     except ModuleNotFoundError as error:
-        raise UserError(f"{place}: {first_line(error)}; install what it needs first") from error
+        extra = place.removeprefix("logger.")
+        needs = (
+            pip_install(extra) if extra in ("mlflow", "wandb") else "install what it needs first"
+        )
+        raise UserError(f"{place}: {first_line(error)}; {needs}") from error
     except Exception as error:  # whatever a library says to arguments that do not fit
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):

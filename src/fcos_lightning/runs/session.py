@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from rich.console import Console
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.collate import Collate
+from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
@@ -29,6 +28,7 @@ from fcos_lightning.runs.evaluation_settings import evaluation_settings, left_ou
 from fcos_lightning.runs.hyperparameters import log_configuration
 from fcos_lightning.runs.instantiate import check_part, make
 from fcos_lightning.runs.kinds import check_settings
+from fcos_lightning.runs.next_steps import next_commands, resume_command
 from fcos_lightning.runs.opaque import opaque, opaque_text
 from fcos_lightning.runs.options.checkpoints import best_keeper
 from fcos_lightning.runs.options.trainer import check_trainer
@@ -62,6 +62,7 @@ class Session:
         detector: with fresh or given weights.
         schedule: how long and how fast.
         started: what it took over from ``init_from``.
+        trainer: once there is one.
     """
 
     config: DictConfig
@@ -69,6 +70,11 @@ class Session:
     detector: DenseDetector
     schedule: Schedule
     started: Started = field(default_factory=Started)
+    trainer: L.Trainer | None = None
+
+    def has_learnt(self) -> bool:
+        """Tell whether the run has taken a step."""
+        return self.trainer is not None and self.trainer.global_step > 0
 
     @classmethod
     def prepare(cls, config: DictConfig, resumed: bool) -> Session:
@@ -104,7 +110,7 @@ class Session:
         )
         if not isinstance(detector, DenseDetector):
             raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
-        datamodule.collate = Collate(detector.size_multiple)
+        datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
         started = Started()
         if config.init_from is not None and not resumed:
             started = Checkpoint.read(str(config.init_from)).start(detector)
@@ -148,17 +154,13 @@ class Session:
             with going_on_from(last):
                 trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         except Stopped as stop:
-            again = f"fcos-train resume={shown_path(run.path)}"
+            again = resume_command(config, run.path)
             more = f" after step {trainer.global_step}; go on with: {again}"
             raise Stopped(stop.signum, more) from None
         except TranslationError as error:
             raise UserError(
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
-            ) from error
-        except MisconfigurationException as error:
-            raise UserError(
-                f"Lightning refuses these settings: {' '.join(str(error).split())}"
             ) from error
         if trainer.interrupted:
             raise KeyboardInterrupt
@@ -209,7 +211,8 @@ class Session:
 
     def make_trainer(self) -> L.Trainer:
         """Make the Trainer, see there; nothing is written yet."""
-        return make_trainer(self.config, self.datamodule, self.schedule)
+        self.trainer = make_trainer(self.config, self.datamodule, self.schedule)
+        return self.trainer
 
     def report(self, run: RunFolder) -> dict[str, Any]:
         """Evaluate the best checkpoint; print and write what was reached and what to do next.
@@ -228,14 +231,12 @@ class Session:
         console = Console()
         print_table(summary, console, left_out(self.datamodule.val))
         _say_unreadable(evaluation)
-        shown = shown_path(run.path)
-        images = shown_path(self.datamodule.val.image_dir)
+        commands = next_commands(self.config, run, self.datamodule.val.image_dir)
         console.print(
-            f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
-            "predictions.json, previews, tensorboard\n\nnext:\n"
-            f"  fcos-test ckpt={shown}/checkpoints/best.ckpt\n"
-            f"  fcos-predict ckpt={shown}/checkpoints/best.ckpt source={images} out=predictions\n"
-            "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
+            f"run folder {shown_path(run.path)}: config.yaml, checkpoints, metrics.csv, "
+            "metrics.json, predictions.json, previews, tensorboard\n\nnext:\n"
+            + "".join(f"  {command}\n" for command in commands)
+            + "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
             soft_wrap=True,
             highlight=False,
             markup=False,

@@ -71,11 +71,13 @@ class Evaluation(L.Callback):
         monitored = {getattr(one, "monitor", None) for one in trainer.callbacks}  # type: ignore[attr-defined]  # set in its constructor
         for name in LOGGED:
             figure = self.summary.get(name)
+            # Every rank has the same figures; of equal ones the largest is exact.
+            same: dict[str, Any] = {"sync_dist": True, "reduce_fx": "max"}
             if figure is not None:
-                pl_module.log(f"{stage}/{name}", figure, prog_bar=name == "AP")
+                pl_module.log(f"{stage}/{name}", figure, prog_bar=name == "AP", **same)
             elif name in self.summary and f"{stage}/{name}" in monitored:
                 # Nothing is there to be found; to who waits for the figure, that is no number.
-                pl_module.log(f"{stage}/{name}", math.nan, logger=False)
+                pl_module.log(f"{stage}/{name}", math.nan, logger=False, **same)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the detections of the last time."""
