@@ -87,7 +87,7 @@ class Session:
         check_settings(config)
         for key in ("augment", "data", "schedule", "model", "callbacks", "logger", "trainer"):
             check_part(config, key)  # before the data is read, which may take a while
-        check_trainer(check_part(config, "trainer"))
+        check_trainer(check_part(config, "trainer"), check_part(config, "schedule"))
         L.seed_everything(config.seed, workers=True, verbose=False)
         datamodule = make_datamodule(config)
         truth = datamodule.train.truth

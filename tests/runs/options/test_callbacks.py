@@ -25,6 +25,7 @@ BEST = {
     "mode": "max",
     "enable_version_counter": False,
 }
+LOOK = {"monitor": "val/AP", "mode": "max"}
 LAST = {
     "_target_": "fcos_lightning.training.callbacks.keep_last.KeepLast",
     "folder": str(RUN.checkpoints),
@@ -127,6 +128,11 @@ def test_there_is_one_that_keeps_the_best_and_one_the_last() -> None:
 def test_a_further_one_keeps_what_it_likes_under_other_names(dirpath: str | None) -> None:
     more = {"_target_": f"{HOME}.ModelCheckpoint", "dirpath": dirpath, "save_top_k": 3}
     check(more=more, third={**more, "filename": "{step}", "monitor": "train/loss"})
+    # Lightning tells them by what they look at.
+    refused("to Lightning it is the same as callbacks.best", more={**more, **LOOK})
+    keep = {"_target_": "fcos_lightning.training.callbacks.keep_more.KeepMore", "dirpath": dirpath}
+    check(more=keep, third={**keep, "filename": "{step}"})
+    refused("callbacks.third: to Lightning it is the same as callbacks.more", more=keep, third=keep)
     for option, value in (("save_last", True), ("filename", "last")):
         if dirpath == "elsewhere":
             check(more={**more, option: value})
@@ -153,6 +159,12 @@ def test_stopping_early_looks_in_the_right_direction() -> None:
     refused("callbacks.stop.mode=min", stop=stop)
     refused("callbacks.stop.monitor=val/loss", stop={**stop, "monitor": "val/loss"})
     check(stop={**stop, "monitor": "train/loss"})
+
+
+def test_weights_are_averaged_once() -> None:
+    average = {"_target_": f"{HOME}.EMAWeightAveraging"}
+    check(ema=average)
+    refused("callbacks.x: callbacks.ema averages the weights already", ema=average, x=average)
 
 
 def test_the_keeper_is_found_among_others() -> None:

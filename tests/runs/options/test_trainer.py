@@ -17,7 +17,7 @@ WORKS: dict[str, tuple[Any, ...]] = {
     "strategy": ("auto", "ddp", {"_target_": "lightning.pytorch.strategies.DDPStrategy"}),
     "devices": (1, "auto", [0, 1]),
     "num_nodes": (1, 2),
-    "precision": (None, "32-true", "bf16-mixed", "16-mixed"),
+    "precision": (None, "32-true", 32, "bf16-mixed", "16-mixed", "16", "bf16"),
     "logger": (None, True),
     "callbacks": (None,),
     "fast_dev_run": (False, None),
@@ -62,7 +62,7 @@ REFUSED: dict[str, tuple[Any, ...]] = {
         {"_target_": "lightning.pytorch.strategies.FSDPStrategy"},
         {"_target_": "lightning.pytorch.strategies.ModelParallelStrategy"},
     ),
-    "precision": ("transformer-engine",),
+    "precision": ("transformer-engine", "64-true", 64, "bf16-true", "16-true"),
     "logger": (False, "tensorboard"),
     "callbacks": ([],),
     "fast_dev_run": (True, 1),
@@ -114,3 +114,13 @@ def test_what_would_not_do_what_it_says_is_refused_in_a_line(name: str) -> None:
         with pytest.raises(UserError, match=f"trainer.{name}=") as caught:
             check_trainer({name: value})
         assert "\n" not in str(caught.value)
+
+
+def test_gradients_are_clipped_or_it_is_said_why_not() -> None:
+    clipped = {"precision": "bf16-mixed", "gradient_clip_val": 10.0}
+    fused: dict[str, Any] = {"optimizer": {"fused": True}}
+    with pytest.raises(UserError, match="add schedule.optimizer.fused=false"):
+        check_trainer(clipped, fused)
+    check_trainer(clipped, {"optimizer": {"fused": False}})
+    check_trainer({**clipped, "gradient_clip_val": None}, fused)
+    check_trainer({**clipped, "precision": "32-true"}, fused)
