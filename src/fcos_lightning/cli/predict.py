@@ -19,17 +19,12 @@ if TYPE_CHECKING:
     from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
 
-_PATHS = ("ckpt", "source", "out")
-
 
 def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
-        from fcos_lightning.runs.words import quoted_path
 
-        if not {"-m", "--multirun"} & set(sys.argv):  # where a comma separates values
-            sys.argv[1:] = [quoted_path(word, _PATHS) for word in sys.argv[1:]]
         run(predict, "predict")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fcos_lightning.detector.grid import Grid
+from fcos_lightning.detector.ignoring import pass_over
 from fcos_lightning.detector.parts import Assigner, Decoder, Loss
 from fcos_lightning.structures import (
     Assignment,
@@ -115,8 +116,8 @@ class DenseDetector(nn.Module):
         targets: Targets | Sequence[Target],
         prediction: Prediction | None = None,
     ) -> Assignment:
-        """Return which box each point answers for, see ``Assigner``."""
-        return self.assigner(points, targets, prediction)
+        """Return which box each point answers for, see ``Assigner`` and ``pass_over``."""
+        return pass_over(self.assigner(points, targets, prediction), points, targets)
 
     def decode(self, prediction: Prediction, points: Points, sizes_hw: Tensor) -> list[Detections]:
         """Return the final boxes of each image, in pixels of the padded input."""

@@ -7,7 +7,7 @@ from itertools import chain
 
 import torch
 
-from fcos_lightning.data.dataset import Sample
+from fcos_lightning.data.batches.dataset import Sample
 from fcos_lightning.structures import Batch, Images, Targets
 
 
