@@ -104,7 +104,7 @@ def test(config: DictConfig) -> None:
     if split.annotated:
         written.insert(0, kept.metrics.name)
         write_metrics(summary, kept.metrics)
-        print_table(summary, Console())
+        print_table(summary, Console(), split.name)
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:

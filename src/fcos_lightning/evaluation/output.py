@@ -36,15 +36,19 @@ _MEANINGS = {
 }
 
 
-def print_table(summary: Mapping[str, Any], console: Console | None = None) -> None:
+def print_table(
+    summary: Mapping[str, Any], console: Console | None = None, split: str | None = None
+) -> None:
     """Print the figures, first of all classes together, then of each class.
 
     Args:
         summary: what `coco_summary` or `DetectionMetric.compute` returned.
         console: where to print; standard output by default.
+        split: name of the images that the figures are of.
     """
     console = console or Console()
-    overall = Table(title="Detection figures (higher is better)", title_justify="left")
+    on = "" if split is None else f" on {escape(printable(split, 60))}"
+    overall = Table(title=f"Detection figures{on} (higher is better)", title_justify="left")
     overall.add_column("figure")
     overall.add_column("value", justify="right")
     overall.add_column("meaning")

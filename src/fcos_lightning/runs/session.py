@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -81,8 +81,14 @@ class Session:
             check_part(config, key)  # before the data is read, which may take a while
         L.seed_everything(config.seed, workers=True, verbose=False)
         datamodule = make_datamodule(config)
+        if resumed:
+            datamodule.use_split(RunFolder(Path(str(config.run_dir))).split)
         truth = datamodule.train.truth
-        _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
+        # A mistake in these should not wait for the end of the first epoch, or of the last.
+        _ = datamodule.val, datamodule.test
+        for key in ("train_split", "val_split", "test_split"):
+            if key in config.data:  # as they were found; written down in config.yaml
+                config.data[key] = opaque(getattr(datamodule, key))
         if "class_names" in config.data and config.data.class_names is None:
             # Written down in config.yaml.
             config.data.class_names = opaque(truth.class_names)
@@ -125,6 +131,8 @@ class Session:
             _moving_positives(config),
         )
         if trainer.is_global_zero:
+            if not resumed:
+                data.write_split(run.split)
             print_summary(config, data, self.detector, self.schedule, trainer, run.path, self.fresh)
         last = run.last if resumed else None
         if last is not None and trainer.is_global_zero:  # who writes the logs
@@ -175,12 +183,14 @@ class Session:
         if trainer.is_global_zero and (before is None or summary["AP"] >= before):
             copy_whole(run.last, run.best)
 
-    def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
+    def _evaluate(
+        self, file: Path, split: Literal["val", "test"] = "val"
+    ) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
         """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
         Checkpoint.read(file).fill(self.detector)
         settings = evaluation_settings(self.config)
         detector = quicker(self.detector, self.config.trainer.accelerator)
-        return evaluate(detector, self.datamodule, settings, progress=False)
+        return evaluate(detector, self.datamodule, settings, progress=False, split=split)
 
     def make_trainer(self) -> L.Trainer:
         """Make the Trainer with its callbacks and loggers; nothing is written yet.
@@ -230,14 +240,22 @@ class Session:
         if not run.best.is_file():
             print(f"no checkpoint was written; run folder {run.path}")
             return {}
+        data, console = self.datamodule, Console()
         summary, table, evaluation = self._evaluate(run.best)
+        test = data.test
+        # Only now, and once: nothing was chosen by these images.
+        tested = None if test is None else self._evaluate(run.best, "test")
         if not is_first_process():
             return summary
-        write_metrics(summary, run.metrics)
-        write_predictions(table, self.datamodule.val.truth, run.predictions)
-        console = Console()
-        print_table(summary, console)
+        print_table(summary, console, data.val.name)
         _say_unreadable(evaluation)
+        if test is not None and tested is not None:
+            print_table(tested[0], console, test.name)
+            _say_unreadable(tested[2])
+            write_metrics(tested[0], run.test_metrics)
+            write_predictions(tested[1], test.truth, run.test_predictions)
+        write_predictions(table, data.val.truth, run.predictions)
+        write_metrics(summary, run.metrics)
         shown = shown_path(run.path)
         images = shown_path(self.datamodule.val.image_dir)
         console.print(
