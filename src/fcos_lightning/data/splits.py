@@ -197,7 +197,7 @@ class SplitReader(ABC):
             chosen = share_of(whole, self.val_share)
         share = f"{self.val_share:g} of {whole.name}"
         return (
-            whole.take(np.flatnonzero(~chosen), f"{whole.name} without {share}", counted=True),
+            whole.take(np.flatnonzero(~chosen), f"the rest of {whole.name}", counted=True),
             whole.take(np.flatnonzero(chosen), share, counted=False),
         )
 

@@ -257,13 +257,15 @@ class Session:
         write_predictions(table, data.val.truth, run.predictions)
         write_metrics(summary, run.metrics)
         shown = shown_path(run.path)
+        extra = (run.split, run.test_metrics, run.test_predictions)
+        more = "".join(f", {file.name}" for file in extra if file.is_file())
         images = shown_path(self.datamodule.val.image_dir)
         console.print(
             f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
-            "predictions.json, previews, tensorboard\n\nnext:\n"
+            f"predictions.json, previews, tensorboard{more}\n\nnext:\n"
             f"  fcos-test ckpt={shown}/checkpoints/best.ckpt\n"
             f"  fcos-predict ckpt={shown}/checkpoints/best.ckpt source={images} out=predictions\n"
-            "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
+            "  fcos-train experiment=finetune data.root=DIR  # a data set of your own",
             soft_wrap=True,
             highlight=False,
             markup=False,
