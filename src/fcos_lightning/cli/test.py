@@ -116,7 +116,7 @@ def test(config: DictConfig) -> None:
     if split.annotated:
         written.insert(0, kept.metrics.name)
         write_metrics(summary, kept.metrics)
-        print_table(summary, Console(), left_out(split))
+        print_table(summary, Console(), split.name, left_out(split))
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:
