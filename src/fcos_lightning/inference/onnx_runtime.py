@@ -53,6 +53,7 @@ class OnnxDetector(DenseDetector):
             mean=detector.mean.flatten().tolist(),
             std=detector.std.flatten().tolist(),
             channel_order=detector.channel_order,
+            padding="beyond" if detector.pad_beyond else "multiple",
             class_names=detector.class_names,
             category_ids=detector.category_ids,
             spec=detector.spec,

@@ -110,7 +110,7 @@ class Session:
         )
         if not isinstance(detector, DenseDetector):
             raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
-        datamodule.collate = Collate(detector.size_multiple)
+        datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
         started = Started()
         if config.init_from is not None and not resumed:
             started = Checkpoint.read(str(config.init_from)).start(detector)
