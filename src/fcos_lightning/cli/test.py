@@ -69,12 +69,14 @@ def test(config: DictConfig) -> None:
         sized_as_trained,
     )
     from fcos_lightning.runs.folder import new_run_folder
+    from fcos_lightning.runs.kinds import check_kinds
     from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
     from fcos_lightning.training.testing import evaluate
 
+    check_kinds(config)
     given = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )

@@ -15,6 +15,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.inference.views import detect_merged
 from fcos_lightning.structures import Detections, Views
+from fcos_lightning.structures.batches import LARGEST_SIDES
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.module import FCOSModule
@@ -40,6 +41,9 @@ class ViewSizes:
     flip: bool
 
     def __post_init__(self) -> None:
+        largest = LARGEST_SIDES["shorter_side"]
+        if self.sizes and max(self.sizes) > largest:
+            raise UserError(f"test.sizes={list(self.sizes)}: give at most {largest} pixels")
         if not self.sizes or min(self.sizes) < 1 or self.longer_side < 1:
             raise UserError(
                 f"test.sizes={list(self.sizes)} test.longer_side={self.longer_side}: give pixels "
