@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
 
-_PATHS = ("ckpt", "source", "out")
+_PATHS = ("ckpt", "source", "out", "thresholds")
 
 
 def main() -> None:
@@ -131,10 +131,14 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
     from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.predictor import sides_of
     from fcos_lightning.runs.detectors import detector_from
+    from fcos_lightning.runs.words import chosen_by_user
 
     options = {
-        key: config[key] for key in ("device", "score_threshold", "channels_last", "batch_size")
+        key: config[key]
+        for key in ("device", "score_threshold", "thresholds", "channels_last", "batch_size")
     }
+    if config.thresholds is not None and not chosen_by_user("score_threshold"):
+        options["score_threshold"] = 0.0  # the file has one for classes that it does not name
     sides = {key: config.get(key) for key in ("shorter_side", "longer_side")}
     checkpoint = Checkpoint.read(path, config.recipe)
     shorter_side, longer_side = sides_of(checkpoint, **sides)

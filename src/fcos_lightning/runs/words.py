@@ -1,8 +1,12 @@
-"""Words of a command line that give paths."""
+"""Words of a command line: those that give paths, and which were given."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 from fcos_lightning.runs.opaque import opaque_text
 
@@ -28,3 +32,9 @@ def quoted(key: str, value: str) -> str:
         r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), opaque_text(value)
     )
     return f"{key}='{escaped}'"
+
+
+def chosen_by_user(key: str) -> bool:
+    """Tell whether the command line gives ``key``, be it with the value that it has anyway."""
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return any(word.split("=", 1)[0].lstrip("+") == key for word in words)
