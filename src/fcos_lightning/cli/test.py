@@ -11,6 +11,8 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from omegaconf import DictConfig
 
     from fcos_lightning.checkpoints import Checkpoint
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the command."""
+    run_with_data_of_checkpoint(test, "test")
+
+
+def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
+    """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
@@ -39,7 +46,7 @@ def main() -> None:
         if "data" not in given:
             # Beside the other override: words after an option would be taken for its values.
             sys.argv.insert(sys.argv.index(f"ckpt={given['ckpt']}"), f"data={FROM_CHECKPOINT}")
-    run(test, "test")
+    run(task, config_name)
 
 
 @functools.cache  # its data is asked for before Hydra composes, its detector afterwards
@@ -61,6 +68,7 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
     from fcos_lightning.runs.folder import new_run_folder
     from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
@@ -105,6 +113,8 @@ def test(config: DictConfig) -> None:
         written.insert(0, kept.metrics.name)
         write_metrics(summary, kept.metrics)
         print_table(summary, Console())
+        if config.report:
+            written += report_on(path, kept, datamodule, detector, table, summary)
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:

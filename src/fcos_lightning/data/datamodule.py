@@ -85,6 +85,8 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         self.val_split = val_split
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.shorter_side = shorter_side
+        self.longer_side = longer_side
         self.resize = Augmentation([ShorterSide(shorter_side, longer_side)])
         self.augmentation = augmentation or self.resize
         self.num_workers = num_workers

@@ -32,6 +32,7 @@ from fcos_lightning.runs.instantiate import check_part, make, make_group
 from fcos_lightning.runs.kinds import check_settings
 from fcos_lightning.runs.opaque import opaque
 from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.reporting import report_on
 from fcos_lightning.runs.summary import print_summary
 from fcos_lightning.signals import Stopped
 from fcos_lightning.storage.replacing import copy_whole
@@ -235,11 +236,14 @@ class Session:
         console = Console()
         print_table(summary, console)
         _say_unreadable(evaluation)
+        pages = []
+        if self.config.get("report", True):  # absent in runs of earlier versions
+            pages = report_on(run.best, run, self.datamodule, self.detector, table, summary)
         shown = shown_path(run.path)
         images = shown_path(self.datamodule.val.image_dir)
         console.print(
             f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
-            "predictions.json, previews, tensorboard\n\nnext:\n"
+            f"{', '.join(('predictions.json', *pages))}, previews, tensorboard\n\nnext:\n"
             f"  fcos-test ckpt={shown}/checkpoints/best.ckpt\n"
             f"  fcos-predict ckpt={shown}/checkpoints/best.ckpt source={images} out=predictions\n"
             "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
