@@ -30,7 +30,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from fcos_lightning.data import Augmentation, ShorterSide
-from fcos_lightning.data.dataset import DetectionDataset
+from fcos_lightning.data.batches.dataset import DetectionDataset
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers import coco, coco_quick
 from fcos_lightning.data.readers.coco import read_coco

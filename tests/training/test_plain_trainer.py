@@ -9,7 +9,7 @@ import torch
 
 from fcos_lightning import build_fcos
 from fcos_lightning.data import ShapesDataModule
-from fcos_lightning.data.collate import Collate
+from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Detections
 from fcos_lightning.training.module import FCOSModule

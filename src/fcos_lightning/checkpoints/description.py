@@ -43,6 +43,7 @@ _INPUT: Hints = {
     "mean": Sequence[float],
     "std": Sequence[float],
     "channel_order": Literal["rgb", "bgr"],
+    "padding": Literal["multiple", "beyond"],
 }
 
 #: Parts that check their own options, each value of a kind that a bound says something about.

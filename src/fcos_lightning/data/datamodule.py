@@ -14,12 +14,12 @@ from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
-from fcos_lightning.data.collate import Collate
-from fcos_lightning.data.dataset import DetectionDataset
+from fcos_lightning.data.batches.collate import Collate
+from fcos_lightning.data.batches.dataset import DetectionDataset
+from fcos_lightning.data.batches.loader import HandedOver, StepLoader, workers_that_fit
+from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
+from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
 from fcos_lightning.data.index import Classes, DataSplit
-from fcos_lightning.data.loader import StepLoader
-from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
-from fcos_lightning.data.views import CollateViews, ViewsDataset
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
@@ -47,6 +47,9 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         on_bad_image: ``error`` or ``skip``, see ``DetectionDataset``.
         max_pixels: larger images are refused before anything of them is decoded.
         strict: refuse boxes of no size or outside their image instead of dropping them.
+        ignore: boxes that are to be ignored, as COCO's crowds and VOC's difficult objects, make
+            their ``points`` neither positive nor background; ``none``: they are background, as in
+            the papers' code.
         seed: of the order of images and of the augmentation.
         size_multiple: height and width of batches are rounded up to a multiple of this.
     """
@@ -65,6 +68,7 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         group_by_aspect: bool = True,
         on_bad_image: Literal["error", "skip"] = "error",
         strict: bool = False,
+        ignore: Literal["points", "none"] = "none",
         seed: int = 0,
         size_multiple: int = 32,
         max_pixels: int = 100_000_000,
@@ -81,6 +85,9 @@ class DetectionDataModule(L.LightningDataModule, ABC):
                 raise UserError(f"data.{key}={value}: give at least 1")
         if on_bad_image not in ("error", "skip"):
             raise UserError(f"data.on_bad_image={on_bad_image}: give error or skip")
+        if ignore not in ("points", "none"):
+            raise UserError(f"data.ignore={ignore}: give points or none")
+        self.ignore: Literal["points", "none"] = ignore
         self.train_split = train_split
         self.val_split = val_split
         self.batch_size = batch_size
@@ -192,9 +199,13 @@ class DetectionDataModule(L.LightningDataModule, ABC):
             self.seed,
             self.on_bad_image,
             max_pixels=self.max_pixels,
+            ignore=self.ignore,
         )
         return self._loader(
-            dataset, sampler, self.trainer.accumulate_grad_batches if self.trainer else 1
+            dataset,
+            sampler,
+            self.batch_size // self._world_size,
+            self.trainer.accumulate_grad_batches if self.trainer else 1,
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -210,7 +221,7 @@ class DetectionDataModule(L.LightningDataModule, ABC):
             training=False,
             max_pixels=self.max_pixels,
         )
-        return self._loader(dataset, sampler)
+        return self._loader(dataset, sampler, self.eval_batch_size)
 
     def views_dataloader(self, sizes: Sequence[int], longer_side: int) -> DataLoader[Views]:
         """Return this rank's images to measure on, each in several sizes.
@@ -220,14 +231,14 @@ class DetectionDataModule(L.LightningDataModule, ABC):
             longer_side: what the longer side may at most become.
         """
         sampler = EvaluationSampler(len(self.val), 1, self._rank, self._world_size)
-        workers = self._chosen_workers() if self.num_workers is None else self.num_workers
+        workers = self._chosen_workers(1) if self.num_workers is None else self.num_workers
         return DataLoader(
             ViewsDataset(  # type: ignore[arg-type]
                 self.val, sizes, longer_side, self.on_bad_image, self.max_pixels
             ),
             batch_sampler=sampler,
             num_workers=workers,
-            collate_fn=CollateViews(self.collate),
+            collate_fn=HandedOver(CollateViews(self.collate)),
             worker_init_fn=_start_worker if workers else None,
         )
 
@@ -256,20 +267,30 @@ class DetectionDataModule(L.LightningDataModule, ABC):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
-    def _chosen_workers(self) -> int:
+    def _chosen_workers(self, images: int) -> int:
+        """Return how many loader processes batches of so many images are given to."""
         if self.trainer is None or isinstance(self.trainer.accelerator, CPUAccelerator):
             return 0
-        return min(max(processor_count() // self.trainer.num_devices - 1, 1), 8)
+        devices = self.trainer.num_devices
+        wanted = min(max(processor_count() // devices - 1, 1), 8)
+        fitting = workers_that_fit(wanted, images * 3 * self.longer_side**2 * devices)
+        if fitting < wanted:
+            print(
+                f"{fitting} loader processes in place of {wanted}, as there is little shared "
+                "memory (docker run --shm-size=8g gives more)"
+            )
+        return fitting
 
     def _loader(
         self,
         dataset: DetectionDataset,
         sampler: EpochBatchSampler | EvaluationSampler,
+        images: int,
         batches_per_step: int = 1,
     ) -> DataLoader[Batch]:
         workers = self.num_workers
         if workers is None:
-            workers = self._chosen_workers()
+            workers = self._chosen_workers(images)
         return StepLoader(
             dataset,
             batches_per_step=batches_per_step,

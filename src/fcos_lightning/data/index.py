@@ -139,15 +139,23 @@ class DataSplit:
             f"{width} x {height}: {advice}"
         )
 
-    def target(self, image: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def target(
+        self, image: int, with_ignored: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes of the ``image``-th image to train on: those not ignored.
+
+        Args:
+            image: its position in the split.
+            with_ignored: the ignored ones too, with -1 as their label.
 
         Returns:
             ``[G, 4]`` float64 xyxy in pixels of the file, not clipped, and ``[G]`` int64 labels.
         """
         rows = self.truth.rows(image)
-        kept = ~self.truth.ignored[rows]
-        return self.truth.boxes_xyxy[rows][kept], self.truth.labels[rows][kept]
+        boxes, ignored = self.truth.boxes_xyxy[rows], self.truth.ignored[rows]
+        labels = np.where(ignored, -1, self.truth.labels[rows])
+        kept = np.ones_like(ignored) if with_ignored else ~ignored
+        return boxes[kept], labels[kept]
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -60,11 +61,13 @@ class CocoDataModule(DetectionDataModule):
                     "SPLIT/_annotations.coco.json for an export of Roboflow, and how "
                     "data.train_split and data.val_split are called"
                 )
-            fetch = _script("download_coco.py", str(self.root)) or "https://cocodataset.org"
+            # Into a folder of another name nobody wants to have COCO itself.
+            into = str(self.root) if "coco" in self.root.name.lower() else "DIR"
+            fetch = _script("download_coco.py", into) or "https://cocodataset.org"
             raise UserError(
-                f"no COCO data: the {kind} {path} is missing, as {_missing(self.root)}; fetch COCO "
-                f"with {fetch}, point data.root at yours, or try data=shapes, which needs no "
-                "download"
+                f"no COCO data: the {kind} {path} is missing, as {_missing(self.root)}; point "
+                f"data.root at yours, fetch COCO itself with {fetch}, or try data=shapes, which "
+                "needs no download"
             )
         return read_coco(
             annotation_file,
@@ -174,6 +177,10 @@ def _missing(root: Path) -> str:
 
 
 def _script(name: str, argument: str) -> str | None:
-    """How to run one of ``scripts/``, which an installed package has not."""
-    there = (Path(fcos_lightning.__file__).parents[2] / "scripts" / name).is_file()
-    return f"`python scripts/{name} {argument}`" if there else None
+    """How to run one of ``scripts/``, which an installed package has not, from where we are."""
+    script = Path(fcos_lightning.__file__).parents[2] / "scripts" / name
+    if not script.is_file():
+        return None
+    here = Path.cwd()
+    shown = script.relative_to(here) if script.is_relative_to(here) else script
+    return f"`python {shlex.quote(str(shown))} {shlex.quote(argument)}`"

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import first_line
 
 
 class Schedule:
@@ -66,6 +67,9 @@ class Schedule:
                 "schedule: give the length of the run as one of max_steps and max_epochs, "
                 f"not max_steps={max_steps} and max_epochs={max_epochs}"
             )
+        for name, length in (("max_steps", max_steps), ("max_epochs", max_epochs)):
+            if length is not None and length < 1:
+                raise UserError(f"schedule.{name}={length}: give at least 1")
         for key, value, known in (
             ("warmup", warmup, ("constant", "linear")),
             ("decay", decay, ("step", "cosine")),
@@ -120,7 +124,12 @@ class Schedule:
     ) -> tuple[Optimizer, LambdaLR]:
         """Return the optimiser of a detector and what sets its rate at each step."""
         lr = self.scaled_lr(batch_size)
-        optimizer = self.optimizer(self.parameter_groups(detector, lr), lr=lr)
+        groups = self.parameter_groups(detector, lr)
+        try:
+            optimizer = self.optimizer(groups, lr=lr)
+        except Exception as error:  # whatever a library says to options that do not fit
+            kind = type(error).__name__
+            raise UserError(f"schedule.optimizer: {kind}: {first_line(error)}") from error
         return optimizer, LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
 
     def parameter_groups(self, detector: nn.Module, lr: float) -> list[dict[str, Any]]:

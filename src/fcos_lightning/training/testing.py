@@ -21,6 +21,8 @@ from fcos_lightning.training.module import FCOSModule
 
 #: Settings of a trainer that evaluation shares with training.
 EVALUATION_SETTINGS = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+#: Those that change which images are looked at, or how; only where they are asked for.
+ASKED_FOR = ("limit_val_batches", "deterministic", "benchmark", "inference_mode")
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def evaluate(
     """
     evaluation = Evaluation(datamodule.val.truth, datamodule.protocol)
     tester = L.Trainer(
-        **{key: trainer[key] for key in EVALUATION_SETTINGS if key in trainer},
+        **{key: trainer[key] for key in (*EVALUATION_SETTINGS, *ASKED_FOR) if key in trainer},
         callbacks=[evaluation],
         plugins=cluster_plugins(),  # type: ignore[arg-type]  # a list of one of the kinds it takes
         logger=False,

@@ -135,7 +135,7 @@ def plain_losses(
             centerness = math.sqrt(
                 min(t[0], t[2]) / max(t[0], t[2]) * min(t[1], t[3]) / max(t[1], t[3])
             )
-            goal = centerness if quality == "centerness" else plain_iou(p, t, 0.0)
+            goal = centerness if quality == "centerness" else plain_iou(p, t, offset)
             weight = centerness if quality == "centerness" else 1.0
             q = sigmoid(prediction.quality_logits[image, point].item())
             positives += 1

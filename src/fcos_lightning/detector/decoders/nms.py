@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -40,6 +40,8 @@ class NMSDecoder(Decoder):
         drop_empty: leave out boxes that have no area once clipped (detectron2, mmdetection).
         keep_ties: beyond ``max_detections``, keep the boxes that score as the last one does
             (official, AdelaiDet). Only a saturated detector has such.
+        nms_sides: how long NMS takes a box's sides for: ``x2 - x1`` (``plain``), or one pixel more
+            (``inclusive``, official), by which small boxes overlap each other more.
 
     Raises:
         UserError: if the threshold is no probability.
@@ -58,6 +60,7 @@ class NMSDecoder(Decoder):
     clip: Literal["before_nms", "after_nms", "never"] = "before_nms"
     drop_empty: bool = False
     keep_ties: bool = False
+    nms_sides: Literal["plain", "inclusive"] = "plain"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,7 +93,11 @@ class NMSDecoder(Decoder):
     @torch.no_grad()
     def best(self, candidates: Detections, size_hw: Tensor) -> Detections:
         """Return what NMS leaves of an image's candidates, best first."""
-        kept = _kept(candidates, self.nms_iou, self.max_detections, self.keep_ties)
+        compared = candidates
+        if self.nms_sides == "inclusive":
+            far = candidates.boxes_xyxy.new_tensor([0.0, 0.0, 1.0, 1.0])
+            compared = replace(candidates, boxes_xyxy=candidates.boxes_xyxy + far)
+        kept = _kept(compared, self.nms_iou, self.max_detections, self.keep_ties)
         found = _rows(candidates, kept)
         return self._clipped(found, size_hw) if self.clip == "after_nms" else found
 
