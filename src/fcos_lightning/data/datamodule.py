@@ -119,6 +119,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         self.ignore: Literal["points", "none"] = ignore
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.shorter_side = shorter_side
         self.longer_side = longer_side
         self.resize = Augmentation([ShorterSide(shorter_side, longer_side)])
         self.augmentation = augmentation or self.resize

@@ -33,6 +33,7 @@ from fcos_lightning.runs.opaque import opaque, opaque_text
 from fcos_lightning.runs.options.checkpoints import best_keeper
 from fcos_lightning.runs.options.trainer import check_trainer
 from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.reporting import report_on
 from fcos_lightning.runs.same_data import KEY as DIGESTS
 from fcos_lightning.runs.same_data import check_same_data, digests
 from fcos_lightning.runs.summary import print_summary
@@ -250,12 +251,15 @@ class Session:
             write_predictions(tested[1], test.truth, run.test_predictions)
         write_predictions(table, data.val.truth, run.predictions)
         write_metrics(summary, run.metrics)
+        pages = []
+        if self.config.get("report", True):  # absent in runs of earlier versions
+            pages = report_on(run.best, run, data, self.detector, table, summary)
         extra = (run.split, run.test_metrics, run.test_predictions)
-        more = "".join(f", {file.name}" for file in extra if file.is_file())
+        files = (*("metrics.json", "predictions.json"), *(e.name for e in extra if e.is_file()))
         commands = next_commands(self.config, run, data.val.image_dir)
         console.print(
             f"run folder {shown_path(run.path)}: config.yaml, checkpoints, metrics.csv, "
-            f"metrics.json, predictions.json, previews, tensorboard{more}\n\nnext:\n"
+            f"{', '.join((*files, *pages))}, previews, tensorboard\n\nnext:\n"
             + "".join(f"  {command}\n" for command in commands)
             + "  fcos-train experiment=finetune data.root=DIR  # a data set of your own",
             soft_wrap=True,
