@@ -239,7 +239,7 @@ class Session:
         summary, table, evaluation = self._evaluate(run.best)
         test = data.test
         # Only now, and once: nothing was chosen by these images.
-        tested = None if test is None else self._evaluate(run.best, "test")
+        tested = None if test is None else self._evaluate(run.best, split="test")
         if not is_first_process():
             return summary
         print_table(summary, console, data.val.name, left_out(data.val))
