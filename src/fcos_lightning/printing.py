@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 #: What an error's line may at most be long; the beginning says what is wrong, the end what to do.
@@ -28,6 +29,21 @@ def printable(text: object, longest: int = LONGEST_NAME) -> str:
     """
     content = _cut(str(text), longest)  # before too, as escaping costs time
     return _cut("".join(_spelt(one) for one in content), longest)
+
+
+#: Brackets as Roboflow writes them: ``rice bug -hama padi-``.
+_BRACKETED = re.compile(r"(?:(?<=\s)|^)-([^-\s](?:[^-]*[^-\s])?)-(?=\s|$)")
+
+
+def class_label(name: object, longest: int = 60) -> str:
+    """Return the name of a class as people should see it; files keep the name that they have.
+
+    Args:
+        name: of the class.
+        longest: number of characters that may be left.
+    """
+    tidy = _BRACKETED.sub(r"(\1)", " ".join(_cut(str(name), 4 * longest).split()))
+    return printable(tidy or str(name), longest)
 
 
 def _cut(text: str, longest: int) -> str:
