@@ -18,12 +18,19 @@ from fcos_lightning.data.batches.dataset import DetectionDataset
 from fcos_lightning.data.batches.loader import HandedOver, StepLoader, workers_that_fit
 from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
+from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.splits import SplitReader
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
 from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
+from fcos_lightning.structures.batches import LARGEST_SIDES
+
+#: Loader processes that a machine with few processors may have all the same.
+_MANY_WORKERS = 64
+#: A batch up to this may repeat the images of a small split.
+_LARGE_BATCH = 1024
 
 
 class DetectionDataModule(SplitReader, L.LightningDataModule):
@@ -97,6 +104,14 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         ):
             if value < 1:
                 raise UserError(f"data.{key}={value}: give at least 1")
+            if value > LARGEST_SIDES.get(key, value):
+                raise UserError(f"data.{key}={value}: give at most {LARGEST_SIDES[key]} pixels")
+        most = max(_MANY_WORKERS, 4 * processor_count())
+        if num_workers is not None and not 0 <= num_workers <= most:
+            raise UserError(
+                f"data.num_workers={num_workers}: give 0 to {most}; this machine has "
+                f"{processor_count()} processors"
+            )
         if on_bad_image not in ("error", "skip"):
             raise UserError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if ignore not in ("points", "none"):
@@ -104,6 +119,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         self.ignore: Literal["points", "none"] = ignore
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.shorter_side = shorter_side
         self.longer_side = longer_side
         self.resize = Augmentation([ShorterSide(shorter_side, longer_side)])
         self.augmentation = augmentation or self.resize
@@ -112,6 +128,17 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         self.strict = strict
         self.seed = seed
         self.collate = Collate(size_multiple)
+
+    @property
+    def train(self) -> DataSplit:
+        """The split to learn from, see ``SplitReader``; a batch of another order is refused."""
+        split = super().train
+        if self.batch_size > max(_LARGE_BATCH, len(split)):
+            raise UserError(
+                f"data.batch_size={self.batch_size}: the split {split.name} has only "
+                f"{len(split)} images to fill it with; give at most that"
+            )
+        return split
 
     def share_of_batch(self, world_size: int) -> int:
         """Return the images of each device.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from functools import partial
 from pathlib import Path
 
@@ -179,12 +180,19 @@ def _missing_root(root: Path, kind: str, script: str, home: str) -> UserError:
         return UserError(
             f"{missing}; point data.root at yours, or try data=shapes, which needs none"
         )
-    # An installed package has no scripts.
-    there = (Path(fcos_lightning.__file__).parents[2] / "scripts" / script).is_file()
-    folder = root if kind == "COCO" else "DIR"
-    fetch = f"`python scripts/{script} {folder}`" if there else home
+    fetch = _script(script, str(root) if kind == "COCO" else "DIR") or home
     then = " and give data.root=DIR/VOCdevkit/VOC2007" if kind == "VOC" else ""
     return UserError(
         f"{missing}; fetch {kind} with {fetch}{then}, point data.root at yours, or try "
         "data=shapes, which needs no download"
     )
+
+
+def _script(name: str, argument: str) -> str | None:
+    """How to run one of ``scripts/``, which an installed package has not, from where we are."""
+    script = Path(fcos_lightning.__file__).parents[2] / "scripts" / name
+    if not script.is_file():
+        return None
+    here = Path.cwd()
+    shown = script.relative_to(here) if script.is_relative_to(here) else script
+    return f"`python {shlex.quote(str(shown))} {shlex.quote(argument)}`"

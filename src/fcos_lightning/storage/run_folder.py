@@ -74,6 +74,21 @@ class RunFolder:
         return self.path / "split.json"
 
     @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def report_numbers(self) -> Path:
+        """Every number of that page."""
+        return self.path / "report.json"
+
+    @property
+    def thresholds(self) -> Path:
+        """The best score threshold of each class."""
+        return self.path / "thresholds.json"
+
+    @property
     def onnx(self) -> Path:
         """The model that ``fcos-test backend=onnx`` ran."""
         return self.path / "model.onnx"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -123,3 +123,24 @@ class GroundTruth:
     def rows(self, image: int) -> slice:
         """The rows that hold the boxes of the ``image``-th image."""
         return slice(int(self.first_box[image]), int(self.first_box[image + 1]))
+
+    def of_images(self, image_ids: NDArray[np.int64]) -> GroundTruth:
+        """Return the ground truth of some images, in the same order as here.
+
+        Args:
+            image_ids: ``[K]`` their ids; others than those that are here are passed over.
+        """
+        kept = np.isin(self.image_ids, image_ids)
+        boxes = np.diff(self.first_box)
+        rows = np.repeat(kept, boxes)
+        return replace(
+            self,
+            image_ids=self.image_ids[kept],
+            file_names=self.file_names[kept],
+            sizes_hw=self.sizes_hw[kept],
+            first_box=np.concatenate([[0], np.cumsum(boxes[kept])]).astype(np.int64),
+            boxes_xyxy=self.boxes_xyxy[rows],
+            labels=self.labels[rows],
+            ignored=self.ignored[rows],
+            areas_px=self.areas_px[rows],
+        )

@@ -15,12 +15,15 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.inference.views import detect_merged
 from fcos_lightning.structures import Detections, Views
+from fcos_lightning.structures.batches import LARGEST_SIDES
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.module import FCOSModule
 
 #: Settings of a trainer that evaluation shares with training.
 EVALUATION_SETTINGS = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+#: Those that change which images are looked at, or how; only where they are asked for.
+ASKED_FOR = ("limit_val_batches", "deterministic", "benchmark", "inference_mode")
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class ViewSizes:
     flip: bool
 
     def __post_init__(self) -> None:
+        largest = LARGEST_SIDES["shorter_side"]
+        if self.sizes and max(self.sizes) > largest:
+            raise UserError(f"test.sizes={list(self.sizes)}: give at most {largest} pixels")
         if not self.sizes or min(self.sizes) < 1 or self.longer_side < 1:
             raise UserError(
                 f"test.sizes={list(self.sizes)} test.longer_side={self.longer_side}: give pixels "
@@ -91,7 +97,7 @@ def evaluate(
     with datamodule.measuring(split):
         evaluation = Evaluation(datamodule.measured.truth, datamodule.protocol)
         tester = L.Trainer(
-            **{key: trainer[key] for key in EVALUATION_SETTINGS if key in trainer},
+            **{key: trainer[key] for key in (*EVALUATION_SETTINGS, *ASKED_FOR) if key in trainer},
             callbacks=[evaluation],
             plugins=cluster_plugins(),  # type: ignore[arg-type]  # a list of one of the kinds it takes
             logger=False,
