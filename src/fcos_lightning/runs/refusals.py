@@ -22,12 +22,13 @@ from fcos_lightning.printing import first_line
 #: Where an error says nothing of what a user could do, but the system's own words do.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
-_FEW_HANDLES = (errno.EMFILE, errno.ENFILE)
 
 #: What torch and OpenCV say when memory ends; they have no class of errors for it.
 _NO_MEMORY = re.compile(
-    r"DefaultCPUAllocator|CUDA out of memory|Insufficient memory|unable to mmap"
+    "DefaultCPUAllocator|CUDA out of memory|Insufficient memory|Cannot allocate memory|"
+    "unable to mmap|failed to map segment"
 )
+_FEW_OPEN = re.compile("Too many open files")
 
 _OURS, _LIGHTNING = "fcos_lightning", ("lightning", "lightning_fabric", "lightning_utilities")
 
@@ -69,6 +70,11 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
             f"too little memory ({_told(error)}); give smaller batches (data.batch_size=, or "
             "batch_size= of fcos-predict) or smaller images (shorter_side and longer_side)"
         )
+    if _FEW_OPEN.search(str(error)):
+        return UserError(
+            "too many open files: raise the limit (ulimit -n 4096), or give a smaller "
+            "data.num_workers="
+        )
     if isinstance(error, RuntimeError):
         # Imported here, because torch costs seconds that mistakes in words should not.
         from fcos_lightning.data.batches.loader import ended_loader
@@ -97,10 +103,6 @@ def _of_system(error: OSError) -> UserError | None:
         return UserError(f"cannot write {error.filename or 'to the disk'}: {told}")
     if error.errno in _CLOSED:
         return UserError(f"cannot open {error.filename or 'a file'}: {told}; give another place")
-    if error.errno in _FEW_HANDLES:
-        return UserError(
-            f"{told}: raise the limit (ulimit -n 4096), or give a smaller data.num_workers="
-        )
     return None
 
 

@@ -302,6 +302,7 @@ def quiet() -> None:
         ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*could not find the monitored key.*",  # before the first validation
         ".*your dataloader is not resumable.*",  # ours goes on where it was
+        ".*DataLoader will create .* worker processes.*",  # as was asked for
     ):
         warnings.filterwarnings("ignore", pattern)
 
