@@ -6,9 +6,10 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
-from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -19,11 +20,20 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the command."""
+    with stopped_in_one_line(is_first_process):
+        from fcos_lightning.cli.app import run
+
+        _offer_data()
+        run(test, "test")
+
+
+def _offer_data() -> None:
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
     given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
+        from fcos_lightning.cli.app import fail
         from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
         try:
@@ -39,7 +49,6 @@ def main() -> None:
         if "data" not in given:
             # Beside the other override: words after an option would be taken for its values.
             sys.argv.insert(sys.argv.index(f"ckpt={given['ckpt']}"), f"data={FROM_CHECKPOINT}")
-    run(test, "test")
 
 
 @functools.cache  # its data is asked for before Hydra composes, its detector afterwards
@@ -59,9 +68,9 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
     from fcos_lightning.runs.detectors import detector_from
     from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
-    from fcos_lightning.runs.folder import new_run_folder
-    from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_refused
     from fcos_lightning.runs.session import make_datamodule, quiet
+    from fcos_lightning.storage.folders import complete_or_absent
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
     from fcos_lightning.training.testing import evaluate
@@ -89,21 +98,24 @@ def test(config: DictConfig) -> None:
         detector = OnnxDetector(detector, model)
     else:
         detector = quicker(detector, config.trainer.accelerator, config.channels_last)
+    split, made = datamodule.val, new_levels(config.run_dir)
     folder = new_run_folder(config.run_dir, config.name)
-    summary, table, evaluation = evaluate(
-        detector, datamodule, evaluation_settings(config), views=views
-    )
-    if not is_first_process():
-        return
-    kept = RunFolder(folder)
-    if model is not None:
-        write_whole(model, kept.onnx)
-    split = datamodule.val
+    with removed_if_refused(folder, made):
+        summary, table, evaluation = evaluate(
+            detector, datamodule, evaluation_settings(config), views=views
+        )
+        if not is_first_process():
+            return
+        with complete_or_absent(folder, last=RunFolder(folder).metrics.name) as draft:
+            kept = RunFolder(draft)
+            if model is not None:
+                write_whole(model, kept.onnx)
+            write_predictions(table, split.truth, kept.predictions)
+            if split.annotated:
+                write_metrics(summary, kept.metrics)
     written = [kept.predictions.name]
-    write_predictions(table, split.truth, kept.predictions)
     if split.annotated:
         written.insert(0, kept.metrics.name)
-        write_metrics(summary, kept.metrics)
         print_table(summary, Console())
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -16,27 +15,23 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
-from rich.console import Console
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.collate import Collate
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
-from fcos_lightning.evaluation.detections import DetectionTable
-from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
-from fcos_lightning.printing import LONGEST_LINE, first_line, printable
+from fcos_lightning.lightning_internals import LastValidation, signals_left_alone
+from fcos_lightning.printing import first_line
 from fcos_lightning.runs.description import describe_run
-from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
+from fcos_lightning.runs.ending import keep_the_end, resuming, trained
 from fcos_lightning.runs.instantiate import check_part, make, make_group
 from fcos_lightning.runs.kinds import check_settings
 from fcos_lightning.runs.opaque import opaque
-from fcos_lightning.runs.ranks import is_first_process
 from fcos_lightning.runs.summary import print_summary
 from fcos_lightning.signals import Stopped
-from fcos_lightning.storage.replacing import copy_whole
 from fcos_lightning.storage.run_folder import RunFolder
-from fcos_lightning.training.acceleration import accelerate, peak_memory
+from fcos_lightning.training.acceleration import accelerate
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.cluster import cluster_plugins
@@ -44,9 +39,9 @@ from fcos_lightning.training.compiling import TranslationError
 from fcos_lightning.training.csv_log import rewind_logs
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
+from fcos_lightning.training.other_ranks import LostRank, together
 from fcos_lightning.training.resuming import CheckResumed, going_on_from
 from fcos_lightning.training.schedule import Schedule
-from fcos_lightning.training.testing import evaluate
 
 
 @dataclass
@@ -126,16 +121,22 @@ class Session:
         if trainer.is_global_zero:
             print_summary(config, data, self.detector, self.schedule, trainer, run.path, self.fresh)
         last = run.last if resumed else None
+        before: Any = 0
         if last is not None and trainer.is_global_zero:  # who writes the logs
-            rewind_logs(trainer, Checkpoint.read(last).run)
+            content = Checkpoint.read(last).run
+            before = content.get("global_step")
+            rewind_logs(trainer, content)
         began = time.monotonic()
         try:
-            with going_on_from(last):
+            with together(trainer), signals_left_alone(trainer), going_on_from(last):
                 trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         except Stopped as stop:
-            again = f"fcos-train resume={shown_path(run.path)}"
-            more = f" after step {trainer.global_step}; go on with: {again}"
+            more = f" after step {trainer.global_step}; go on with: {resuming(run)}"
             raise Stopped(stop.signum, more) from None
+        except LostRank as lost:
+            if not run.last.is_file():
+                raise
+            raise LostRank(f"{lost}; go on with: {resuming(run)}") from lost
         except TranslationError as error:
             raise UserError(
                 f"trainer.compile=true: torch.compile cannot translate this model here "
@@ -145,39 +146,9 @@ class Session:
             raise UserError(
                 f"Lightning refuses these settings: {' '.join(str(error).split())}"
             ) from error
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        self._keep_the_end(trainer, run)
+        keep_the_end(self, trainer, run)
         if trainer.is_global_zero:
-            minutes = (time.monotonic() - began) / 60
-            peak = peak_memory(trainer)
-            print(
-                f"trained {trainer.global_step} steps in {minutes:.1f} minutes"
-                + (f", with at most {peak}" if peak else "")
-            )
-
-    def _keep_the_end(self, trainer: L.Trainer, run: RunFolder) -> None:
-        """Measure and keep the final weights where the run ended in the middle of an epoch.
-
-        Lightning validates and saves at the end of epochs only, but a schedule in steps seldom
-        ends with one: the official 90,000 steps are 12.3 epochs.
-        """
-        evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))  # type: ignore[attr-defined]
-        if evaluation.step == trainer.global_step:
-            return
-        trainer.save_checkpoint(run.last)
-        summary, _, _ = self._evaluate(run.last)
-        scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
-        before = max((float(score) for score in scores if score is not None), default=None)
-        if trainer.is_global_zero and (before is None or summary["AP"] >= before):
-            copy_whole(run.last, run.best)
-
-    def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
-        """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
-        Checkpoint.read(file).fill(self.detector)
-        settings = evaluation_settings(self.config)
-        detector = quicker(self.detector, self.config.trainer.accelerator)
-        return evaluate(detector, self.datamodule, settings, progress=False)
+            print(trained(trainer, before, (time.monotonic() - began) / 60))
 
     def make_trainer(self) -> L.Trainer:
         """Make the Trainer with its callbacks and loggers; nothing is written yet.
@@ -199,7 +170,7 @@ class Session:
             "trainer",
             max_epochs=self.config.trainer.max_epochs or self.schedule.max_epochs,
             max_steps=self.config.trainer.max_steps or self.schedule.max_steps or -1,
-            callbacks=[CheckResumed(), evaluation, *callbacks],
+            callbacks=[CheckResumed(), LastValidation(), evaluation, *callbacks],
             logger=make_group(self.config, "logger", Logger) or False,
             plugins=[AtomicCheckpointIO(), *cluster_plugins()],
             # Without ours Lightning would add its own.
@@ -217,37 +188,6 @@ class Session:
                 "only; leave it out here"
             )
         return trainer
-
-    def report(self, run: RunFolder) -> dict[str, Any]:
-        """Evaluate the best checkpoint; print and write what was reached and what to do next.
-
-        Returns:
-            The figures; none if no checkpoint was written.
-        """
-        if not run.best.is_file():
-            print(f"no checkpoint was written; run folder {run.path}")
-            return {}
-        summary, table, evaluation = self._evaluate(run.best)
-        if not is_first_process():
-            return summary
-        write_metrics(summary, run.metrics)
-        write_predictions(table, self.datamodule.val.truth, run.predictions)
-        console = Console()
-        print_table(summary, console)
-        _say_unreadable(evaluation)
-        shown = shown_path(run.path)
-        images = shown_path(self.datamodule.val.image_dir)
-        console.print(
-            f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
-            "predictions.json, previews, tensorboard\n\nnext:\n"
-            f"  fcos-test ckpt={shown}/checkpoints/best.ckpt\n"
-            f"  fcos-predict ckpt={shown}/checkpoints/best.ckpt source={images} out=predictions\n"
-            "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
-        return summary
 
 
 def _moving_positives(config: DictConfig) -> MovingPositives | None:
@@ -282,19 +222,3 @@ def quiet() -> None:
         ".*your dataloader is not resumable.*",  # ours goes on where it was
     ):
         warnings.filterwarnings("ignore", pattern)
-
-
-def _say_unreadable(evaluation: Evaluation) -> None:
-    if evaluation.unreadable:
-        print(
-            f"{len(evaluation.unreadable)} images could not be read and count as without "
-            f"detections: {printable(min(evaluation.unreadable))}, ..."
-        )
-
-
-def shown_path(path: Path) -> str:
-    """Show a path relative to the current folder where that is shorter."""
-    try:
-        return printable(path.relative_to(Path.cwd()), LONGEST_LINE)
-    except ValueError:
-        return printable(path, LONGEST_LINE)
