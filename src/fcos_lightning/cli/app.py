@@ -6,7 +6,6 @@ Nothing here imports torch: help and mistyped overrides answer at once.
 from __future__ import annotations
 
 import copyreg
-import errno
 import io
 import sys
 from collections.abc import Callable
@@ -21,19 +20,17 @@ import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, first_line, printable
 from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.shortages import shortage
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
-
-#: A full disk, an exceeded quota or file size limit, a file system that only reads.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Compose the configuration from the command line and run a task with it.
 
-    A ``UserError`` is printed as one line and ends the process with status 2, as does a
-    configuration that Hydra cannot compose; Hydra's own hint is kept.
+    A ``UserError`` is printed as one line and ends the process with status 2, as does what the
+    system refuses, and a configuration that Hydra cannot compose; Hydra's own hint is kept.
     """
     # A name that the terminal has no letters for is no reason to end a run.
     for stream in (sys.stdout, sys.stderr):
@@ -49,14 +46,13 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         started = True
         try:
             task(config)
-        except UserError as error:
-            fail(error)
         except OmegaConfBaseException as error:
             fail(UserError(f"configuration: {first_line(error)}"))
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
+        except Exception as error:
+            told = shortage(error)
+            if told is None:
                 raise
-            fail(UserError(f"cannot write {error.filename or 'to the disk'}: {error.strerror}"))
+            fail(told)
 
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     try:

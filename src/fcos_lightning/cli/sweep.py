@@ -16,6 +16,7 @@ from fcos_lightning.cli.app import fail
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.shortages import shortage
 from fcos_lightning.sweeps.settings import check_settings
 
 if TYPE_CHECKING:
@@ -39,8 +40,11 @@ def main(words: Sequence[str]) -> None:
     """Run a sweep; the process ends with 0 if every job was done, 1 if one failed."""
     try:
         code = sweep([word for word in words if word not in _FLAGS])
-    except UserError as error:
-        fail(error)
+    except Exception as error:
+        told = shortage(error)
+        if told is None:
+            raise
+        fail(told)
     raise SystemExit(code)
 
 

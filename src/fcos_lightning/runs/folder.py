@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.ranks import is_first_process, started_from_outside
-from fcos_lightning.runs.stored_config import load_config, plain_yaml
+from fcos_lightning.runs.stored_config import plain_yaml, read_plain_yaml
 from fcos_lightning.signals import Asked
 from fcos_lightning.storage.folders import hold, remove_dead_drafts, set_aside
 from fcos_lightning.storage.replacing import DRAFT, write_whole
@@ -98,7 +98,7 @@ def _is_lost_run(folder: Path) -> bool:
     if not folder.is_dir() or not run.config.is_file() or any(run.checkpoints.glob("*.ckpt")):
         return False
     try:
-        told = str(load_config(folder).get("run_dir"))
+        told = str(read_plain_yaml(run.config).get("run_dir"))
         names = {entry.name for entry in folder.iterdir() if not entry.name.endswith(DRAFT)}
     except (UserError, OSError):
         return False

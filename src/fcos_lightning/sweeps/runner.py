@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fcos_lightning.runs.words import quoted
-from fcos_lightning.signals import STOPPING
+from fcos_lightning.signals import STOPPING, Asked
 from fcos_lightning.storage.folders import set_aside
 from fcos_lightning.sweeps.course import ap_by_epoch, best_ap, can_go_on
 from fcos_lightning.sweeps.jobs import Handle, Launcher, train_command, wait_for
@@ -103,7 +103,7 @@ class Runner:
 
     def _note(self, signum: int, frame: object) -> None:
         if self._signum:  # twice: at once
-            raise KeyboardInterrupt
+            raise Asked(signum)
         self._signum = signum
 
     def _waiting(self) -> Iterator[Job]:
