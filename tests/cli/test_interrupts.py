@@ -1,4 +1,4 @@
-"""Every command that is asked to stop, anywhere: one line, 128 plus the signal, nothing by halves."""
+"""Every command that is asked to stop, anywhere: one line, 128 plus the signal, no halves."""
 
 from __future__ import annotations
 
