@@ -32,6 +32,11 @@ class FPNOptions(Part):
     relu_before_p7: bool = True
     merge: Literal["add", "concatenate"] = "add"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels < 1:
+            raise UserError(f"model.fpn.channels={self.channels}: give at least 1")
+
     def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN | HRFPN:
         """Return the pyramid on a backbone's maps."""
         if self.merge == "concatenate":
