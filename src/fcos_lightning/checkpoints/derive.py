@@ -13,6 +13,10 @@ from fcos_lightning.errors import UserError
 
 Weights = Mapping[str, Tensor]
 
+#: What torchvision's frozen BatchNorm adds to the variance.
+_EPSILON = 1e-5
+_VARIANCE = re.compile(r"backbone\..+\.running_var")
+
 #: Blocks of the four stages -> depth, and whether the blocks are bottlenecks.
 _RESNETS = {
     ((2, 2, 2, 2), False): "resnet18",
@@ -79,6 +83,17 @@ def with_masks(weights: Weights) -> dict[str, Tensor]:
             if leaf == "weight" and f"{before}weight" in weights:
                 result[f"{before}weight"] = 2 * weights[f"{before}weight"]
     return result
+
+
+def without_epsilon(weights: Weights) -> dict[str, Tensor]:
+    """Return the weights of a source whose frozen BatchNorm adds nothing to the variance.
+
+    Ours, which is torchvision's, adds a little: that is taken off the backbone's variances.
+    """
+    return {
+        key: value - _EPSILON if _VARIANCE.fullmatch(key) else value
+        for key, value in weights.items()
+    }
 
 
 def with_offsets(weights: Weights) -> dict[str, Tensor]:
