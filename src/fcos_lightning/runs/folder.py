@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -41,11 +41,23 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
     if run_dir is not None:
         folder = Path(run_dir).absolute()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(
-                f"run_dir={run_dir}: is not empty, and a run never writes into another's folder; "
-                f"choose a new one, or go on with that run by resume={run_dir}"
+            what = "is not empty" if folder.is_dir() else "is a file"
+            or_go_on = (
+                f", or go on with that run by resume={run_dir}"
+                if RunFolder(folder).config.is_file()
+                else ""
             )
-        folder.mkdir(parents=True, exist_ok=True)
+            raise UserError(
+                f"run_dir={run_dir}: {what}, and a run never writes into another's folder; "
+                f"choose a new one{or_go_on}"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or "too many folders in each other"
+            raise UserError(
+                f"run_dir={run_dir}: cannot be made: {reason}; choose another place"
+            ) from error
     else:
         folder = _free(Path("runs", name, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).absolute())
     os.environ[_VARIABLE] = str(folder)
@@ -67,23 +79,46 @@ def _free(wanted: Path) -> Path:
 
 
 @contextmanager
-def removed_if_refused(folder: Path, levels: int) -> Iterator[None]:
-    """Take back a folder, and what was made for it above, if a run is refused after all.
+def removed_if_refused(
+    run: RunFolder, levels: int, has_learnt: Callable[[], bool]
+) -> Iterator[None]:
+    """Take back a folder, and what was made for it above, if a run is refused before it learns.
+
+    A folder that holds anything beside the configuration and empty logs, such as the batch that
+    gave no finite loss, stays.
 
     Args:
-        folder: of the run.
+        run: whose folder was new or empty.
         levels: how many of the folder and its parents were made for this run; only empty ones go.
+        has_learnt: tells whether the run has taken a step.
     """
     try:
         yield
     except UserError:
-        if is_first_process():
-            for empty in (folder, *folder.parents)[:levels]:
-                try:
-                    empty.rmdir()  # fails on a folder that holds anything
-                except OSError:
-                    break
+        if is_first_process() and not has_learnt() and all(map(_of_a_beginning, _files(run.path))):
+            for file in _files(run.path):
+                file.unlink()
+            _remove_empty(run.path, levels)
         raise
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]
+
+
+def _of_a_beginning(file: Path) -> bool:
+    """Tell what a run writes before its first step."""
+    first = ("config.yaml", RunFolder.METRICS_CSV, "hparams.yaml")
+    return file.name in first or file.name.startswith("events.out.tfevents.")
+
+
+def _remove_empty(folder: Path, levels: int) -> None:
+    inside = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
+    for empty in (*inside, *(folder, *folder.parents)[:levels]):
+        try:
+            empty.rmdir()  # fails on a folder that holds anything
+        except OSError:
+            break
 
 
 def save_config(config: DictConfig, folder: Path) -> None:

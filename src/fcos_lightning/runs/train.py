@@ -52,6 +52,8 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
         KeyboardInterrupt: if it is interrupted; ``resume=`` goes on with the run folder.
     """
     from fcos_lightning.runs.configuration import composed
+    from fcos_lightning.runs.instantiate import trusted_packages
+    from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.signals import Stopped, handlers_kept
 
     for word in overrides:
@@ -59,7 +61,8 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
             raise UserError(f'train({word!r}): give overrides, as "data.root=DIR"')
     with composed("train", overrides, config_dir) as config, _environment_kept(), handlers_kept():
         try:
-            return carried_out(config)
+            with refusals_in_one_line(trusted_packages()):
+                return carried_out(config)
         except Stopped as stop:
             raise KeyboardInterrupt(str(stop)) from None
 
@@ -72,9 +75,13 @@ def carried_out(config: DictConfig) -> Run:
         Stopped: if the run was asked to stop, and has kept a checkpoint.
         KeyboardInterrupt: if it was interrupted at once.
     """
+    from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
+    from fcos_lightning.runs.instantiate import trusted_packages
     from fcos_lightning.runs.opaque import opaque_text
-    from fcos_lightning.runs.resuming import continued
+    from fcos_lightning.runs.options.length import settle_length
+    from fcos_lightning.runs.refusals import refusals_in_one_line
+    from fcos_lightning.runs.resuming import continued, keep_length
     from fcos_lightning.runs.session import Session
 
     resumed = config.resume is not None
@@ -86,19 +93,27 @@ def carried_out(config: DictConfig) -> Run:
             )
         folder = Path(str(config.resume)).absolute()
         config = continued(config, folder)
-    session = Session.prepare(config, resumed)
-    if resumed:
-        trainer = session.make_trainer()
     else:
+        settle_length(config, given_words())
+    session = Session.prepare(config, resumed)
+    if not resumed:
         # Of runs/<name>/<time>, what is there already stays because it is not empty.
         made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
         folder = new_run_folder(config.run_dir, config.name)
         config.run_dir = opaque_text(str(folder))
-        with removed_if_refused(folder, made):
-            trainer = session.make_trainer()
-        save_config(config, folder)
     run = RunFolder(folder)
-    session.fit(trainer, run, resumed)
+    if resumed:
+        trainer = session.make_trainer()
+        keep_length(config, folder, given_words())
+        session.fit(trainer, run, resumed)
+    else:
+        with (
+            removed_if_refused(run, made, session.has_learnt),
+            refusals_in_one_line(trusted_packages()),
+        ):
+            trainer = session.make_trainer()
+            save_config(config, folder)
+            session.fit(trainer, run, resumed)
     return Run(folder, session.report(run))
 
 

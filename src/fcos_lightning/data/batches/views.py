@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 
 from fcos_lightning.data.augment import Augmentation, ShorterSide
-from fcos_lightning.data.collate import Collate
-from fcos_lightning.data.dataset import DetectionDataset, Sample
+from fcos_lightning.data.batches.collate import Collate
+from fcos_lightning.data.batches.dataset import DetectionDataset, Sample
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.structures import Views
 

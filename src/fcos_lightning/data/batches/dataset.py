@@ -56,6 +56,8 @@ class DetectionDataset(Dataset[Sample]):
             black image without boxes does, on which nothing can be found.
         training: whether images may be exchanged.
         max_pixels: larger images are refused, see ``read_image``.
+        ignore: ``points``: targets say which boxes are to be ignored; ``none``: they do not, so
+            that what is in them counts as background.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class DetectionDataset(Dataset[Sample]):
         on_bad_image: Literal["error", "skip"] = "error",
         training: bool = True,
         max_pixels: int = 100_000_000,
+        ignore: Literal["points", "none"] = "none",
     ) -> None:
         self.split = split
         self.augmentation = augmentation
@@ -73,6 +76,7 @@ class DetectionDataset(Dataset[Sample]):
         self.on_bad_image = on_bad_image
         self.training = training
         self.max_pixels = max_pixels
+        self.ignore = ignore
 
     def __len__(self) -> int:
         return len(self.split)
@@ -85,7 +89,7 @@ class DetectionDataset(Dataset[Sample]):
             chosen = (index + step) % len(self.split)
             try:
                 pixels = self.split.image(chosen, self.max_pixels)
-                boxes, labels = self.split.target(chosen)
+                boxes, labels = self.split.target(chosen, self.ignore == "points")
                 break
             except UserError:
                 if self.on_bad_image == "error":
@@ -100,10 +104,15 @@ class DetectionDataset(Dataset[Sample]):
             raise UserError(f"{self.split.name}: none of its {len(self.split)} images can be read")
         seed = int(np.random.SeedSequence([self.seed, epoch, chosen]).generate_state(1)[0])
         image, kept_boxes, labels, dropped = self.augmentation(pixels, boxes, labels, seed)
+        ignored = labels < 0
         height, width = self.split.truth.sizes_hw[chosen].tolist()
         return Sample(
             image=torch.from_numpy(planes(image)),
-            target=Target(torch.from_numpy(kept_boxes), torch.from_numpy(labels)),
+            target=Target(
+                boxes_xyxy=torch.from_numpy(kept_boxes[~ignored]),
+                labels=torch.from_numpy(labels[~ignored]),
+                ignored_xyxy=torch.from_numpy(kept_boxes[ignored]) if ignored.any() else None,
+            ),
             image_id=int(self.split.truth.image_ids[chosen]),
             original_size_hw=(height, width),
             dropped_boxes=dropped,

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from fcos_lightning import Target
-from fcos_lightning.data.collate import Collate
-from fcos_lightning.data.dataset import Sample
+from fcos_lightning.data.batches.collate import Collate
+from fcos_lightning.data.batches.dataset import Sample
 
 
 def picture(height: int, width: int) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler, epoch_batches
+from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler, epoch_batches
 
 
 @settings(max_examples=200, deadline=None)
