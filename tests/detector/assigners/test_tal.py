@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.detector.assigners.scenes import (
+from tests.detector.assigners.predicted_scenes import (
     Unsure,
     inside,
     plain_iou,
