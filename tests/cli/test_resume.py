@@ -128,7 +128,16 @@ CASES = [
     ("AtStep,step=10,how=SIGINT", "trainer.check_val_every_n_epoch=2", 10),
     ("InValidation,step=30,how=SIGINT", "", 30),
     # Another method: its own mapping, head and loss.
-    ("AtStep,step=14", "method=retinanet checkpoint.every_n_steps=4", 12),
+    *(
+        ("AtStep,step=14", f"method={method} checkpoint.every_n_steps=4", 12)
+        for method in ("retinanet", "fcos_plain", "fcos_iou", "atss", "gfl", "tal", "dsla")
+    ),
+    # Accumulated batches of a mapping that looks at predictions.
+    (
+        "AtStep,step=8",
+        "method=gfl checkpoint.every_n_steps=2 trainer.accumulate_grad_batches=2",
+        6,
+    ),
 ]
 
 
