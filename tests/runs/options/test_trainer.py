@@ -119,7 +119,7 @@ def test_what_would_not_do_what_it_says_is_refused_in_a_line(name: str) -> None:
 def test_gradients_are_clipped_or_it_is_said_why_not() -> None:
     clipped = {"precision": "bf16-mixed", "gradient_clip_val": 10.0}
     fused: dict[str, Any] = {"optimizer": {"fused": True}}
-    with pytest.raises(UserError, match="add schedule.optimizer.fused=false"):
+    with pytest.raises(UserError, match=r"add schedule\.optimizer\.fused=false"):
         check_trainer(clipped, fused)
     check_trainer(clipped, {"optimizer": {"fused": False}})
     check_trainer({**clipped, "gradient_clip_val": None}, fused)
