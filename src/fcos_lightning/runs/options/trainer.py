@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from omegaconf import DictConfig
+
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
 
@@ -159,11 +161,17 @@ def check_trainer(options: Mapping[str, Any], schedule: Mapping[str, Any] | None
     for name, judge in TRAINER.items():
         if name in options and (remedy := judge(options[name])) is not None:
             raise UserError(f"trainer.{name}={printable(options[name])}: {remedy}")
-    optimizer = (schedule or {}).get("optimizer")
-    fused = isinstance(optimizer, Mapping) and optimizer.get("fused")
-    if fused and options.get("gradient_clip_val") and str(options.get("precision")) in _MIXED:
+    if clips_fused(options, schedule or {}):
         raise UserError(
             f"trainer.precision={options['precision']}: in mixed precision Lightning clips no "
             "gradients of a fused optimiser; add schedule.optimizer.fused=false, or "
             "trainer.gradient_clip_val=null"
         )
+
+
+def clips_fused(options: Mapping[str, Any], schedule: Mapping[str, Any]) -> bool:
+    """Tell whether gradients of a fused optimiser would be clipped in mixed precision."""
+    optimizer = schedule.get("optimizer")
+    fused = isinstance(optimizer, Mapping | DictConfig) and optimizer.get("fused")
+    mixed = str(options.get("precision")) in _MIXED
+    return bool(fused and options.get("gradient_clip_val") and mixed)
