@@ -13,7 +13,10 @@ from omegaconf import DictConfig
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
+from fcos_lightning.processors import processor_count
 
+#: To try out what several devices do, on however small a machine.
+_FEW_PROCESSES = 8
 #: Options of ``trainer`` that are ours, not Lightning's.
 OURS = ("compile",)
 
@@ -80,9 +83,11 @@ _WHOLE, _MIXED = ("32-true", "32"), ("bf16-mixed", "16-mixed", "bf16", "16")
 
 
 def _precision(value: object) -> str | None:
+    if isinstance(value, str) and "transformer-engine" in value:
+        return "a detector has no layers for it; give 16-mixed or bf16-mixed"
     if str(value) in (*_WHOLE, *_MIXED, "None"):
         return None
-    return f"batches are of 32 bits; give {_WHOLE[0]}, {_MIXED[0]} or {_MIXED[1]}"
+    return f"boxes and losses keep 32 bit; give {_WHOLE[0]}, {_MIXED[0]} or {_MIXED[1]}"
 
 
 _FEW = (
@@ -166,6 +171,24 @@ def check_trainer(options: Mapping[str, Any], schedule: Mapping[str, Any] | None
             f"trainer.precision={options['precision']}: in mixed precision Lightning clips no "
             "gradients of a fused optimiser; add schedule.optimizer.fused=false, or "
             "trainer.gradient_clip_val=null"
+        )
+    _check_processes(options)
+
+
+def _check_processes(options: Mapping[str, Any]) -> None:
+    """Refuse more processes on a processor than it could hold: each has a copy of everything."""
+    devices, accelerator = str(options.get("devices")), options.get("accelerator", "auto")
+    if not devices.isascii() or not devices.isdigit():
+        return
+    most = max(_FEW_PROCESSES, processor_count())
+    if int(devices) <= most or accelerator not in ("cpu", "auto"):
+        return
+    import torch  # not above: names of settings are looked up before anything is loaded
+
+    if accelerator == "cpu" or torch.accelerator.current_accelerator() is None:
+        raise UserError(
+            f"trainer.devices={devices}: without a GPU each is a process of its own, and this "
+            f"machine has {processor_count()} processors; give at most {most}"
         )
 
 
