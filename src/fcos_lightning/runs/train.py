@@ -106,11 +106,12 @@ def _begun(config: DictConfig) -> Run:
     )
     from fcos_lightning.runs.instantiate import trusted_packages
     from fcos_lightning.runs.opaque import opaque_text
-    from fcos_lightning.runs.options.length import settle_length
+    from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
     from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.runs.session import Session
 
     settle_length(config, given_words())
+    settle_optimizer(config, given_words())
     session = Session.prepare(config, resumed=False)
     made = new_levels(config.run_dir)
     folder = new_run_folder(config.run_dir, config.name)
