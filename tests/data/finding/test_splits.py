@@ -31,8 +31,6 @@ def test_what_a_name_says(name: str, role: str | None) -> None:
         (["trainval", "test"], ("trainval", None, "test")),
         (["train", "test"], ("train", None, "test")),
         (["default"], ("default", None, None)),
-        (["test"], ("test", None, None)),
-        (["val"], ("val", None, None)),
         (["batch 1", "train"], ("train", None, None)),
     ],
 )
@@ -60,7 +58,8 @@ def test_what_is_given_is_taken_and_not_given_again() -> None:
             ["train", "val2014", "val2017"],
             r"for val: val2014, val2017; choose by data\.val_split=NAME",
         ),
-        (["a", "b"], r"the sets a, b, and none .* data\.train_split=NAME"),
+        (["a", "b"], r"the sets a, b, and no name says .* data\.train_split=NAME"),
+        (["val"], r"one set val, and no name says .* data\.train_split=NAME"),
         (["val", "test"], r"data\.train_split=NAME"),
     ],
 )
