@@ -127,11 +127,15 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.predictor import sides_of
+    from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.detectors import detector_from
 
     options = {
-        key: config[key] for key in ("device", "score_threshold", "channels_last", "batch_size")
+        key: config[key]
+        for key in ("device", "score_threshold", "thresholds", "channels_last", "batch_size")
     }
+    if config.thresholds is not None and "score_threshold" not in given_words():
+        options["score_threshold"] = 0.0  # the file has one for classes that it does not name
     sides = {key: config.get(key) for key in ("shorter_side", "longer_side")}
     checkpoint = Checkpoint.read(path, config.recipe)
     shorter_side, longer_side = sides_of(checkpoint, **sides)

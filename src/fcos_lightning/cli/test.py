@@ -12,6 +12,8 @@ from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.words import text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from omegaconf import DictConfig
 
     from fcos_lightning.checkpoints import Checkpoint
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the command."""
+    run_with_data_of_checkpoint(test, "test")
+
+
+def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
+    """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
@@ -42,7 +49,7 @@ def main() -> None:
             # Beside the other override: words after an option would be taken for its values.
             at = next(i for i, word in enumerate(sys.argv) if word.startswith("ckpt="))
             sys.argv.insert(at, f"data={FROM_CHECKPOINT}")
-    run(test, "test")
+    run(task, config_name)
 
 
 @functools.cache  # its data is asked for before Hydra composes, its detector afterwards
@@ -71,6 +78,7 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.runs.folder import new_run_folder
     from fcos_lightning.runs.kinds import check_kinds
     from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
@@ -118,7 +126,9 @@ def test(config: DictConfig) -> None:
     if split.annotated:
         written.insert(0, kept.metrics.name)
         write_metrics(summary, kept.metrics)
-        print_table(summary, Console(), left_out(split))
+        print_table(summary, Console(), split.name, left_out(split))
+        if config.report:
+            written += report_on(path, kept, datamodule, detector, table, summary)
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:

@@ -19,7 +19,7 @@ from fcos_lightning.runs.opaque import opaque_text
 
 #: Keys whose value is a path.
 _PATHS = {
-    *("ckpt", "source", "out", "run_dir", "resume", "init_from", "data.root"),
+    *("ckpt", "source", "out", "thresholds", "run_dir", "resume", "init_from", "data.root"),
     *("model.backbone.weights", "trainer.default_root_dir", "sweep.dir", "sweep.resume"),
 }
 #: What such keys of callbacks and loggers end in.

@@ -59,6 +59,36 @@ class RunFolder:
         return self.path / "predictions.json"
 
     @property
+    def test_metrics(self) -> Path:
+        """The figures of the best checkpoint on the images that nothing was chosen by."""
+        return self.path / "test_metrics.json"
+
+    @property
+    def test_predictions(self) -> Path:
+        """What it finds on those."""
+        return self.path / "test_predictions.json"
+
+    @property
+    def split(self) -> Path:
+        """Which images are for training and which for validation, where a share was split off."""
+        return self.path / "split.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def report_numbers(self) -> Path:
+        """Every number of that page."""
+        return self.path / "report.json"
+
+    @property
+    def thresholds(self) -> Path:
+        """The best score threshold of each class."""
+        return self.path / "thresholds.json"
+
+    @property
     def onnx(self) -> Path:
         """The model that ``fcos-test backend=onnx`` ran."""
         return self.path / "model.onnx"

@@ -79,12 +79,15 @@ def _profiler(value: object) -> str | None:
     return "give simple, advanced or pytorch" if value == "xla" else None
 
 
+_WHOLE, _MIXED = ("32-true", "32"), ("bf16-mixed", "16-mixed", "bf16", "16")
+
+
 def _precision(value: object) -> str | None:
     if isinstance(value, str) and "transformer-engine" in value:
         return "a detector has no layers for it; give 16-mixed or bf16-mixed"
-    if str(value) in ("16-true", "bf16-true", "64-true", "64"):
-        return "boxes and losses keep 32 bit; give 32-true, 16-mixed or bf16-mixed"
-    return None
+    if str(value) in (*_WHOLE, *_MIXED, "None"):
+        return None
+    return f"boxes and losses keep 32 bit; give {_WHOLE[0]}, {_MIXED[0]} or {_MIXED[1]}"
 
 
 _FEW = (
@@ -150,11 +153,12 @@ TRAINER: Mapping[str, Callable[[object], str | None]] = {
 }
 
 
-def check_trainer(options: Mapping[str, Any]) -> None:
+def check_trainer(options: Mapping[str, Any], schedule: Mapping[str, Any] | None = None) -> None:
     """Refuse options of the Trainer that would not do what they say.
 
     Args:
         options: plain values, as the configuration has them.
+        schedule: likewise.
 
     Raises:
         UserError: naming the first.
@@ -162,6 +166,14 @@ def check_trainer(options: Mapping[str, Any]) -> None:
     for name, judge in TRAINER.items():
         if name in options and (remedy := judge(options[name])) is not None:
             raise UserError(f"trainer.{name}={printable(options[name])}: {remedy}")
+    optimizer = (schedule or {}).get("optimizer")
+    fused = isinstance(optimizer, Mapping) and optimizer.get("fused")
+    if fused and options.get("gradient_clip_val") and str(options.get("precision")) in _MIXED:
+        raise UserError(
+            f"trainer.precision={options['precision']}: in mixed precision Lightning clips no "
+            "gradients of a fused optimiser; add schedule.optimizer.fused=false, or "
+            "trainer.gradient_clip_val=null"
+        )
     _check_processes(options)
 
 
