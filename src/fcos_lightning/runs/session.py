@@ -150,9 +150,8 @@ class Session:
         if trainer.is_global_zero:
             if not resumed:
                 data.write_split(run.split)
-            print_summary(
-                config, data, self.detector, self.schedule, trainer, run.path, self.started
-            )
+            made = (self.detector, self.schedule, trainer, run.path, self.started)
+            print_summary(config, data, *made, resumed)
         last = run.last if resumed else None
         if last is not None and trainer.is_global_zero:  # who writes the logs
             rewind_logs(trainer, Checkpoint.read(last).run)

@@ -79,7 +79,7 @@ def carried_out(config: DictConfig) -> Run:
     from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
     from fcos_lightning.runs.instantiate import trusted_packages
     from fcos_lightning.runs.opaque import opaque_text
-    from fcos_lightning.runs.options.length import settle_length
+    from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
     from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.runs.resuming import continued, keep_length
     from fcos_lightning.runs.session import Session
@@ -95,6 +95,7 @@ def carried_out(config: DictConfig) -> Run:
         config = continued(config, folder)
     else:
         settle_length(config, given_words())
+        settle_optimizer(config, given_words())
     session = Session.prepare(config, resumed)
     if not resumed:
         # Of runs/<name>/<time>, what is there already stays because it is not empty.
