@@ -87,7 +87,7 @@
       const size = LETTER_PX * unit;
       // Within the picture, whatever the box does; a letter is about .58 of its size wide.
       const x = Math.max(0, Math.min(x1, image.width - words.length * size * 0.58));
-      const y = Math.min(Math.max(y1 - 3 * unit, size), image.height - 3 * unit);
+      const y = Math.min(Math.max(y1 - 3 * unit, size * 1.25), image.height - 4 * unit);
       const tag = element("text", { x, y, "font-size": size, "stroke-width": 3 * unit, class: `tag ${box.look}` });
       tag.textContent = words;
       drawn.push(tag);
