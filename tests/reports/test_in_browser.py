@@ -40,9 +40,10 @@ def browser() -> Iterator[Any]:
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("playwright")
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    programs = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    program = next(filter(None, programs), None)
     if program is None:
-        missing("chromium")
+        missing("a browser")
     with sync_playwright() as play:
         # Its sandbox cannot be had by root, nor is it needed for pages of our own.
         chromium = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
