@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may hold
 from fcos_lightning import __version__
 from fcos_lightning.errors import UserError
-from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.printing import first_line, message_line
 from fcos_lightning.runs.configuration import config_dir
 from fcos_lightning.runs.instantiate import trusted_packages
 from fcos_lightning.runs.options.keys import check_keys, explained
@@ -71,6 +71,10 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         fail(UserError(explained(error, config_dir(), config_name, sys.argv[1:])))
     except OmegaConfBaseException as error:
         fail_if_refused(error)
+    except ValueError as error:  # what Hydra's own words cannot say, as augment=null
+        if started:
+            raise
+        fail(UserError(f"configuration: {first_line(error)}"))
     except SystemExit as stop:
         if stop.code == 1 and not started:
             raise SystemExit(USER_ERROR) from None
@@ -101,7 +105,7 @@ def _errors_handed_over() -> Iterator[None]:
 
 def fail(error: BaseException) -> NoReturn:
     """Print an error as one line and end the process."""
-    print(f"error: {printable(one_line(error), LONGEST_LINE)}", file=sys.stderr, flush=True)
+    print(f"error: {message_line(one_line(error))}", file=sys.stderr, flush=True)
     raise SystemExit(USER_ERROR)
 
 

@@ -24,7 +24,9 @@ def main() -> None:
 def convert(config: DictConfig) -> None:
     """Read a checkpoint, write it in another form, and say what it is."""
     from fcos_lightning.cli.app import required
+    from fcos_lightning.runs.kinds import check_kinds
 
+    check_kinds(config)
     given = required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
     wanted = required(config, "out", "give a file to write, as out=model.safetensors")
     if config.layout not in ("plain", "torchvision"):

@@ -33,7 +33,9 @@ def predict(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from fcos_lightning.cli.app import required
     from fcos_lightning.inference.sources import ImageFiles, find_source
+    from fcos_lightning.runs.kinds import check_kinds
 
+    check_kinds(config)
     path = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )

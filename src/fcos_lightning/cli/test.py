@@ -76,6 +76,7 @@ def test(config: DictConfig) -> None:
         sized_as_trained,
     )
     from fcos_lightning.runs.folder import new_run_folder
+    from fcos_lightning.runs.kinds import check_kinds
     from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
@@ -83,6 +84,7 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.storage.run_folder import RunFolder
     from fcos_lightning.training.testing import evaluate
 
+    check_kinds(config)
     given = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )
@@ -124,7 +126,7 @@ def test(config: DictConfig) -> None:
     if split.annotated:
         written.insert(0, kept.metrics.name)
         write_metrics(summary, kept.metrics)
-        print_table(summary, Console(), left_out(split))
+        print_table(summary, Console(), split.name, left_out(split))
         if config.report:
             written += report_on(path, kept, datamodule, detector, table, summary)
     else:

@@ -139,6 +139,34 @@ class DataSplit:
             f"{width} x {height}: {advice}"
         )
 
+    def take(self, images: NDArray[np.int64], name: str, counted: bool) -> DataSplit:
+        """Return some of the images, with their boxes and all of the classes.
+
+        Args:
+            images: their positions, in order.
+            name: of what is returned.
+            counted: whether it says what was left out and is odd, which is known of all together.
+        """
+        truth = self.truth
+        per_image = np.diff(truth.first_box)
+        kept = np.zeros(len(self), dtype=bool)
+        kept[images] = True
+        rows = np.repeat(kept, per_image)
+        some = GroundTruth(
+            image_ids=truth.image_ids[images],
+            file_names=truth.file_names[images],
+            sizes_hw=truth.sizes_hw[images],
+            first_box=np.concatenate([[0], np.cumsum(per_image[images])]).astype(np.int64),
+            boxes_xyxy=truth.boxes_xyxy[rows],
+            labels=truth.labels[rows],
+            ignored=truth.ignored[rows],
+            areas_px=truth.areas_px[rows],
+            class_names=truth.class_names,
+            category_ids=truth.category_ids,
+        )
+        said = (self.dropped, self.remarks) if counted else ({}, ())
+        return DataSplit(some, self.image_dir, said[0], name, said[1], self.annotated)
+
     def target(
         self, image: int, with_ignored: bool = False
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

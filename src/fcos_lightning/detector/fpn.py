@@ -25,6 +25,11 @@ class FPNOptions(Part):
     p6_from: Literal["p5", "c5", "lateral"] = "p5"
     relu_before_p7: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels < 1:
+            raise UserError(f"model.fpn.channels={self.channels}: give at least 1")
+
     def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN:
         """Return the pyramid on a backbone's maps."""
         return FPN(

@@ -61,7 +61,7 @@ class Part:
     @classmethod
     def _options(cls) -> dict[str, Any]:
         """Names of the options, and their types."""
-        return dict(_hints(cls))
+        return dict(_hints(cls))  # type: ignore[arg-type]  # a class is hashable whatever its objects are
 
     def check(self, strides: Sequence[int]) -> None:
         """Refuse a detector whose levels have these strides, if the part cannot serve it.

@@ -39,6 +39,7 @@ _MEANINGS = {
 def print_table(
     summary: Mapping[str, Any],
     console: Console | None = None,
+    split: str | None = None,
     left_out: Mapping[str, int] | None = None,
 ) -> None:
     """Print the figures, first of all classes together, then of each class, then what to know.
@@ -46,10 +47,12 @@ def print_table(
     Args:
         summary: what `coco_summary` or `DetectionMetric.compute` returned.
         console: where to print; standard output by default.
+        split: name of the images that the figures are of.
         left_out: how many boxes of the ground truth the figures leave out, by reason.
     """
     console = console or Console()
-    overall = Table(title="Detection figures (higher is better)", title_justify="left")
+    on = "" if split is None else f" on {escape(printable(split, 60))}"
+    overall = Table(title=f"Detection figures{on} (higher is better)", title_justify="left")
     overall.add_column("figure")
     overall.add_column("value", justify="right")
     overall.add_column("meaning")

@@ -22,6 +22,7 @@ from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
 from fcos_lightning.structures import Detections
+from fcos_lightning.structures.batches import LARGEST_SIDES
 
 if TYPE_CHECKING:
     from fcos_lightning.detector import DenseDetector
@@ -74,6 +75,8 @@ class Predictor:
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"{name}={value}: give a whole number of at least 1")
+            if value > LARGEST_SIDES.get(name, value):
+                raise UserError(f"{name}={value}: give at most {LARGEST_SIDES[name]} pixels")
         is_number = isinstance(score_threshold, int | float) and not isinstance(
             score_threshold, bool
         )

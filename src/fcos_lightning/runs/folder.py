@@ -41,15 +41,22 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
     if run_dir is not None:
         folder = Path(run_dir).absolute()
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            what = "is not empty" if folder.is_dir() else "is a file"
+            or_go_on = (
+                f", or go on with that run by resume={run_dir}"
+                if RunFolder(folder).config.is_file()
+                else ""
+            )
             raise UserError(
-                f"run_dir={run_dir}: is not empty, and a run never writes into another's folder; "
-                f"choose a new one, or go on with that run by resume={run_dir}"
+                f"run_dir={run_dir}: {what}, and a run never writes into another's folder; "
+                f"choose a new one{or_go_on}"
             )
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or "too many folders in each other"
             raise UserError(
-                f"run_dir={run_dir}: cannot be made: {error.strerror}; choose another place"
+                f"run_dir={run_dir}: cannot be made: {reason}; choose another place"
             ) from error
     else:
         folder = _free(Path("runs", name, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).absolute())

@@ -32,7 +32,8 @@ _TARGET, _ARGS, _PARTIAL, _RECURSIVE, _CONVERT = (
 
 
 #: Packages whose annotations say what their classes really take.
-_ANNOTATED = ("fcos_lightning", "lightning")
+_OURS = "fcos_lightning"
+_ANNOTATED = (_OURS, "lightning")
 
 
 def make(
@@ -150,9 +151,10 @@ def _made(
         raise UserError(f"{place}._args_={args}: give a list")
     called = target(node[_TARGET], place, trusted)
     options = {str(key): value for key, value in {**inner, **(more or {})}.items()}
-    annotated = called.__module__.split(".")[0] in _ANNOTATED
-    check_names(called, set(inner) - set(more or {}), place, bases_too=annotated)
-    if annotated:
+    package = called.__module__.split(".")[0]
+    # Lightning's hand on to others as well: DDPStrategy to torch's wrapper of the model.
+    check_names(called, set(inner) - set(more or {}), place, bases_too=package == _OURS)
+    if package in _ANNOTATED:
         check_arguments(called, options, place)
     if node.get(_PARTIAL):
         return partial(called, *args, **options)

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.printing import printable
 from fcos_lightning.runs.instantiate import trusted_packages
 from fcos_lightning.runs.stored_config import outside
 from fcos_lightning.runs.words import quoted
@@ -94,10 +94,11 @@ def _pasted(*words: str) -> str:
 
 
 def _quoted(word: str) -> str:
-    quoted = shlex.quote(word)
+    if printable(word, len(word)) == word:
+        return shlex.quote(word)
     # A name with a line break or an escape sequence can be pasted only as bash spells it.
-    shown = printable(quoted, LONGEST_LINE)
-    return quoted if shown == quoted else "$" + shlex.quote(printable(word, LONGEST_LINE))
+    spelt = "".join(f"\\{one}" if one in "\\'" else printable(one) for one in word)
+    return f"$'{spelt}'"
 
 
 def _near(path: Path) -> str:

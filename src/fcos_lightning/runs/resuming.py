@@ -12,21 +12,30 @@ from omegaconf import DictConfig, OmegaConf
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.instantiate import check_targets, trusted_packages
 from fcos_lightning.runs.opaque import opaque
-from fcos_lightning.runs.stored_config import as_config, load_config, outside
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.stored_config import (
+    as_config,
+    load_config,
+    outside,
+    plain_yaml,
+    read_plain_yaml,
+)
 from fcos_lightning.runs.words import quoted
+from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.storage.run_folder import RunFolder
 
-#: Where a run goes on may be another place than where it began.
+#: Where a run goes on may be another place than where it began, and so may its data.
+DATA_ROOT = "data.root"
 MOVABLE = (
+    DATA_ROOT,
     "trainer.accelerator",
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
     "data.num_workers",
 )
-#: A run may become longer while it goes on; then also its configuration changes.
+#: A run may become longer while it goes on, and stays so.
 LENGTHS = ("schedule.max_epochs", "schedule.max_steps", "trainer.max_epochs", "trainer.max_steps")
-DATA_ROOT = "data.root"
 #: What a run appends to or fills, whatever its configuration says.
 _FILLED = ("checkpoints", RunFolder.METRICS_CSV)
 
@@ -60,12 +69,12 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
         silenced = key.startswith("logger.") and key.count(".") == 1 and value is None
         if key == DATA_ROOT and isinstance(value, str):
             value = str(Path(value).absolute())
-        fine = key in (*MOVABLE, DATA_ROOT) or key in elsewhere or silenced
+        fine = key in MOVABLE or key in elsewhere or silenced
         if not fine and not _repeats(config, key, value):
             if key not in LENGTHS:
                 raise UserError(
                     f"{key}: resume= goes on with the run's own configuration; beside it only "
-                    f"{', '.join(MOVABLE)}, {DATA_ROOT}, a longer {LENGTHS[0]} or {LENGTHS[1]} and "
+                    f"{', '.join(MOVABLE)}, a longer {LENGTHS[0]} or {LENGTHS[1]} and "
                     "++logger.NAME=null may be given; to change more, start a new run with "
                     "init_from=CHECKPOINT"
                 )
@@ -84,9 +93,26 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
     return config
 
 
-def changes(given: Collection[str]) -> bool:
-    """Tell whether words beside ``resume=`` change what ``config.yaml`` says."""
-    return bool({*LENGTHS, DATA_ROOT} & set(given))
+def keep_length(config: DictConfig, folder: Path, given: Collection[str]) -> None:
+    """Write down how long the run is now, so that it stays so when it goes on once more.
+
+    Args:
+        config: it goes on with.
+        folder: of the run.
+        given: keys that the command line gives.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    longer = [key for key in LENGTHS if key in given]
+    if not longer or not is_first_process():
+        return
+    file = RunFolder(folder).config
+    tree = read_plain_yaml(file)
+    for key in longer:
+        part, _, name = key.partition(".")
+        tree[part][name] = _plain(config, key)
+    write_whole(plain_yaml(tree), file)
 
 
 def _check_longer(config: DictConfig, key: str, value: object) -> None:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from omegaconf import DictConfig
@@ -88,14 +88,20 @@ class Session:
         check_settings(config)
         for key in ("augment", "data", "schedule", "model", "callbacks", "logger", "trainer"):
             check_part(config, key)  # before the data is read, which may take a while
-        check_trainer(check_part(config, "trainer"))
+        check_trainer(check_part(config, "trainer"), check_part(config, "schedule"))
         L.seed_everything(config.seed, workers=True, verbose=False)
         datamodule = make_datamodule(config)
+        if resumed:
+            datamodule.use_split(RunFolder(Path(str(config.run_dir))).split)
         truth = datamodule.train.truth
-        _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
+        # A mistake in these should not wait for the end of the first epoch, or of the last.
+        _ = datamodule.val, datamodule.test
         if resumed:
             run = RunFolder(Path(config.run_dir))
             check_same_data(run.path, Checkpoint.read(run.last).about, datamodule)
+        for key in ("train_split", "val_split", "test_split"):
+            if key in config.data:  # as they were found; written down in config.yaml
+                config.data[key] = opaque(getattr(datamodule, key))
         if "class_names" in config.data and config.data.class_names is None:
             # Written down in config.yaml.
             config.data.class_names = opaque(truth.class_names)
@@ -142,6 +148,8 @@ class Session:
             _moving_positives(config),
         )
         if trainer.is_global_zero:
+            if not resumed:
+                data.write_split(run.split)
             print_summary(
                 config, data, self.detector, self.schedule, trainer, run.path, self.started
             )
@@ -202,13 +210,16 @@ class Session:
             copy_whole(run.last, run.best)
 
     def _evaluate(
-        self, file: Path, limit: Mapping[str, Any] | None = None
+        self,
+        file: Path,
+        limit: Mapping[str, Any] | None = None,
+        split: Literal["val", "test"] = "val",
     ) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
         """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
         Checkpoint.read(file).fill(self.detector)
         settings = evaluation_settings(self.config) | dict(limit or {})
         detector = quicker(self.detector, self.config.trainer.accelerator)
-        return evaluate(detector, self.datamodule, settings, progress=False)
+        return evaluate(detector, self.datamodule, settings, progress=False, split=split)
 
     def make_trainer(self) -> L.Trainer:
         """Make the Trainer, see there; nothing is written yet."""
@@ -224,24 +235,33 @@ class Session:
         if not run.best.is_file():
             print(f"no checkpoint was written; run folder {run.path}")
             return {}
+        data, console = self.datamodule, Console()
         summary, table, evaluation = self._evaluate(run.best)
+        test = data.test
+        # Only now, and once: nothing was chosen by these images.
+        tested = None if test is None else self._evaluate(run.best, split="test")
         if not is_first_process():
             return summary
-        write_metrics(summary, run.metrics)
-        write_predictions(table, self.datamodule.val.truth, run.predictions)
-        console = Console()
-        print_table(summary, console, left_out(self.datamodule.val))
+        print_table(summary, console, data.val.name, left_out(data.val))
         _say_unreadable(evaluation)
+        if test is not None and tested is not None:
+            print_table(tested[0], console, test.name, left_out(test))
+            _say_unreadable(tested[2])
+            write_metrics(tested[0], run.test_metrics)
+            write_predictions(tested[1], test.truth, run.test_predictions)
+        write_predictions(table, data.val.truth, run.predictions)
+        write_metrics(summary, run.metrics)
         pages = []
         if self.config.get("report", True):  # absent in runs of earlier versions
-            pages = report_on(run.best, run, self.datamodule, self.detector, table, summary)
-        commands = next_commands(self.config, run, self.datamodule.val.image_dir)
+            pages = report_on(run.best, run, data, self.detector, table, summary)
+        extra = (run.split, run.test_metrics, run.test_predictions)
+        files = (*("metrics.json", "predictions.json"), *(e.name for e in extra if e.is_file()))
+        commands = next_commands(self.config, run, data.val.image_dir)
         console.print(
             f"run folder {shown_path(run.path)}: config.yaml, checkpoints, metrics.csv, "
-            f"{', '.join(('metrics.json', 'predictions.json', *pages))}, previews, tensorboard\n\n"
-            "next:\n"
+            f"{', '.join((*files, *pages))}, previews, tensorboard\n\nnext:\n"
             + "".join(f"  {command}\n" for command in commands)
-            + "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
+            + "  fcos-train experiment=finetune data.root=DIR  # a data set of your own",
             soft_wrap=True,
             highlight=False,
             markup=False,

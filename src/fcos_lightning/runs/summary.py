@@ -41,9 +41,12 @@ def print_summary(
         epochs and epochs * steps_an_epoch,
     ]
     steps = min(length for length in lengths if length)
+    test = data.test
+    others = (data.val,) if test is None else (data.val, test)
     dropped = {**data.train.dropped}
-    for reason, number in data.val.dropped.items():
-        dropped[reason] = dropped.get(reason, 0) + number
+    for split in others:
+        for reason, number in split.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + number
     weights = config.model.get("backbone", {}).get("weights")
     start = f"weights {weights}" if weights else "fresh weights"
     if config.init_from is not None:
@@ -55,15 +58,17 @@ def print_summary(
             f"{total / 1e6:.1f} M parameters ({learning / 1e6:.1f} M learn), {start}",
         ),
         ("classes", f"{len(data.train.truth.class_names)}: {_some(data.train.truth.class_names)}"),
+        *([("data", data.found)] if data.found else []),
         ("train", _split(data.train)),
         ("val", _split(data.val)),
+        *([("test", _split(test))] if test is not None else []),
         (
             "dropped",
             ", ".join(f"{n} boxes {reason}" for reason, n in dropped.items()) or "no boxes",
         ),
         *(
             ("note", f"{split.name}: {remark}")
-            for split in (data.train, data.val)
+            for split in (data.train, *others)
             for remark in split.remarks
         ),
         (

@@ -81,7 +81,7 @@ def carried_out(config: DictConfig) -> Run:
     from fcos_lightning.runs.opaque import opaque_text
     from fcos_lightning.runs.options.length import settle_length
     from fcos_lightning.runs.refusals import refusals_in_one_line
-    from fcos_lightning.runs.resuming import changes, continued
+    from fcos_lightning.runs.resuming import continued, keep_length
     from fcos_lightning.runs.session import Session
 
     resumed = config.resume is not None
@@ -104,8 +104,7 @@ def carried_out(config: DictConfig) -> Run:
     run = RunFolder(folder)
     if resumed:
         trainer = session.make_trainer()
-        if changes(given_words()):
-            save_config(config, folder)
+        keep_length(config, folder, given_words())
         session.fit(trainer, run, resumed)
     else:
         with (

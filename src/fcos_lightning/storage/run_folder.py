@@ -59,6 +59,21 @@ class RunFolder:
         return self.path / "predictions.json"
 
     @property
+    def test_metrics(self) -> Path:
+        """The figures of the best checkpoint on the images that nothing was chosen by."""
+        return self.path / "test_metrics.json"
+
+    @property
+    def test_predictions(self) -> Path:
+        """What it finds on those."""
+        return self.path / "test_predictions.json"
+
+    @property
+    def split(self) -> Path:
+        """Which images are for training and which for validation, where a share was split off."""
+        return self.path / "split.json"
+
+    @property
     def report(self) -> Path:
         """The page for people."""
         return self.path / "report.html"

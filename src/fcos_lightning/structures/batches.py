@@ -12,6 +12,9 @@ from torch import Tensor
 from fcos_lightning.structures.on_device import OnDevice
 from fcos_lightning.structures.targets import Targets
 
+#: What the sides of an image may be resized to, in pixels; more is a slip, and takes all memory.
+LARGEST_SIDES = {"shorter_side": 10_000, "longer_side": 1_000_000}
+
 
 @dataclass(frozen=True, eq=False)
 class Images(OnDevice):

@@ -76,8 +76,24 @@ class Schedule:
         ):
             if value not in known:
                 raise UserError(f"schedule.{key}={value}: give {' or '.join(known)}")
-        if lr <= 0:
+        if not 0 < lr < math.inf:
             raise UserError(f"schedule.lr={lr}: give a number above 0")
+        if reference_batch < 1:
+            raise UserError(f"schedule.reference_batch={reference_batch}: give at least 1")
+        for key, number in (
+            ("weight_decay", weight_decay),
+            ("bias_lr_factor", bias_lr_factor),
+            ("bias_weight_decay", bias_weight_decay),
+            ("norm_weight_decay", norm_weight_decay or 0.0),
+            ("backbone_lr_factor", backbone_lr_factor),
+            ("warmup_steps", warmup_steps),
+            ("warmup_factor", warmup_factor),
+            ("gamma", gamma),
+            ("final_factor", final_factor),
+            *(("milestones", milestone) for milestone in milestones),
+        ):
+            if not 0 <= number < math.inf:
+                raise UserError(f"schedule.{key}={number}: give a number of at least 0")
         self.optimizer = optimizer
         self.lr = lr
         self.reference_batch = reference_batch

@@ -151,7 +151,7 @@ class _Reader:
             return self._item(self._value(node.value), self._value(node.slice), unread)
         if isinstance(node, ast.Attribute):  # _base_.name
             of_base = isinstance(node.value, ast.Name) and node.value.id == "_base_"
-            held = self.config if of_base else self._value(node.value)
+            held = {**self.config, **self.names} if of_base else self._value(node.value)
             return self._item(held, node.attr, unread)
         if isinstance(node, ast.Set) and len(node.elts) == 1:  # {{_base_.name}}
             return self._value(node.elts[0])

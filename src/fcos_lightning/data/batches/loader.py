@@ -63,15 +63,13 @@ class StepLoader(DataLoader[Batch]):
             batches = iter(super().__iter__())
             while step := list(islice(batches, self.batches_per_step)):
                 yield from _introduced(step)
-        except RuntimeError as error:
-            ended = ended_loader(error)
+        except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
+            # What is no RuntimeError: the other end is gone while a batch came over; an error of
+            # its own says "Caught".
+            unheard = not isinstance(error, RuntimeError) and not str(error).startswith("Caught ")
+            ended = _ended_just_now() if unheard else ended_loader(error)
             if ended is None:
                 raise
-        except (ConnectionError, EOFError, FileNotFoundError) as error:
-            # Its other end is gone while a batch came over; an error of its own says "Caught".
-            if str(error).startswith("Caught "):
-                raise
-            ended = _ended_just_now()
         if ended is not None:
             # Not within the above, whose error would keep what watches over the processes alive.
             raise ended
@@ -110,18 +108,22 @@ def ended_loader(error: BaseException) -> UserError | None:
 
     Torch raises it wherever the run is when a process ends, or where it next waits for a batch.
     """
-    # Of a process that a signal ended, the error behind this one tells.
-    gone = _GONE.search(str(error.__cause__ or "")) or _GONE.search(str(error))
-    return UserError(_why(gone.group(2))) if gone else None
+    # Of a process that a signal ended, the error behind this one may tell.
+    for one in (error.__cause__, error):
+        if (gone := _GONE.search(str(one))) and gone.group(2):
+            return UserError(_why(gone.group(2)))
+    return _ended_just_now() if _GONE.search(str(error)) else None
 
 
 def _ended_just_now() -> UserError:
     """Wait for the signal that says how a loader process ended: torch answers it by an error."""
+    signal_name = None
     try:
         time.sleep(1.0)
     except RuntimeError as error:
-        return ended_loader(error) or UserError(_why(None))
-    return UserError(_why(None))
+        gone = _GONE.search(str(error))
+        signal_name = gone.group(2) if gone else None
+    return UserError(_why(signal_name))
 
 
 def workers_that_fit(workers: int, batch_bytes: int, folder: Path = SHARED_MEMORY) -> int:

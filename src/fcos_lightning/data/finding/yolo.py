@@ -72,10 +72,13 @@ class YoloLayout(Layout):
         labels = [self._label_of(image) for image in one.images]
         if classes is None:
             classes = self._classes(options.class_names, labels)
+        # As far down as all images lie.
+        common = os.path.commonpath([os.path.dirname(image) or "." for image in one.images])
+        base = "" if common in ("", ".") else f"{common}/"
         return read_yolo(
-            self.root.resolve(),
-            one.images,
-            labels,
+            self.root.resolve() / base,
+            [image[len(base) :] for image in one.images],
+            [None if label is None else self.root / label for label in labels],
             name=name,
             class_names=classes.names,
             category_ids=classes.category_ids,

@@ -66,7 +66,7 @@ def look_at(file: Path, head_bytes: int = 65_536) -> Table | None:
         return None
     wide = head.startswith((b"\xff\xfe", b"\xfe\xff"))
     encoding = "utf-16" if wide else "utf-8-sig"
-    text = head.decode(encoding, "replace")
+    text = head.decode(encoding, "replace").replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n") if len(head) < head_bytes else text.split("\n")[:-1]
     for delimiter in sorted(_DELIMITERS, key=lambda one: -text.count(one)):
         try:

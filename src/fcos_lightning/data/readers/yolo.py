@@ -45,9 +45,9 @@ class _Lines:
 
 
 def read_yolo(
-    root: Path,
+    image_dir: Path,
     images: Sequence[str],
-    labels: Sequence[str | None],
+    labels: Sequence[Path | None],
     *,
     name: str,
     class_names: Sequence[str],
@@ -63,9 +63,9 @@ def read_yolo(
     and are counted. An image without a file has no objects.
 
     Args:
-        root: folder that all names are below.
+        image_dir: folder that the names of the images are below.
         images: ``[N]``.
-        labels: ``[N]``, None where an image has no file.
+        labels: ``[N]`` their files, None where there is none.
         name: of the set.
         class_names: one per label.
         category_ids: one per label, the numbers in the files; None: 0, 1, 2 and so on.
@@ -81,11 +81,11 @@ def read_yolo(
     sizes_hw: list[tuple[int, int]] = []
     turned = 0
     for image, (file_name, label) in enumerate(zip(images, labels, strict=True)):
-        size_hw, orientation = image_frame(root / file_name)
+        size_hw, orientation = image_frame(image_dir / file_name)
         sizes_hw.append(size_hw)
         first = len(found.xyxy)
         if label is not None:
-            _read_file(root / label, image, key_points, found)
+            _read_file(label, image, key_points, found)
         if orientation in _STORED and len(found.xyxy) > first:
             turned += 1
             found.xyxy[first:] = [_as_stored(box, orientation) for box in found.xyxy[first:]]
@@ -109,7 +109,7 @@ def read_yolo(
 
     return build_split(
         name=name,
-        image_dir=root,
+        image_dir=image_dir,
         image_ids=range(1, len(images) + 1),
         file_names=images,
         sizes_hw=sizes,
@@ -207,7 +207,7 @@ def _as_stored(
     return x1, y1, x2, y2
 
 
-def _remarks(found: _Lines, labels: Sequence[str | None], turned: int) -> list[str]:
+def _remarks(found: _Lines, labels: Sequence[Path | None], turned: int) -> list[str]:
     bare = sum(label is None for label in labels)
     counted: list[tuple[int, Callable[[int], str]]] = [
         (

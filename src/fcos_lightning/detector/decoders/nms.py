@@ -44,7 +44,7 @@ class NMSDecoder(Decoder):
             (``inclusive``, official), by which small boxes overlap each other more.
 
     Raises:
-        UserError: if the threshold is no probability.
+        UserError: if a threshold is not from 0 to 1, or a number of boxes below 1.
     """
 
     name: ClassVar[str] = "nms"
@@ -64,10 +64,18 @@ class NMSDecoder(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.score_threshold <= 1:
-            raise UserError(
-                f"model.decoder.score_threshold={self.score_threshold}: give a number in [0, 1]"
-            )
+        for option, value in (
+            ("score_threshold", self.score_threshold),
+            ("nms_iou", self.nms_iou),
+        ):
+            if not 0 <= value <= 1:
+                raise UserError(f"model.decoder.{option}={value}: give a number in [0, 1]")
+        for option, count in (
+            ("topk_per_level", self.topk_per_level),
+            ("max_detections", self.max_detections),
+        ):
+            if count < 1:
+                raise UserError(f"model.decoder.{option}={count}: give a number of at least 1")
 
     @torch.no_grad()
     def __call__(

@@ -115,6 +115,12 @@ def check_callbacks(
                 raise UserError(f"callbacks.{key}: no run can work with {name}: {remedy}")
         if issubclass(kind, kinds.EarlyStopping):
             _check_early_stopping(key, nodes[key])
+    averaging = [key for key, kind in classes.items() if issubclass(kind, kinds.WeightAveraging)]
+    if len(averaging) > 1:
+        raise UserError(
+            f"callbacks.{averaging[1]}: callbacks.{averaging[0]} averages the weights already; "
+            f"switch it off by callbacks.{averaging[0]}=null"
+        )
     check_checkpoints(nodes, classes, run)
 
 

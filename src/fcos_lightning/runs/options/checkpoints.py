@@ -20,9 +20,13 @@ from fcos_lightning.printing import printable
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.callbacks.figures import LOGGED
 from fcos_lightning.training.callbacks.keep_last import KeepLast
+from fcos_lightning.training.callbacks.keep_more import KeepMore
 
 _BEST, _LAST = (Path(name).stem for name in (RunFolder.BEST, RunFolder.LAST))
-_MORE = "; to keep more, add a further one as +callbacks.more"
+_MORE = (
+    "; to keep more, add +callbacks.more._target_="
+    "fcos_lightning.training.callbacks.keep_more.KeepMore"
+)
 FIGURES = tuple(f"val/{name}" for name in LOGGED)
 
 
@@ -105,12 +109,29 @@ def check_checkpoints(
             "lost; leave callbacks.last as it is, and see checkpoint.every_n_minutes"
         )
     _check_best(named[0], options[named[0]], run)
+    told_by = {named[0]: _told_by(classes[named[0]], options[named[0]])}
     for key in keepers:
-        if key != named[0]:
-            _check_other(key, options[key], run)
+        if key == named[0]:
+            continue
+        _check_other(key, options[key], run)
+        told = _told_by(classes[key], options[key])
+        if same := next((other for other, by in told_by.items() if by == told), None):
+            raise UserError(
+                f"callbacks.{key}: to Lightning it is the same as callbacks.{same}, of the same "
+                "figure and at the same times; give it another filename, with _target_="
+                "fcos_lightning.training.callbacks.keep_more.KeepMore"
+            )
+        told_by[key] = told
     for key, one in classes.items():
         if issubclass(one, OnExceptionCheckpoint):
             _check_other(key, nodes[key], run)
+
+
+def _told_by(kind: type, options: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return what Lightning tells a checkpoint callback by."""
+    looked_at = ("monitor", "mode", "every_n_train_steps", "every_n_epochs", "train_time_interval")
+    name = options.get("filename") if issubclass(kind, KeepMore) else None
+    return (kind, name, *(options.get(key) for key in looked_at))
 
 
 def best_keeper(callbacks: Iterable[L.Callback], run: RunFolder) -> ModelCheckpoint:

@@ -100,7 +100,7 @@ def nearest(key: str, known: Iterable[str], certain: bool = False) -> str | None
         known: settings that do.
         certain: only where hardly anything else can be meant.
     """
-    known = sorted(set(known))
+    known = sorted(one for one in set(known) if not key.startswith(f"{one}."))
     parent, _, last = key.rpartition(".")
     for named in (key, last):
         for meant in SETTINGS.get(named.lower(), ()):

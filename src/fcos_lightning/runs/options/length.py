@@ -28,7 +28,7 @@ def settle_length(config: DictConfig, given: Collection[str]) -> None:
         return
     (other,) = (name for name in _LENGTHS if name not in said)
     schedule[other] = None
-    marks = schedule.get("milestones")
+    marks = schedule.get("milestones") if "schedule.milestones" not in given else None
     if other == "max_steps" and marks and lengths[other] > 0:
         schedule.milestones = [
             round(mark / lengths[other], 6) if mark >= 1 else mark for mark in marks

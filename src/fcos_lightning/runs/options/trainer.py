@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
+from fcos_lightning.processors import processor_count
 
+#: To try out what several devices do, on however small a machine.
+_FEW_PROCESSES = 8
 #: Options of ``trainer`` that are ours, not Lightning's.
 OURS = ("compile",)
 
@@ -74,10 +79,15 @@ def _profiler(value: object) -> str | None:
     return "give simple, advanced or pytorch" if value == "xla" else None
 
 
+_WHOLE, _MIXED = ("32-true", "32"), ("bf16-mixed", "16-mixed", "bf16", "16")
+
+
 def _precision(value: object) -> str | None:
     if isinstance(value, str) and "transformer-engine" in value:
         return "a detector has no layers for it; give 16-mixed or bf16-mixed"
-    return None
+    if str(value) in (*_WHOLE, *_MIXED, "None"):
+        return None
+    return f"boxes and losses keep 32 bit; give {_WHOLE[0]}, {_MIXED[0]} or {_MIXED[1]}"
 
 
 _FEW = (
@@ -143,11 +153,12 @@ TRAINER: Mapping[str, Callable[[object], str | None]] = {
 }
 
 
-def check_trainer(options: Mapping[str, Any]) -> None:
+def check_trainer(options: Mapping[str, Any], schedule: Mapping[str, Any] | None = None) -> None:
     """Refuse options of the Trainer that would not do what they say.
 
     Args:
         options: plain values, as the configuration has them.
+        schedule: likewise.
 
     Raises:
         UserError: naming the first.
@@ -155,3 +166,27 @@ def check_trainer(options: Mapping[str, Any]) -> None:
     for name, judge in TRAINER.items():
         if name in options and (remedy := judge(options[name])) is not None:
             raise UserError(f"trainer.{name}={printable(options[name])}: {remedy}")
+    optimizer = (schedule or {}).get("optimizer")
+    fused = isinstance(optimizer, Mapping) and optimizer.get("fused")
+    if fused and options.get("gradient_clip_val") and str(options.get("precision")) in _MIXED:
+        raise UserError(
+            f"trainer.precision={options['precision']}: in mixed precision Lightning clips no "
+            "gradients of a fused optimiser; add schedule.optimizer.fused=false, or "
+            "trainer.gradient_clip_val=null"
+        )
+    _check_processes(options)
+
+
+def _check_processes(options: Mapping[str, Any]) -> None:
+    """Refuse more processes on a processor than it could hold: each has a copy of everything."""
+    devices, accelerator = str(options.get("devices")), options.get("accelerator", "auto")
+    if not devices.isascii() or not devices.isdigit():
+        return
+    most = max(_FEW_PROCESSES, processor_count())
+    if int(devices) <= most or accelerator not in ("cpu", "auto"):
+        return
+    if accelerator == "cpu" or torch.accelerator.current_accelerator() is None:
+        raise UserError(
+            f"trainer.devices={devices}: without a GPU each is a process of its own, and this "
+            f"machine has {processor_count()} processors; give at most {most}"
+        )

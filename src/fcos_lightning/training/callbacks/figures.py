@@ -34,6 +34,7 @@ class Evaluation(L.Callback):
     ) -> None:
         self.backend: Literal["faster", "pycocotools"] = backend
         self._metric = None if truth is None else self._metric_of(truth, protocol)
+        self._given = truth is not None
         self.summary: dict[str, Any] = {}
         self.unreadable: set[str] = set()
         self.step = -1  # of the weights that were measured last
@@ -48,15 +49,17 @@ class Evaluation(L.Callback):
             raise RuntimeError("nothing was evaluated yet, so there is no metric")
         return self._metric
 
-    def _begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._metric is None:
+    def _begin(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if not self._given:
             data = getattr(trainer, "datamodule", None)
             if not isinstance(data, DetectionDataModule):
                 raise UserError(
                     "figures need ground truth: give the Trainer datamodule= (one of "
                     "fcos_lightning.data), or callbacks=[Evaluation(truth)]"
                 )
-            self._metric = self._metric_of(data.val.truth, data.protocol)
+            split = (data.test if stage == "test" else None) or data.measured
+            if self._metric is None or self._metric.truth is not split.truth:
+                self._metric = self._metric_of(split.truth, data.protocol)
         self.metric.reset()
         self.metric.seen_only = _looks_at_some(trainer)
         self.metric.to(pl_module.device)
@@ -81,7 +84,7 @@ class Evaluation(L.Callback):
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the detections of the last time."""
-        self._begin(trainer, pl_module)
+        self._begin(trainer, pl_module, "val")
 
     def on_validation_batch_end(
         self,
@@ -101,7 +104,7 @@ class Evaluation(L.Callback):
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the detections of the last time."""
-        self._begin(trainer, pl_module)
+        self._begin(trainer, pl_module, "test")
 
     def on_test_batch_end(
         self,
