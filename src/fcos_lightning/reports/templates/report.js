@@ -89,12 +89,16 @@
     const size = LETTER_PX * unit, gap = 3 * unit, taken = [];
     for (const box of boxes) {
       const [x1, y1, , y2] = box.box;
-      const letters = [...data.classes[box.class].name];
-      const short = letters.length > LETTERS ? `${letters.slice(0, LETTERS - 1).join("")}\u2026` : letters.join("");
+      const letters = [...data.classes[box.class].name], room = image.width - 2 * gap;
+      const score = box.score === undefined ? "" : ` ${box.score.toFixed(2)}`;
       const tag = element("text", { "font-size": size, "stroke-width": gap, class: `tag ${box.look}` });
-      tag.textContent = box.score === undefined ? short : `${short} ${box.score.toFixed(2)}`;
       group.append(tag);
-      const width = tag.getComputedTextLength();
+      let most = LETTERS, width;
+      do {
+        tag.textContent = (letters.length > most ? letters.slice(0, most - 1).join("") + "\u2026" : letters.join("")) + score;
+        width = tag.getComputedTextLength();
+        most -= 3;
+      } while (width > room && most > 2);
       const x = Math.max(gap, Math.min(x1, image.width - width - gap));
       const free = [y1 - gap, y1 + size + gap, y2 + size + gap].find((y) =>
         y >= size * 1.25 && y <= image.height - 4 * unit && taken.every((other) =>
