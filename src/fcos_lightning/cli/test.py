@@ -98,7 +98,8 @@ def test(config: DictConfig) -> None:
         detector = OnnxDetector(detector, model)
     else:
         detector = quicker(detector, config.trainer.accelerator, config.channels_last)
-    split, made = datamodule.val, new_levels(config.run_dir)
+    # A folder that was asked for stays, empty, where nothing comes of it.
+    split, made = datamodule.val, new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
     with removed_if_refused(folder, made):
         summary, table, evaluation = evaluate(
