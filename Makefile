@@ -44,6 +44,15 @@ test-slow: $(VENV)/.stamp-dev ## Run the proofs that take minutes
 bench: $(VENV)/.stamp-bench ## Measure against installed peers; writes docs/performance.md
 	$(BIN)/python scripts/benchmark.py $(ARGS)
 
+.PHONY: docs
+docs: $(VENV)/.stamp-docs ## Build the site into build/site; trains the tutorial's detector once
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/site-cache docs build/site $(ARGS)
+	@echo "make: open build/site/index.html"
+
+.PHONY: docs-links
+docs-links: $(VENV)/.stamp-docs ## Check every link of the pages, those to other sites too
+	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck -D nb_execution_mode=off -d build/site-links docs build/links $(ARGS)
+
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Check style, types and the direction of imports
 	$(BIN)/ruff check
@@ -62,7 +71,7 @@ wheel: $(VENV)/.stamp-dev ## Build the wheel into dist/
 
 .PHONY: clean
 clean: ## Remove builds and caches; runs, data and .venv stay
-	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf dist build jupyter_execute .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- .venv ---------------------------------------------------------------------------------------
@@ -75,6 +84,10 @@ $(VENV)/.stamp-run: pyproject.toml $(BIN)/python
 $(VENV)/.stamp-dev: pyproject.toml $(BIN)/python
 	$(call install,.[dev])
 	@touch $(VENV)/.stamp-run
+
+$(VENV)/.stamp-docs: pyproject.toml $(BIN)/python
+	$(call install,.[dev$(comma)docs])
+	@touch $(VENV)/.stamp-run $(VENV)/.stamp-dev
 
 $(VENV)/.stamp-bench: pyproject.toml $(BIN)/python
 	$(call install,.[dev$(comma)bench])

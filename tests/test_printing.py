@@ -1,6 +1,6 @@
 import pytest
 
-from fcos_lightning.printing import LONGEST_LINE, first_line, printable
+from fcos_lightning.printing import LONGEST_LINE, LONGEST_NAME, first_line, message_line, printable
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,15 @@ def test_of_a_long_text_beginning_and_end_are_left() -> None:
     shown = printable("begin" + "x" * 200_000 + "what to do", LONGEST_LINE)
     assert len(shown) == LONGEST_LINE
     assert shown.startswith("beginx") and shown.endswith("xwhat to do") and " ... " in shown
+
+
+def test_a_message_shortens_names_and_keeps_its_words() -> None:
+    name = "/data/" + "x" * 5000 + "/a.png"
+    line = message_line(f"image {name} cannot be read, nor {name}; give another")
+    assert line.startswith("image /data/xx") and line.endswith("xx/a.png; give another")
+    assert "x/a.png cannot be read, nor /data/xx" in line and len(line) < 2 * LONGEST_NAME + 60
+    assert message_line("a/" * 100 + " is short") == "a/" * 100 + " is short"
+    assert len(message_line("a " * 5000)) == LONGEST_LINE
 
 
 def test_the_first_line_of_an_error_without_a_message_is_its_kind() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import lightning as L
 from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
@@ -347,3 +348,19 @@ class ContinuingCSVLogger(CSVLogger):
             self._experiment = _ContinuingWriter(log_dir=self.root_dir)
         assert isinstance(self._experiment, ExperimentWriter)
         return self._experiment
+
+
+# --- The progress bar ----------------------------------------------------------------------------
+
+
+class ProgressBarFromOne(RichProgressBar):
+    """Counts epochs from 1, as all else does that a run prints.
+
+    In public a bar of one's own has to draw everything itself.
+    """
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        last = self.trainer.max_epochs
+        of = f"/{last}" if last is not None and last > 0 else ""
+        # As long as the other descriptions, or the bars would jump.
+        return f"Epoch {current_epoch + 1}{of}".ljust(len(self.validation_description))

@@ -127,6 +127,8 @@ CASES = [
     ("AtStep,step=13", "checkpoint.every_n_steps=1 trainer.check_val_every_n_epoch=2", 12),
     ("AtStep,step=10,how=SIGINT", "trainer.check_val_every_n_epoch=2", 10),
     ("InValidation,step=30,how=SIGINT", "", 30),
+    # Another method: its own mapping, head and loss.
+    ("AtStep,step=14", "method=retinanet checkpoint.every_n_steps=4", 12),
 ]
 
 

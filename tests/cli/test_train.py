@@ -218,7 +218,10 @@ def test_init_from_lists_what_it_leaves_fresh(command: Command, tmp_path: Path) 
         "run_dir=second",
     )
     assert second.code == 0, second.err
-    assert "init_from left 2 keys fresh: head.cls_logits.bias, head.cls_logits.weight" in second.out
+    assert (
+        "init_from took over classes by name: circle, square, triangle, star; fresh: none"
+        in second.out
+    )
 
     bad = command("train", *SMALL, "init_from=nothing.ckpt")
     assert bad.code == 2 and "nothing.ckpt: no such file" in bad.err

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.extras import pip_install
 from fcos_lightning.weights.files import read_weights
 
 PREFIX = "timm/"
@@ -50,8 +51,7 @@ class TimmBackbone(nn.Module):
             from timm.layers import freeze_batch_norm_2d
         except ImportError as error:
             raise UserError(
-                f"model.backbone.name={PREFIX}{name}: timm is not installed; "
-                "pip install 'fcos-lightning[timm]'"
+                f"model.backbone.name={PREFIX}{name}: timm is not installed; {pip_install('timm')}"
             ) from error
         if not timm.is_model(name):
             near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), 3)

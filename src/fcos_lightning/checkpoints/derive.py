@@ -78,6 +78,31 @@ def with_masks(weights: Weights) -> dict[str, Tensor]:
     return result
 
 
+def with_offsets(weights: Weights) -> dict[str, Tensor]:
+    """Return stages in which some bottlenecks are deformable with all of them so.
+
+    The others get offsets of 0, with which they compute what they did. mmdetection's
+    ``fallback_on_stride`` leaves the first bottleneck ordinary.
+    """
+    result = dict(weights)
+    of_stage = _offsets(weights)
+    for key in weights:
+        match = re.fullmatch(r"(backbone\.stages\.(\d)\.\d+\.conv2)\.weight", key)
+        for leaf in ("weight", "bias") if match else ():
+            assert match is not None
+            alike = of_stage.get((match[2], leaf))
+            if alike is not None and f"{match[1]}.offset.{leaf}" not in weights:
+                result[f"{match[1]}.offset.{leaf}"] = alike.new_zeros(18, *alike.shape[1:])
+    return result
+
+
+def _offsets(weights: Weights) -> dict[tuple[str, str], Tensor]:
+    """Return weight and bias of one of each stage's convolutions that predict offsets."""
+    offset = re.compile(r"backbone\.stages\.(\d)\.\d+\.conv2\.offset\.(weight|bias)")
+    found = ((offset.fullmatch(key), value) for key, value in weights.items())
+    return {(match[1], match[2]): value for match, value in found if match}
+
+
 def stride_on(weights: Weights, caffe: bool) -> str | None:
     """Where a bottleneck of these weights strides, which no tensor tells.
 
@@ -105,29 +130,44 @@ def _backbone(weights: Weights) -> dict[str, Any]:
     spec: dict[str, Any] = {"weights": None, "norm": "trained" if trained else "frozen"}
     if "backbone.net.base_layer.0.weight" in weights:
         return {**spec, "name": "timm/dla34", "frozen_stages": 0}
+    if "backbone.net.conv1.0.weight" in weights:
+        name = _resnet(weights, "backbone.net.layer")
+        return {**spec, "name": f"timm/{name}d", "frozen_stages": 0 if trained else 2}
     if "backbone.stages.1.0.conv.0.0.weight" in weights:
         return {**spec, "name": "mobilenet_v2", "frozen_stages": 0}
     if "backbone.stages.1.1.merge.0.weight" in weights:
         return {**spec, **_vovnet(weights), "frozen_stages": 0}
     need(weights, "backbone.stages.1.0.conv1.weight", "backbone.stages.1.0.conv2.weight")
-    block = re.compile(r"backbone\.stages\.(\d)\.(\d+)\.conv1\.weight")
-    found = [match.groups() for key in weights if (match := block.fullmatch(key))]
-    depths = tuple(sum(stage == str(n) for stage, _ in found) for n in (1, 2, 3, 4))
-    bottleneck = "backbone.stages.1.0.conv3.weight" in weights
-    name = _RESNETS.get((depths, bottleneck))
+    name = _resnet(weights, "backbone.stages.")
     if _is_resnext(weights):
         shape = weights["backbone.stages.1.0.conv2.weight"].shape
         groups = (_groups(weights), int(shape[1]))
-        name = _RESNEXTS.get(groups) if name == "resnet101" else None
-    if name is None:
-        kind = "bottlenecks" if bottleneck else "blocks"
-        raise UserError(f"no backbone here has {list(depths)} {kind}")
-    deformable = [
-        n + 1 for n in (1, 2, 3, 4) if f"backbone.stages.{n}.0.conv2.offset.weight" in weights
-    ]
+        if name != "resnet101" or groups not in _RESNEXTS:
+            raise UserError(
+                f"no backbone here is a {name} with {groups[0]} groups of {groups[1]} channels"
+            )
+        name = _RESNEXTS[groups]
+    deformable = sorted({int(stage) + 1 for stage, _ in _offsets(weights)})
     if deformable:
         spec["deformable_stages"] = deformable
     return {**spec, "name": name, "frozen_stages": 0 if trained else 2}
+
+
+def _resnet(weights: Weights, stages: str) -> str:
+    """Return a residual net's name by the number of its blocks.
+
+    Args:
+        weights: under our names.
+        stages: what stands before the number of a stage.
+    """
+    block = re.compile(re.escape(stages) + r"(\d)\.(\d+)\.conv1\.weight")
+    found = [match.groups() for key in weights if (match := block.fullmatch(key))]
+    depths = tuple(sum(stage == str(n) for stage, _ in found) for n in (1, 2, 3, 4))
+    bottleneck = f"{stages}1.0.conv3.weight" in weights
+    if (depths, bottleneck) not in _RESNETS:
+        kind = "bottlenecks" if bottleneck else "blocks"
+        raise UserError(f"no backbone here has {list(depths)} {kind}")
+    return _RESNETS[depths, bottleneck]
 
 
 def _vovnet(weights: Weights) -> dict[str, Any]:
@@ -168,12 +208,8 @@ def _head(weights: Weights, channels: int) -> dict[str, Any]:
         )
         for tower in ("shared_tower", "cls_tower", "box_tower")
     }
-    if len(convs["cls_tower"]) != len(convs["box_tower"]):
-        raise UserError(
-            f"its towers have {len(convs['cls_tower'])} and {len(convs['box_tower'])} "
-            "convolutions; here both have as many"
-        )
-    tower = "cls_tower" if convs["cls_tower"] else "shared_tower"
+    tower = next((tower for tower in ("cls_tower", "box_tower") if convs[tower]), "shared_tower")
+    uneven = len(convs["cls_tower"]) != len(convs["box_tower"])
     norm = "none"
     if f"head.{tower}.1.0.running_mean" in weights:
         norm = "batch"
@@ -184,6 +220,7 @@ def _head(weights: Weights, channels: int) -> dict[str, Any]:
         raise UserError("its GroupNorm has 32 groups of one channel; here none has less than two")
     return {
         "num_convs": len(convs["cls_tower"]),
+        **({"box_convs": len(convs["box_tower"])} if uneven else {}),
         "shared_convs": len(convs["shared_tower"]),
         "channels": None if first is None or first.shape[0] == channels else int(first.shape[0]),
         "norm": norm,

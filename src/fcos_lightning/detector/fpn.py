@@ -22,11 +22,24 @@ class FPNOptions(Part):
 
     channels: int = 256
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
-    p6_from: Literal["p5", "c5"] = "p5"
+    p6_from: Literal["p5", "c5", "lateral"] = "p5"
+    relu_before_p7: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels < 1:
+            raise UserError(f"model.fpn.channels={self.channels}: give at least 1")
 
     def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN:
         """Return the pyramid on a backbone's maps."""
-        return FPN(in_channels, in_strides, self.channels, self.levels, self.p6_from)
+        return FPN(
+            in_channels,
+            in_strides,
+            self.channels,
+            self.levels,
+            self.p6_from,
+            self.relu_before_p7,
+        )
 
 
 class FPN(nn.Module):
@@ -41,7 +54,10 @@ class FPN(nn.Module):
         in_strides: of the same.
         channels: of every level.
         levels: which levels to return, in a row.
-        p6_from: ``p5`` or ``c5``, whatever level the backbone's coarsest map has.
+        p6_from: ``p5``, ``c5``, or ``lateral``, what P5 is made of by its 3x3 convolution,
+            whatever level the backbone's coarsest map has.
+        relu_before_p7: whether each coarser level after P6 is made of the one before it with a
+            ReLU between them.
 
     Raises:
         UserError: if the levels are not in a row, the backbone lacks the stride of one of them
@@ -54,14 +70,15 @@ class FPN(nn.Module):
         in_strides: Sequence[int],
         channels: int = 256,
         levels: Sequence[int] = (3, 4, 5, 6, 7),
-        p6_from: Literal["p5", "c5"] = "p5",
+        p6_from: Literal["p5", "c5", "lateral"] = "p5",
+        relu_before_p7: bool = True,
     ) -> None:
         super().__init__()
         levels = tuple(levels)
         if not levels or levels != tuple(range(levels[0], levels[0] + len(levels))):
             raise UserError(f"model.fpn.levels={list(levels)}: give levels in a row, as [3, 4, 5]")
-        if p6_from not in ("p5", "c5"):
-            raise UserError(f"model.fpn.p6_from={p6_from}: give one of p5, c5")
+        if p6_from not in ("p5", "c5", "lateral"):
+            raise UserError(f"model.fpn.p6_from={p6_from}: give one of p5, c5, lateral")
         at_level = {math.log2(stride): index for index, stride in enumerate(in_strides)}
         coarsest = int(max(at_level))
         # Coarser backbone maps than asked for would only cost time.
@@ -78,6 +95,7 @@ class FPN(nn.Module):
         self.strides = tuple(2**level for level in levels)
         self.channels = channels
         self.p6_from = p6_from
+        self.relu_before_p7 = relu_before_p7
         self.lateral = nn.ModuleList(
             nn.Conv2d(in_channels[i], channels, 1) for i in self.in_indices
         )
@@ -85,7 +103,7 @@ class FPN(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1) for _ in self.in_indices
         )
         number_of_extra = max(levels[-1] - coarsest, 0)
-        first_in = channels if p6_from == "p5" else in_channels[-1]
+        first_in = in_channels[-1] if p6_from == "c5" else channels
         self.extra = nn.ModuleList(
             nn.Conv2d(channels if index else first_in, channels, 3, stride=2, padding=1)
             for index in range(number_of_extra)
@@ -114,8 +132,8 @@ class FPN(nn.Module):
                 laterals[fine + 1], size=size, mode="nearest"
             )
         maps = [output(lateral) for output, lateral in zip(self.output, laterals, strict=True)]
-        last = maps[-1] if self.p6_from == "p5" else features[-1]
+        last = {"p5": maps[-1], "c5": features[-1], "lateral": laterals[-1]}[self.p6_from]
         for index, convolution in enumerate(self.extra):
-            last = convolution(F.relu(last) if index else last)
+            last = convolution(F.relu(last) if index and self.relu_before_p7 else last)
             maps.append(last)
         return maps

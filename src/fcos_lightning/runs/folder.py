@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -50,7 +50,13 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
         remove_dead_drafts(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             _set_lost_aside(folder, run_dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (OSError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or "too many folders in each other"
+            raise UserError(
+                f"run_dir={run_dir}: cannot be made: {reason}; choose another place"
+            ) from error
     else:
         folder = _free(Path("runs", name, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).absolute())
     os.environ[_VARIABLE] = str(folder)
@@ -70,9 +76,15 @@ def _set_lost_aside(folder: Path, run_dir: str) -> None:
         UserError: if what is there is anything else, or somebody works on it.
     """
     if not _is_lost_run(folder):
+        what = "is not empty" if folder.is_dir() else "is a file"
+        or_go_on = (
+            f", or go on with that run by resume={run_dir}"
+            if RunFolder(folder).config.is_file()
+            else ""
+        )
         raise UserError(
-            f"run_dir={run_dir}: is not empty, and a run never writes into another's folder; "
-            f"choose a new one, or go on with that run by resume={run_dir}"
+            f"run_dir={run_dir}: {what}, and a run never writes into another's folder; "
+            f"choose a new one{or_go_on}"
         )
     with held_for_run(folder, surely=True):
         try:
@@ -152,17 +164,26 @@ def _free(wanted: Path) -> Path:
 
 
 @contextmanager
-def removed_if_refused(folder: Path, levels: int) -> Iterator[None]:
-    """Take back a folder, and what was made for it above, if nothing comes of a run after all.
+def removed_if_refused(
+    run: RunFolder, levels: int, has_learnt: Callable[[], bool]
+) -> Iterator[None]:
+    """Take back a folder, and what was made for it above, if a run is refused before it learns.
+
+    A folder that holds anything beside the configuration and empty logs, such as the batch that
+    gave no finite loss, stays.
 
     Args:
-        folder: of the run.
+        run: whose folder was new or empty.
         levels: how many of the folder and its parents were made for this run; only empty ones go.
+        has_learnt: tells whether the run has taken a step.
     """
     try:
         yield
-    except (UserError, Asked, KeyboardInterrupt):
-        _remove_empty(folder, levels)
+    except UserError:
+        if is_first_process() and not has_learnt() and all(map(_of_a_beginning, _files(run.path))):
+            for file in _files(run.path):
+                file.unlink()
+            _remove_empty(run.path, levels)
         raise
 
 
@@ -180,7 +201,7 @@ def removed_if_stopped(folder: Path, levels: int) -> Iterator[None]:
         yield
     except (Asked, KeyboardInterrupt):
         if is_first_process() and not any(RunFolder(folder).checkpoints.glob("*.ckpt")):
-            for entry in folder.iterdir():
+            for entry in folder.iterdir() if folder.is_dir() else ():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry, ignore_errors=True)
                 else:
@@ -189,13 +210,23 @@ def removed_if_stopped(folder: Path, levels: int) -> Iterator[None]:
         raise
 
 
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]
+
+
+def _of_a_beginning(file: Path) -> bool:
+    """Tell what a run writes before its first step."""
+    first = ("config.yaml", RunFolder.METRICS_CSV, "hparams.yaml")
+    return file.name in first or file.name.startswith("events.out.tfevents.")
+
+
 def _remove_empty(folder: Path, levels: int) -> None:
-    if is_first_process():
-        for empty in (folder, *folder.parents)[:levels]:
-            try:
-                empty.rmdir()  # fails on a folder that holds anything
-            except OSError:
-                break
+    inside = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
+    for empty in (*inside, *(folder, *folder.parents)[:levels]):
+        try:
+            empty.rmdir()  # fails on a folder that holds anything
+        except OSError:
+            break
 
 
 def save_config(config: DictConfig, folder: Path) -> None:

@@ -52,6 +52,8 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
         KeyboardInterrupt: if it is interrupted; ``resume=`` goes on with the run folder.
     """
     from fcos_lightning.runs.configuration import composed
+    from fcos_lightning.runs.instantiate import trusted_packages
+    from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.signals import Stopped, handlers_kept
 
     for word in overrides:
@@ -59,7 +61,8 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
             raise UserError(f'train({word!r}): give overrides, as "data.root=DIR"')
     with composed("train", overrides, config_dir) as config, _environment_kept(), handlers_kept():
         try:
-            return carried_out(config)
+            with refusals_in_one_line(trusted_packages()):
+                return carried_out(config)
         except Stopped as stop:
             raise KeyboardInterrupt(str(stop)) from None
 
@@ -72,11 +75,14 @@ def carried_out(config: DictConfig) -> Run:
         Stopped: if the run was asked to stop, and has kept a checkpoint.
         KeyboardInterrupt: if it was interrupted at once.
     """
+    from fcos_lightning.runs.configuration import given_words
+    from fcos_lightning.runs.options.length import settle_length
     from fcos_lightning.runs.resuming import continued
     from fcos_lightning.signals import Asked, Stopped
 
     try:
         if config.resume is None:
+            settle_length(config, given_words())
             return _begun(config)
         if config.init_from is not None:
             raise UserError(
@@ -100,7 +106,9 @@ def _begun(config: DictConfig) -> Run:
         removed_if_stopped,
         save_config,
     )
+    from fcos_lightning.runs.instantiate import trusted_packages
     from fcos_lightning.runs.opaque import opaque_text
+    from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.runs.session import Session
 
     session = Session.prepare(config, resumed=False)
@@ -108,28 +116,39 @@ def _begun(config: DictConfig) -> Run:
     folder = new_run_folder(config.run_dir, config.name)
     run = RunFolder(folder)
     config.run_dir = opaque_text(str(folder))
-    with held_for_run(folder), removed_if_stopped(folder, made), saying_how_to_go_on(run):
-        with removed_if_refused(folder, made):
+    with (
+        held_for_run(folder),
+        removed_if_stopped(folder, made),
+        saying_how_to_go_on(config, run),
+    ):
+        with (
+            removed_if_refused(run, made, session.has_learnt),
+            refusals_in_one_line(trusted_packages()),
+        ):
             trainer = session.make_trainer()
-        save_config(config, folder)
-        session.fit(trainer, run, resumed=False)
+            save_config(config, folder)
+            session.fit(trainer, run, resumed=False)
         return Run(folder, report(session, run))
 
 
 def _gone_on(config: DictConfig, run: RunFolder) -> Run:
     """Go on with a run."""
+    from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.ending import report, saying_how_to_go_on
     from fcos_lightning.runs.folder import held_for_run
     from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.resuming import keep_length
     from fcos_lightning.runs.session import Session
     from fcos_lightning.storage.replacing import remove_drafts
 
-    with held_for_run(run.path), saying_how_to_go_on(run):
+    with held_for_run(run.path), saying_how_to_go_on(config, run):
         session = Session.prepare(config, resumed=True)
         if is_first_process():
             for folder in (run.path, run.checkpoints, run.previews):
                 remove_drafts(folder)
-        session.fit(session.make_trainer(), run, resumed=True)
+        trainer = session.make_trainer()
+        keep_length(config, run.path, given_words())
+        session.fit(trainer, run, resumed=True)
         return Run(run.path, report(session, run))
 
 

@@ -57,8 +57,9 @@ def complete_or_absent(folder: Path, last: str = "") -> Iterator[Path]:
         for one in made:
             with suppress(OSError):  # never made, or someone else's by now
                 one.rmdir()
-        if isinstance(error, OSError):
-            reason = error.strerror or error
+        if isinstance(error, OSError | RecursionError):  # of thousands of folders in each other
+            deep = "too many folders in each other"
+            reason = deep if isinstance(error, RecursionError) else error.strerror or error
             raise UserError(
                 f"cannot write {folder}: {reason}; free the place or choose another folder"
             ) from error

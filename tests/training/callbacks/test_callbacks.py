@@ -145,7 +145,7 @@ def test_boxes_and_names_are_drawn_where_they_are() -> None:
 class Watched:
     """What ``Monitor`` looks at of a trainer, between steps that it does not log."""
 
-    current_epoch, max_epochs, callback_metrics = 0, 3, {}
+    current_epoch, max_epochs, callback_metrics, callbacks = 0, 3, {}, ()
     num_devices, world_size, log_every_n_steps, is_last_batch = 1, 1, 50, False
 
     def __init__(self, accelerator: type[Accelerator]) -> None:

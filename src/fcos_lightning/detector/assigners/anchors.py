@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.boxes import xyxy_to_ltrb
+from fcos_lightning.detector.assigners.pairs import overlaps
 from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
@@ -104,7 +105,7 @@ class AnchorAssigner(Assigner):
         best, claims = torch.zeros_like(overlap, dtype=torch.bool), torch.zeros_like(matched)
         for first in range(0, len(boxes), _BOXES):
             some = slice(first, first + _BOXES)
-            ious = torch.where(valid[some, None], _ious(anchors, boxes[some]), -1.0)
+            ious = torch.where(valid[some, None], overlaps(anchors, boxes[some]), -1.0)
             largest, index = ious.max(dim=0)
             matched = torch.where(largest > overlap, index + first, matched)
             overlap = torch.maximum(overlap, largest)
@@ -115,15 +116,3 @@ class AnchorAssigner(Assigner):
                 best |= wins.any(dim=0)
             claims += wins.sum(dim=0)
         return overlap, matched, best, claims
-
-
-def _ious(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """Overlap ``[G, P]`` of boxes ``[G, 4]`` with anchors ``[4, P]``."""
-    left, top, right, bottom = anchors
-    x1, y1, x2, y2 = (side[:, None] for side in boxes.unbind(1))
-    width = (torch.minimum(right, x2) - torch.maximum(left, x1)).clamp_(min=0)
-    height = (torch.minimum(bottom, y2) - torch.maximum(top, y1)).clamp_(min=0)
-    shared = width.mul_(height)
-    union = ((right - left) * (bottom - top) + (x2 - x1) * (y2 - y1)).sub_(shared)
-    # An anchor has an area, so the union is never empty.
-    return shared.div_(union)
