@@ -243,12 +243,9 @@ def test_weights_that_are_not_finite_are_never_saved(
     kept: int | None,
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    spoils = (
-        "+callbacks.spoils._target_=interruptions.NoGradient",
-        f"+callbacks.spoils.step={step}",
-    )
-    own = ("trusted_packages=[interruptions]", "run_dir=bad", words)
-    result = command("train", *RUN, *spoils, *own)
+    spoils = "+callbacks.spoils._target_=interruptions.NoGradient"
+    own = ("trusted_packages=[interruptions]", f"+callbacks.spoils.step={step}", "run_dir=bad")
+    result = command("train", *RUN, spoils, *own, words)
     assert result.code == 2 and "Traceback" not in result.err
     assert f"the weights are not finite after step {step + 1}" in result.err
     files = list((tmp_path / "bad").rglob("*.ckpt"))

@@ -33,7 +33,7 @@ def content(place: str, value: torch.Tensor) -> dict[str, Any]:
 def test_what_is_not_finite_is_not_saved(place: str, value: torch.Tensor, tmp_path: Path) -> None:
     guard = StopOnNonFinite(tmp_path)
     guard.on_save_checkpoint(STEP, MODULE, content(place, ONE))
-    with pytest.raises(NonFiniteLoss, match="after step 7.*there is no checkpoint yet"):
+    with pytest.raises(NonFiniteLoss, match=r"after step 7.*there is no checkpoint yet"):
         guard.on_save_checkpoint(STEP, MODULE, content(place, value))
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/last.ckpt").touch()
