@@ -14,9 +14,9 @@ def differences(whole: Path, cut: Path) -> list[str]:
     found = []
     for name in ("last", "best"):
         one, other = (_read(run / f"checkpoints/{name}.ckpt") for run in (whole, cut))
-        keys = ("state_dict", "global_step", "epoch")
-        keys += ("current_model_state", "averaging_state", "optimizer_states", "lr_schedulers")
-        keys += ("fcos_logged",) if name == "last" else ()
+        keys = ["state_dict", "global_step", "epoch", "current_model_state", "averaging_state"]
+        keys += ["optimizer_states", "lr_schedulers"]
+        keys += ["fcos_logged"] if name == "last" else []
         found += [f"{name}: {key}" for key in keys if not same(one.get(key), other.get(key))]
     if rows(whole) != rows(cut):
         found.append(f"metrics.csv: {rows(whole)} {rows(cut)}")
