@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,11 +31,14 @@ from fcos_lightning.lightning_internals import (
     as_between_batches,
     fit_loop_state,
     place_in_run,
+    processes_started,
     purge_from,
+    signals_left_alone,
     steps_logged,
     stored_fit_loop,
     was_restoring,
 )
+from fcos_lightning.signals import STOPPING
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -393,3 +398,49 @@ def test_continuing_csv_logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         rows = list(csv.reader(file))
     assert rows == [["AP", "loss", "step"], ["", "1.0", "1"], ["", "2.0", "2"], ["0.5", "3.0", "3"]]
     assert replaced == [tmp_path / "metrics.csv"]
+
+
+def test_last_validation(tmp_path: Path) -> None:
+    """Without it a run in steps that is left in its last validation never measures its end."""
+    everywhere = Everywhere(tmp_path)
+    fit(tmp_path, everywhere, max_steps=BATCHES)
+    (moment,) = (one for one in everywhere.moments if one.before == "validation")
+    without, _, _ = fit(tmp_path, ckpt=moment.file, max_steps=BATCHES)
+    made_up, _, _ = fit(tmp_path, LastValidation(), ckpt=moment.file, max_steps=BATCHES)
+    assert (without.seen, made_up.seen) == ([], ["validated"])
+
+
+@pytest.mark.parametrize("asked", [KeyboardInterrupt, ZeroDivisionError, SystemExit])
+def test_signals_left_alone(tmp_path: Path, asked: type[BaseException]) -> None:
+    class Looks(L.Callback):
+        handlers: tuple[Any, ...] = ()
+
+        def on_train_batch_start(self, *_: object) -> None:
+            self.handlers = tuple(map(signal.getsignal, STOPPING))
+            raise asked
+
+    before = tuple(map(signal.getsignal, STOPPING))
+    looks, trainer = (
+        Looks(),
+        L.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False),
+    )
+    trainer.callbacks.append(looks)  # type: ignore[attr-defined]
+    with pytest.raises(asked), signals_left_alone(trainer):
+        trainer.fit(Tiny())
+    assert looks.handlers == before == tuple(map(signal.getsignal, STOPPING))
+
+
+def test_processes_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for name in ("LOCAL_RANK", "MASTER_PORT"):
+        os.environ.pop(name, None)
+    launchers = "lightning.pytorch.strategies.launchers.subprocess_script"
+    monkeypatch.setattr(f"{launchers}.subprocess.Popen", lambda *_, **__: "a process")
+    watched: list[Any] = []
+    monkeypatch.setattr(f"{launchers}._launch_process_observer", watched.append)
+    trainer = L.Trainer(accelerator="cpu", devices=3, strategy="ddp", logger=False)
+    started: list[Any] = []
+    processes_started(trainer, started)
+    assert trainer.strategy.launcher is not None
+    assert trainer.strategy.launcher.launch(lambda: "done") == "done"
+    assert started == ["a process"] * 2 and watched == [[]]

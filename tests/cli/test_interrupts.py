@@ -130,7 +130,7 @@ def test_a_test_that_is_stopped_leaves_nothing(
     signum: int,
 ) -> None:
     ask_in(monkeypatch, place, signum, after=True)
-    words = (f"ckpt={trained}/checkpoints/best.ckpt", "trainer.accelerator=cpu", "run_dir=t")
+    words = (f"ckpt={trained}/checkpoints/best.ckpt", "trainer.accelerator=cpu")
     stopped(command("test", *words), signum)
     assert list(tmp_path.iterdir()) == []
 

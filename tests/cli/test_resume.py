@@ -240,6 +240,35 @@ def test_a_step_that_is_not_finite_can_be_looked_at_again(command: Command, tmp_
     assert not torch.isfinite(replay(tmp_path / "bad/nonfinite.pt").total)
 
 
+@pytest.mark.parametrize(
+    ("step", "words", "kept"),
+    [(9, "trainer.gradient_clip_val=10", None), (4, "checkpoint.every_n_steps=1", 4)],
+)
+def test_weights_that_are_not_finite_are_never_saved(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    words: str,
+    kept: int | None,
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    spoils = "+callbacks.spoils._target_=interruptions.NoGradient"
+    own = ("trusted_packages=[interruptions]", f"+callbacks.spoils.step={step}", "run_dir=bad")
+    result = command("train", *RUN, spoils, *own, words)
+    assert result.code == 2 and "Traceback" not in result.err
+    assert f"the weights are not finite after step {step + 1}" in result.err
+    files = list((tmp_path / "bad").rglob("*.ckpt"))
+    if kept is None:
+        assert files == [] and "there is no checkpoint yet" in result.err
+    else:
+        assert "last.ckpt of before is intact" in result.err
+        assert [file.name for file in files] == ["last.ckpt"]
+        content = last(tmp_path / "bad")
+        assert content["global_step"] == kept
+        assert all(torch.isfinite(one).all() for one in content["state_dict"].values())
+
+
 def test_statistics_are_shared_between_gpus_only(command: Command) -> None:
     result = command("train", *RUN, "trainer.accelerator=cpu", "trainer.sync_batchnorm=true")
     assert result.code == 2 and "between GPUs only" in result.err

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import random
+import sys
 from pathlib import Path
 
 import pytest
-from tests.training.interrupted_runs import Place, differences, go
+from tests.training.interrupted_runs import Place, go
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from interrupting.compare import differences
 
 #: How a run may measure and end.
 KINDS: dict[str, tuple[str, ...]] = {

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.ranks import is_first_process
-from fcos_lightning.runs.words import text_of
 from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
@@ -24,25 +23,20 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the command."""
-    run_with_data_of_checkpoint(test, "test")
+    with stopped_in_one_line(is_first_process):
+        run_with_data_of_checkpoint(test, "test")
 
 
 def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
-    with stopped_in_one_line(is_first_process):
-        from fcos_lightning.cli.app import run
+    from fcos_lightning.cli.app import fail, run
+    from fcos_lightning.runs.words import text_of
 
-        _offer_data()
-        run(task, config_name)
-
-
-def _offer_data() -> None:
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
     given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
-        from fcos_lightning.cli.app import fail
         from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
         try:
@@ -59,6 +53,7 @@ def _offer_data() -> None:
             # Beside the other override: words after an option would be taken for its values.
             at = next(i for i, word in enumerate(sys.argv) if word.startswith("ckpt="))
             sys.argv.insert(at, f"data={FROM_CHECKPOINT}")
+    run(task, config_name)
 
 
 @functools.cache  # its data is asked for before Hydra composes, its detector afterwards
@@ -84,7 +79,7 @@ def test(config: DictConfig) -> None:
         quicker,
         sized_as_trained,
     )
-    from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_refused
+    from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
     from fcos_lightning.runs.kinds import check_kinds
     from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
@@ -120,27 +115,27 @@ def test(config: DictConfig) -> None:
         detector = OnnxDetector(detector, model)
     else:
         detector = quicker(detector, config.trainer.accelerator, config.channels_last)
-    split, made = datamodule.val, new_levels(config.run_dir)
+    # A folder that was asked for stays, empty, where nothing comes of it.
+    split, made = datamodule.val, new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
-    written: list[str] = []
-    with removed_if_refused(folder, made):
+    with removed_if_stopped(folder, made):
         summary, table, evaluation = evaluate(
             detector, datamodule, settings, config.trainer.enable_progress_bar, views
         )
         if not is_first_process():
             return
-        with complete_or_absent(folder, last=RunFolder(folder).metrics.name) as draft:
-            kept = RunFolder(draft)
+        with complete_or_absent(folder, last=RunFolder.METRICS) as draft:
+            kept, pages = RunFolder(draft), []
             if model is not None:
                 write_whole(model, kept.onnx)
             write_predictions(table, split.truth, kept.predictions)
-            if split.annotated and config.report:
-                written = report_on(path, kept, datamodule, detector, table, summary)
             if split.annotated:
                 write_metrics(summary, kept.metrics)
+                if config.report:
+                    pages = report_on(path, kept, datamodule, detector, table, summary)
     written = [kept.predictions.name]
     if split.annotated:
-        written.insert(0, kept.metrics.name)
+        written = [kept.metrics.name, *written, *pages]
         print_table(summary, Console(), split.name, left_out(split))
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")

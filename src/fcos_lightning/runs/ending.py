@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def saying_how_to_go_on(run: RunFolder, config: DictConfig) -> Iterator[None]:
+def saying_how_to_go_on(config: DictConfig, run: RunFolder) -> Iterator[None]:
     """Tell who stops a run at once how it goes on, if there is a checkpoint.
 
     Raises:
@@ -45,18 +45,17 @@ def saying_how_to_go_on(run: RunFolder, config: DictConfig) -> Iterator[None]:
     except Asked as asked:
         if not run.last.is_file():
             raise
-        again = resume_command(config, run.path)
-        raise Stopped(asked.signum, f"; go on with: {again}") from None
+        raise Stopped(asked.signum, f"; go on with: {resume_command(config, run.path)}") from None
 
 
 def keep_the_end(session: Session, trainer: L.Trainer, run: RunFolder) -> None:
     """Measure and keep the final weights where the run ended in the middle of an epoch.
 
-    Lightning validates at the end of epochs only, but a schedule in steps seldom ends with one: the
-    official 90,000 steps are 12.3 epochs. Whatever this writes, it writes again where a run is
+    Lightning validates at the end of epochs only, but a schedule in steps seldom ends with one:
+    the official 90,000 steps are 12.3 epochs. Whatever this writes, it writes again where a run is
     killed here and goes on.
     """
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
     evaluation = next(c for c in callbacks if isinstance(c, Evaluation))
     keeper = best_keeper(callbacks, run)
     summary, figure = evaluation.summary, str(keeper.monitor).removeprefix("val/")
@@ -70,7 +69,8 @@ def keep_the_end(session: Session, trainer: L.Trainer, run: RunFolder) -> None:
     # Of a split without a box nothing is better or worse; then the last weights are kept.
     score, now = keeper.best_model_score, summary.get(figure)
     before = float(score) if score is not None and score.isfinite() else None
-    if trainer.is_global_zero and (before is None or (now is not None and now >= before)):
+    better = before is None or (now is not None and now >= before)
+    if trainer.is_global_zero and better:
         copy_whole(run.last, run.best)
 
 
@@ -95,17 +95,15 @@ def trained(trainer: L.Trainer, before: int, minutes: float) -> str:
         before: steps that the run had when it went on.
         minutes: it took.
     """
-    steps, total = trainer.global_step, total_steps(trainer)
+    steps = trainer.global_step
     if steps == before:
         return f"nothing was left to train: all {steps} steps were done before"
-    of = f" of {total}" if steps < total else ""  # stopped by a callback
-    done = (
-        f"{steps - before} steps ({steps}{of} with those before)"
-        if before
-        else f"{steps}{of} steps"
-    )
     peak = peak_memory(trainer)
-    return f"trained {done} in {minutes:.1f} minutes" + (f", with at most {peak}" if peak else "")
+    total = total_steps(trainer)
+    of = f" of {total}" if steps < total else ""  # stopped by a callback
+    more = f" ({steps}{of} with those before)" if before else of
+    took = f"trained {steps - before}{more} steps in {minutes:.1f} minutes"
+    return took + (f", with at most {peak}" if peak else "")
 
 
 def report(session: Session, run: RunFolder) -> dict[str, Any]:

@@ -77,11 +77,14 @@ def _set_lost_aside(folder: Path, run_dir: str) -> None:
     """
     if not _is_lost_run(folder):
         what = "is not empty" if folder.is_dir() else "is a file"
-        begun = RunFolder(folder).config.is_file()
-        go_on = f", or go on with that run by resume={run_dir}" if begun else ""
+        or_go_on = (
+            f", or go on with that run by resume={run_dir}"
+            if RunFolder(folder).config.is_file()
+            else ""
+        )
         raise UserError(
             f"run_dir={run_dir}: {what}, and a run never writes into another's folder; "
-            f"choose a new one{go_on}"
+            f"choose a new one{or_go_on}"
         )
     with held_for_run(folder, surely=True):
         try:
@@ -162,36 +165,26 @@ def _free(wanted: Path) -> Path:
 
 @contextmanager
 def removed_if_refused(
-    folder: Path, levels: int, has_learnt: Callable[[], bool] = lambda: False
+    run: RunFolder, levels: int, has_learnt: Callable[[], bool]
 ) -> Iterator[None]:
-    """Take back a folder, and what was made for it above, if nothing comes of a run after all.
+    """Take back a folder, and what was made for it above, if a run is refused before it learns.
 
     A folder that holds anything beside the configuration and empty logs, such as the batch that
     gave no finite loss, stays.
 
     Args:
-        folder: of the run, which was new or empty.
+        run: whose folder was new or empty.
         levels: how many of the folder and its parents were made for this run; only empty ones go.
         has_learnt: tells whether the run has taken a step.
     """
     try:
         yield
-    except (UserError, Asked, KeyboardInterrupt):
-        if is_first_process() and not has_learnt() and all(map(_of_a_beginning, _files(folder))):
-            for file in _files(folder):
+    except UserError:
+        if is_first_process() and not has_learnt() and all(map(_of_a_beginning, _files(run.path))):
+            for file in _files(run.path):
                 file.unlink()
-            _remove_empty(folder, levels)
+            _remove_empty(run.path, levels)
         raise
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if not path.is_dir()]
-
-
-def _of_a_beginning(file: Path) -> bool:
-    """Tell what a run writes before its first step."""
-    first = ("config.yaml", RunFolder.METRICS_CSV, "hparams.yaml")
-    return file.name in first or file.name.startswith("events.out.tfevents.")
 
 
 @contextmanager
@@ -208,13 +201,23 @@ def removed_if_stopped(folder: Path, levels: int) -> Iterator[None]:
         yield
     except (Asked, KeyboardInterrupt):
         if is_first_process() and not any(RunFolder(folder).checkpoints.glob("*.ckpt")):
-            for entry in folder.iterdir():
+            for entry in folder.iterdir() if folder.is_dir() else ():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry, ignore_errors=True)
                 else:
                     entry.unlink(missing_ok=True)
             _remove_empty(folder, levels)
         raise
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]
+
+
+def _of_a_beginning(file: Path) -> bool:
+    """Tell what a run writes before its first step."""
+    first = ("config.yaml", RunFolder.METRICS_CSV, "hparams.yaml")
+    return file.name in first or file.name.startswith("events.out.tfevents.")
 
 
 def _remove_empty(folder: Path, levels: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,10 +18,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line
-from fcos_lightning.shortages import shortage
 
-#: What cannot be a place, whoever asks.
-_CLOSED = (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
+#: Where an error says nothing of what a user could do, but the system's own words do.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_CLOSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
+_FEW_HANDLES = (errno.EMFILE, errno.ENFILE)
+#: Of threads, Python says it in words.
+_NO_PROCESSES = re.compile(r"can't start new thread|Resource temporarily unavailable")
+#: Of a file that a library opens, only words are left: torch, and errors of loader processes.
+_NO_HANDLES = re.compile(r"Too many open files|too many fds|received 0 items of ancdata")
+
+#: What torch and OpenCV say when memory ends; they have no class of errors for it.
+_NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator|CUDA out of memory|Insufficient memory|unable to mmap|bad_alloc"
+    r"|Cannot allocate memory"
+)
 
 _OURS, _LIGHTNING = "fcos_lightning", ("lightning", "lightning_fabric", "lightning_utilities")
 
@@ -57,6 +69,11 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
         return error
     if isinstance(error, OmegaConfBaseException):
         return UserError(f"configuration: {first_line(error)}")
+    if _wants_memory(error):
+        return UserError(
+            f"too little memory ({_told(error)}); give smaller batches (data.batch_size=, or "
+            "batch_size= of fcos-predict) or smaller images (shorter_side and longer_side)"
+        )
     if isinstance(error, RuntimeError):
         # Imported here, because torch costs seconds that mistakes in words should not.
         from fcos_lightning.data.batches.loader import ended_loader
@@ -64,14 +81,39 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
         ended = ended_loader(error)
         if ended is not None:
             return ended
-    told = shortage(error)
-    if told is not None:
-        return told
-    if isinstance(error, OSError) and error.errno in _CLOSED:
-        reason = error.strerror or os.strerror(error.errno or 0)
-        return UserError(f"cannot open {error.filename or 'a file'}: {reason}; give another place")
+    if isinstance(error, RuntimeError | OSError):
+        if _NO_HANDLES.search(str(error)):
+            return _of_system(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        if _NO_PROCESSES.search(str(error)):
+            return UserError(
+                "the system starts no more processes or threads for this user: raise the limit "
+                "(ulimit -u), or give a smaller data.num_workers= and OMP_NUM_THREADS"
+            )
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_system(error)
     if _raised_by_lightning(error, trusted):
         return UserError(f"Lightning refuses these settings: {_told(error)}")
+    return None
+
+
+def _wants_memory(error: Exception) -> bool:
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return _NO_MEMORY.search(str(error)) is not None
+
+
+def _of_system(error: OSError) -> UserError | None:
+    told = error.strerror or os.strerror(error.errno or 0)
+    if error.errno in _FULL:
+        return UserError(f"cannot write {error.filename or 'to the disk'}: {told}")
+    if error.errno in _CLOSED:
+        return UserError(f"cannot open {error.filename or 'a file'}: {told}; give another place")
+    if error.errno in _FEW_HANDLES:
+        return UserError(
+            f"{told}: raise the limit (ulimit -n 4096), or give a smaller data.num_workers="
+        )
     return None
 
 

@@ -75,11 +75,15 @@ def carried_out(config: DictConfig) -> Run:
         Stopped: if the run was asked to stop, and has kept a checkpoint.
         KeyboardInterrupt: if it was interrupted at once.
     """
+    from fcos_lightning.runs.configuration import given_words
+    from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
     from fcos_lightning.runs.resuming import continued
     from fcos_lightning.signals import Asked, Stopped
 
     try:
         if config.resume is None:
+            settle_length(config, given_words())
+            settle_optimizer(config, given_words())
             return _begun(config)
         if config.init_from is not None:
             raise UserError(
@@ -94,7 +98,6 @@ def carried_out(config: DictConfig) -> Run:
 
 def _begun(config: DictConfig) -> Run:
     """Carry out a new run."""
-    from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.ending import report, saying_how_to_go_on
     from fcos_lightning.runs.folder import (
         held_for_run,
@@ -106,20 +109,21 @@ def _begun(config: DictConfig) -> Run:
     )
     from fcos_lightning.runs.instantiate import trusted_packages
     from fcos_lightning.runs.opaque import opaque_text
-    from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
     from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.runs.session import Session
 
-    settle_length(config, given_words())
-    settle_optimizer(config, given_words())
     session = Session.prepare(config, resumed=False)
     made = new_levels(config.run_dir)
     folder = new_run_folder(config.run_dir, config.name)
     run = RunFolder(folder)
     config.run_dir = opaque_text(str(folder))
-    with held_for_run(folder), removed_if_stopped(folder, made), saying_how_to_go_on(run, config):
+    with (
+        held_for_run(folder),
+        removed_if_stopped(folder, made),
+        saying_how_to_go_on(config, run),
+    ):
         with (
-            removed_if_refused(folder, made, session.has_learnt),
+            removed_if_refused(run, made, session.has_learnt),
             refusals_in_one_line(trusted_packages()),
         ):
             trainer = session.make_trainer()
@@ -138,7 +142,7 @@ def _gone_on(config: DictConfig, run: RunFolder) -> Run:
     from fcos_lightning.runs.session import Session
     from fcos_lightning.storage.replacing import remove_drafts
 
-    with held_for_run(run.path), saying_how_to_go_on(run, config):
+    with held_for_run(run.path), saying_how_to_go_on(config, run):
         session = Session.prepare(config, resumed=True)
         if is_first_process():
             for folder in (run.path, run.checkpoints, run.previews):

@@ -21,10 +21,14 @@ class RunFolder:
     BEST: ClassVar[str] = "best.ckpt"
     LAST: ClassVar[str] = "last.ckpt"
     #: Below the folder itself.
+    METRICS: ClassVar[str] = "metrics.json"
     METRICS_CSV: ClassVar[str] = "metrics.csv"
     #: What a run and its loggers may have made before there is a checkpoint.
     OF_A_BEGINNING: ClassVar[frozenset[str]] = frozenset(
-        ("config.yaml", METRICS_CSV, "checkpoints", "previews", "tensorboard", "mlflow", "wandb")
+        (
+            *("config.yaml", "split.json", METRICS_CSV, "checkpoints", "previews"),
+            *("tensorboard", "mlflow", "wandb"),
+        )
     )
 
     @property
@@ -60,7 +64,7 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         """The figures of the best checkpoint; with them the run is finished."""
-        return self.path / "metrics.json"
+        return self.path / self.METRICS
 
     @property
     def predictions(self) -> Path:

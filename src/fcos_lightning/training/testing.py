@@ -108,19 +108,10 @@ def evaluate(
             enable_progress_bar=progress,
             use_distributed_sampler=False,
         )
-        _measure(tester, detector, datamodule, views)
+        with together(tester), signals_left_alone(tester):
+            if views is None:
+                tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
+            else:
+                datamodule.trainer = tester  # which rank asks for the loader is known only then
+                tester.validate(_Merging(detector, datamodule, views), verbose=False)
         return evaluation.summary, evaluation.metric.table, evaluation
-
-
-def _measure(
-    tester: L.Trainer,
-    detector: DenseDetector,
-    datamodule: DetectionDataModule,
-    views: ViewSizes | None,
-) -> None:
-    with together(tester), signals_left_alone(tester):
-        if views is None:
-            tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
-        else:
-            datamodule.trainer = tester  # which rank asks for the loader is known only then
-            tester.validate(_Merging(detector, datamodule, views), verbose=False)
