@@ -29,6 +29,11 @@ TWO_STEPS = (
 )
 
 
+def ckpt_of(run: str) -> str:
+    """The whole path: what a process has read of a checkpoint it remembers by its path."""
+    return f"ckpt={Path(run).absolute()}/checkpoints/best.ckpt"
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_train_two_steps_and_test(layout: str, command: Command) -> None:
     made = LAYOUTS[layout](Path("data set"))
@@ -44,7 +49,7 @@ def test_train_two_steps_and_test(layout: str, command: Command) -> None:
     assert Path("run/split.json").is_file() == (made.val is None)
     assert Path("run/test_metrics.json").is_file() == (made.test is not None)
 
-    tested = command("test", "ckpt=run/checkpoints/best.ckpt", "run_dir=tested")
+    tested = command("test", ckpt_of("run"), "run_dir=tested")
     assert tested.code == 0, tested.err
     for name in ("metrics.json", "predictions.json"):
         assert json.loads(Path("run", name).read_text()) == json.loads(
@@ -63,7 +68,7 @@ def test_tables_say_what_they_are_of_and_the_test_split_comes_once(command: Comm
         "Detection figures on test (higher is better)         ",
     ]
     # The figures of the test split are those of testing on it.
-    ckpt = "ckpt=run/checkpoints/best.ckpt"
+    ckpt = ckpt_of("run")
     alone = command("test", ckpt, "data.val_split=test", "run_dir=alone")
     assert alone.code == 0 and "Detection figures on test" in alone.out
     ours = json.loads(Path("run/test_metrics.json").read_text())

@@ -47,8 +47,11 @@ def net_of(weights: Weights) -> dict[str, Any]:
     Raises:
         UserError: if the weights are of no net that ``build_detector`` can build.
     """
-    need(weights, "fpn.lateral.0.weight", "fpn.output.0.weight")
-    channels = weights["fpn.lateral.0.weight"].shape[0]
+    need(weights, "fpn.output.0.weight")
+    channels = weights["fpn.output.0.weight"].shape[0]
+    if "fpn.merge.weight" in weights:
+        return {"backbone": _hrnet(weights), "fpn": _hrfpn(weights, channels)}
+    need(weights, "fpn.lateral.0.weight")
     return {"backbone": _backbone(weights), "fpn": _fpn(weights, channels)}
 
 
@@ -184,6 +187,24 @@ def _vovnet(weights: Weights) -> dict[str, Any]:
         "channels": [int(weights[f"{at}.merge.0.weight"].shape[0]) for at in stages],
         "attention": f"{stages[0]}.gate.weight" in weights,
     }
+
+
+def _hrnet(weights: Weights) -> dict[str, Any]:
+    need(weights, "backbone.net.transition1.0.0.weight")
+    width = weights["backbone.net.transition1.0.0.weight"].shape[0]
+    trained = "backbone.net.bn1.num_batches_tracked" in weights
+    return {
+        "weights": None,
+        "name": f"timm/hrnet_w{width}",
+        "branches": True,
+        "norm": "trained" if trained else "frozen",
+        "frozen_stages": 0,
+    }
+
+
+def _hrfpn(weights: Weights, channels: int) -> dict[str, Any]:
+    levels = len([key for key in weights if re.fullmatch(r"fpn\.output\.\d\.weight", key)])
+    return {"channels": channels, "levels": list(range(3, 3 + levels)), "merge": "concatenate"}
 
 
 def _fpn(weights: Weights, channels: int) -> dict[str, Any]:

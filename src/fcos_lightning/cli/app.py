@@ -36,8 +36,9 @@ USER_ERROR = 2
 def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Compose the configuration from the command line and run a task with it.
 
-    A ``UserError`` is printed as one line and ends the process with status 2, as does a
-    configuration that Hydra cannot compose, or that holds settings that do not exist.
+    A ``UserError`` is printed as one line and ends the process with status 2, as does what the
+    system refuses, and a configuration that Hydra cannot compose, or that holds settings that do
+    not exist.
     """
     if "--version" in sys.argv[1:]:  # to Hydra that would be a question about itself
         print(f"fcos-lightning {__version__}")

@@ -6,10 +6,11 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
-from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.runs.ranks import is_first_process
 from fcos_lightning.runs.words import text_of
+from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +29,20 @@ def main() -> None:
 
 def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
+    with stopped_in_one_line(is_first_process):
+        from fcos_lightning.cli.app import run
+
+        _offer_data()
+        run(task, config_name)
+
+
+def _offer_data() -> None:
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
     given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
+        from fcos_lightning.cli.app import fail
         from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
         try:
@@ -49,7 +59,6 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
             # Beside the other override: words after an option would be taken for its values.
             at = next(i for i, word in enumerate(sys.argv) if word.startswith("ckpt="))
             sys.argv.insert(at, f"data={FROM_CHECKPOINT}")
-    run(task, config_name)
 
 
 @functools.cache  # its data is asked for before Hydra composes, its detector afterwards
@@ -75,11 +84,11 @@ def test(config: DictConfig) -> None:
         quicker,
         sized_as_trained,
     )
-    from fcos_lightning.runs.folder import new_run_folder
+    from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_refused
     from fcos_lightning.runs.kinds import check_kinds
-    from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
+    from fcos_lightning.storage.folders import complete_or_absent
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
     from fcos_lightning.training.testing import evaluate
@@ -111,24 +120,28 @@ def test(config: DictConfig) -> None:
         detector = OnnxDetector(detector, model)
     else:
         detector = quicker(detector, config.trainer.accelerator, config.channels_last)
+    split, made = datamodule.val, new_levels(config.run_dir)
     folder = new_run_folder(config.run_dir, config.name)
-    summary, table, evaluation = evaluate(
-        detector, datamodule, settings, config.trainer.enable_progress_bar, views
-    )
-    if not is_first_process():
-        return
-    kept = RunFolder(folder)
-    if model is not None:
-        write_whole(model, kept.onnx)
-    split = datamodule.val
+    written: list[str] = []
+    with removed_if_refused(folder, made):
+        summary, table, evaluation = evaluate(
+            detector, datamodule, settings, config.trainer.enable_progress_bar, views
+        )
+        if not is_first_process():
+            return
+        with complete_or_absent(folder, last=RunFolder(folder).metrics.name) as draft:
+            kept = RunFolder(draft)
+            if model is not None:
+                write_whole(model, kept.onnx)
+            write_predictions(table, split.truth, kept.predictions)
+            if split.annotated and config.report:
+                written = report_on(path, kept, datamodule, detector, table, summary)
+            if split.annotated:
+                write_metrics(summary, kept.metrics)
     written = [kept.predictions.name]
-    write_predictions(table, split.truth, kept.predictions)
     if split.annotated:
         written.insert(0, kept.metrics.name)
-        write_metrics(summary, kept.metrics)
         print_table(summary, Console(), split.name, left_out(split))
-        if config.report:
-            written += report_on(path, kept, datamodule, detector, table, summary)
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:

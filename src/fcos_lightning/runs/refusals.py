@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,16 +17,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line
+from fcos_lightning.shortages import shortage
 
-#: Where an error says nothing of what a user could do, but the system's own words do.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-_CLOSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
-_FEW_HANDLES = (errno.EMFILE, errno.ENFILE)
-
-#: What torch and OpenCV say when memory ends; they have no class of errors for it.
-_NO_MEMORY = re.compile(
-    r"DefaultCPUAllocator|CUDA out of memory|Insufficient memory|unable to mmap"
-)
+#: What cannot be a place, whoever asks.
+_CLOSED = (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
 
 _OURS, _LIGHTNING = "fcos_lightning", ("lightning", "lightning_fabric", "lightning_utilities")
 
@@ -64,11 +57,6 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
         return error
     if isinstance(error, OmegaConfBaseException):
         return UserError(f"configuration: {first_line(error)}")
-    if _wants_memory(error):
-        return UserError(
-            f"too little memory ({_told(error)}); give smaller batches (data.batch_size=, or "
-            "batch_size= of fcos-predict) or smaller images (shorter_side and longer_side)"
-        )
     if isinstance(error, RuntimeError):
         # Imported here, because torch costs seconds that mistakes in words should not.
         from fcos_lightning.data.batches.loader import ended_loader
@@ -76,31 +64,14 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
         ended = ended_loader(error)
         if ended is not None:
             return ended
-    if isinstance(error, OSError) and error.errno is not None:
-        return _of_system(error)
+    told = shortage(error)
+    if told is not None:
+        return told
+    if isinstance(error, OSError) and error.errno in _CLOSED:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        return UserError(f"cannot open {error.filename or 'a file'}: {reason}; give another place")
     if _raised_by_lightning(error, trusted):
         return UserError(f"Lightning refuses these settings: {_told(error)}")
-    return None
-
-
-def _wants_memory(error: Exception) -> bool:
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return _NO_MEMORY.search(str(error)) is not None
-
-
-def _of_system(error: OSError) -> UserError | None:
-    told = error.strerror or os.strerror(error.errno or 0)
-    if error.errno in _FULL:
-        return UserError(f"cannot write {error.filename or 'to the disk'}: {told}")
-    if error.errno in _CLOSED:
-        return UserError(f"cannot open {error.filename or 'a file'}: {told}; give another place")
-    if error.errno in _FEW_HANDLES:
-        return UserError(
-            f"{told}: raise the limit (ulimit -n 4096), or give a smaller data.num_workers="
-        )
     return None
 
 

@@ -22,6 +22,10 @@ class RunFolder:
     LAST: ClassVar[str] = "last.ckpt"
     #: Below the folder itself.
     METRICS_CSV: ClassVar[str] = "metrics.csv"
+    #: What a run and its loggers may have made before there is a checkpoint.
+    OF_A_BEGINNING: ClassVar[frozenset[str]] = frozenset(
+        ("config.yaml", METRICS_CSV, "checkpoints", "previews", "tensorboard", "mlflow", "wandb")
+    )
 
     @property
     def config(self) -> Path:
@@ -42,6 +46,11 @@ class RunFolder:
     def last(self) -> Path:
         """The checkpoint that a stopped run goes on from."""
         return self.checkpoints / self.LAST
+
+    @property
+    def previews(self) -> Path:
+        """The folder of pictures, one for each epoch."""
+        return self.path / "previews"
 
     @property
     def metrics_csv(self) -> Path:

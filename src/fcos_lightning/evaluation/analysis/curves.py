@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: The thresholds that curves are drawn over.
-GRID = np.linspace(0.0, 1.0, 101)
+GRID = np.arange(101) / 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +184,7 @@ def calibration(matches: Matches, bins: int = 10) -> Calibration:
     """
     judged = matches.right | matches.wrong
     scores, right = matches.scores[judged], matches.right[judged]
-    edges = np.linspace(0.0, 1.0, bins + 1)
+    edges = np.arange(bins + 1) / bins
     place = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, bins - 1)
     number = np.bincount(place, minlength=bins)
     divisor = np.where(number > 0, number, np.nan)
