@@ -129,7 +129,16 @@ CASES = [
     ("AtStep,step=10,how=SIGINT", "trainer.check_val_every_n_epoch=2", 10),
     ("InValidation,step=30,how=SIGINT", "", 30),
     # Another method: its own mapping, head and loss.
-    ("AtStep,step=14", "method=retinanet checkpoint.every_n_steps=4", 12),
+    *(
+        ("AtStep,step=14", f"method={method} checkpoint.every_n_steps=4", 12)
+        for method in ("retinanet", "fcos_plain", "fcos_iou", "atss", "gfl", "tal", "dsla")
+    ),
+    # Accumulated batches of a mapping that looks at predictions.
+    (
+        "AtStep,step=8",
+        "method=gfl checkpoint.every_n_steps=2 trainer.accumulate_grad_batches=2",
+        6,
+    ),
 ]
 
 
@@ -229,6 +238,35 @@ def test_a_step_that_is_not_finite_can_be_looked_at_again(command: Command, tmp_
     result = command("train", *RUN, *words)
     assert result.code == 2 and "nonfinite.pt holds the step" in result.err
     assert not torch.isfinite(replay(tmp_path / "bad/nonfinite.pt").total)
+
+
+@pytest.mark.parametrize(
+    ("step", "words", "kept"),
+    [(9, "trainer.gradient_clip_val=10", None), (4, "checkpoint.every_n_steps=1", 4)],
+)
+def test_weights_that_are_not_finite_are_never_saved(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    words: str,
+    kept: int | None,
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    spoils = "+callbacks.spoils._target_=interruptions.NoGradient"
+    own = ("trusted_packages=[interruptions]", f"+callbacks.spoils.step={step}", "run_dir=bad")
+    result = command("train", *RUN, spoils, *own, words)
+    assert result.code == 2 and "Traceback" not in result.err
+    assert f"the weights are not finite after step {step + 1}" in result.err
+    files = list((tmp_path / "bad").rglob("*.ckpt"))
+    if kept is None:
+        assert files == [] and "there is no checkpoint yet" in result.err
+    else:
+        assert "last.ckpt of before is intact" in result.err
+        assert [file.name for file in files] == ["last.ckpt"]
+        content = last(tmp_path / "bad")
+        assert content["global_step"] == kept
+        assert all(torch.isfinite(one).all() for one in content["state_dict"].values())
 
 
 def test_statistics_are_shared_between_gpus_only(command: Command) -> None:

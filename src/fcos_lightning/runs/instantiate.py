@@ -152,8 +152,8 @@ def _made(
     called = target(node[_TARGET], place, trusted)
     options = {str(key): value for key, value in {**inner, **(more or {})}.items()}
     package = called.__module__.split(".")[0]
-    # What others hand on may go anywhere; of ours it goes to the bases.
-    check_names(called, set(inner) - set(more or {}), place, package == _OURS)
+    # Lightning's hand on to others as well: DDPStrategy to torch's wrapper of the model.
+    check_names(called, set(inner) - set(more or {}), place, bases_too=package == _OURS)
     if package in _ANNOTATED:
         check_arguments(called, options, place)
     if node.get(_PARTIAL):

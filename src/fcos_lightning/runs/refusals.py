@@ -22,13 +22,17 @@ from fcos_lightning.printing import first_line
 #: Where an error says nothing of what a user could do, but the system's own words do.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
+_FEW_HANDLES = (errno.EMFILE, errno.ENFILE)
+#: Of threads, Python says it in words.
+_NO_PROCESSES = re.compile(r"can't start new thread|Resource temporarily unavailable")
+#: Of a file that a library opens, only words are left: torch, and errors of loader processes.
+_NO_HANDLES = re.compile(r"Too many open files|too many fds|received 0 items of ancdata")
 
 #: What torch and OpenCV say when memory ends; they have no class of errors for it.
 _NO_MEMORY = re.compile(
-    "DefaultCPUAllocator|CUDA out of memory|Insufficient memory|Cannot allocate memory|"
-    "unable to mmap|failed to map segment"
+    r"DefaultCPUAllocator|CUDA out of memory|Insufficient memory|unable to mmap|bad_alloc"
+    r"|Cannot allocate memory"
 )
-_FEW_OPEN = re.compile("Too many open files")
 
 _OURS, _LIGHTNING = "fcos_lightning", ("lightning", "lightning_fabric", "lightning_utilities")
 
@@ -70,11 +74,6 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
             f"too little memory ({_told(error)}); give smaller batches (data.batch_size=, or "
             "batch_size= of fcos-predict) or smaller images (shorter_side and longer_side)"
         )
-    if _FEW_OPEN.search(str(error)):
-        return UserError(
-            "too many open files: raise the limit (ulimit -n 4096), or give a smaller "
-            "data.num_workers="
-        )
     if isinstance(error, RuntimeError):
         # Imported here, because torch costs seconds that mistakes in words should not.
         from fcos_lightning.data.batches.loader import ended_loader
@@ -82,6 +81,14 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
         ended = ended_loader(error)
         if ended is not None:
             return ended
+    if isinstance(error, RuntimeError | OSError):
+        if _NO_HANDLES.search(str(error)):
+            return _of_system(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        if _NO_PROCESSES.search(str(error)):
+            return UserError(
+                "the system starts no more processes or threads for this user: raise the limit "
+                "(ulimit -u), or give a smaller data.num_workers= and OMP_NUM_THREADS"
+            )
     if isinstance(error, OSError) and error.errno is not None:
         return _of_system(error)
     if _raised_by_lightning(error, trusted):
@@ -103,6 +110,10 @@ def _of_system(error: OSError) -> UserError | None:
         return UserError(f"cannot write {error.filename or 'to the disk'}: {told}")
     if error.errno in _CLOSED:
         return UserError(f"cannot open {error.filename or 'a file'}: {told}; give another place")
+    if error.errno in _FEW_HANDLES:
+        return UserError(
+            f"{told}: raise the limit (ulimit -n 4096), or give a smaller data.num_workers="
+        )
     return None
 
 

@@ -13,7 +13,7 @@ from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.printing import LONGEST_LINE, class_label, printable
 from fcos_lightning.training.length import steps_per_epoch
 from fcos_lightning.training.schedule import Schedule
 
@@ -134,5 +134,5 @@ def _split(split: DataSplit) -> str:
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
-    shown = [printable(name, 60) for name in names[:most]]
+    shown = [class_label(name) for name in names[:most]]
     return ", ".join(shown) + (", ..." if len(names) > most else "")

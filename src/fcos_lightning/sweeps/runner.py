@@ -10,6 +10,8 @@ from pathlib import Path
 
 from fcos_lightning.printing import printable
 from fcos_lightning.runs.words import quoted
+from fcos_lightning.signals import STOPPING, Asked
+from fcos_lightning.storage.folders import set_aside
 from fcos_lightning.sweeps.course import ap_by_epoch, best_ap, can_go_on
 from fcos_lightning.sweeps.jobs import Handle, Launcher, train_command, wait_for
 from fcos_lightning.sweeps.manifest import Job, Manifest
@@ -77,10 +79,9 @@ class Runner:
         """Run every job that is not finished.
 
         Raises:
-            Interrupted: on SIGINT or SIGTERM, when the running jobs have kept a checkpoint.
+            Interrupted: on a signal that asks to stop, when running jobs have kept a checkpoint.
         """
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = {signum: signal.signal(signum, self._note) for signum in signals}
+        before = {signum: signal.signal(signum, self._note) for signum in STOPPING}
         waiting = self._waiting()
         try:
             exhausted = False
@@ -105,7 +106,7 @@ class Runner:
 
     def _note(self, signum: int, frame: object) -> None:
         if self._signum:  # twice: at once
-            raise KeyboardInterrupt
+            raise Asked(signum)
         self._signum = signum
 
     def _waiting(self) -> Iterator[Job]:
@@ -120,7 +121,8 @@ class Runner:
             again = said_again((*self.manifest.fixed, *job.swept), folder)
             words, verb = [quoted("resume", str(folder)), *again], "goes on"
         else:
-            _set_aside(folder, job.attempts)
+            if folder.exists():  # what cannot go on; the next attempt wants an empty folder
+                set_aside(folder, "attempt", max(job.attempts, 1))
             words = [*self.manifest.fixed, *job.swept, quoted("run_dir", str(folder))]
             verb = "started"
         slot = min(set(range(self.parallel)) - {running.slot for running in self._running})
@@ -200,12 +202,3 @@ def why(log: Path) -> str:
     said = [line.strip() for line in lines if line.strip()]
     errors = [line for line in said if line.startswith("error: ")]
     return printable((errors or said or ["it printed nothing"])[-1], 300)
-
-
-def _set_aside(folder: Path, attempts: int) -> None:
-    """Keep what a job left that cannot go on; its next attempt wants an empty folder."""
-    if folder.exists():
-        number = max(attempts, 1)
-        while (aside := folder.with_name(f"{folder.name}.attempt{number}")).exists():
-            number += 1
-        folder.rename(aside)

@@ -184,6 +184,7 @@ def _check_processes(options: Mapping[str, Any]) -> None:
     most = max(_FEW_PROCESSES, processor_count())
     if int(devices) <= most or accelerator not in ("cpu", "auto"):
         return
+
     if accelerator == "cpu" or torch.accelerator.current_accelerator() is None:
         raise UserError(
             f"trainer.devices={devices}: without a GPU each is a process of its own, and this "
