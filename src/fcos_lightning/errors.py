@@ -23,6 +23,10 @@ class UserError(ValueError):
         super().__init__(message if message.startswith("Caught ") else message_line(message))
 
 
+class SharedError(UserError):
+    """An error that all processes of a run raise at the same step; only the first prints it."""
+
+
 def shown(value: object, limit: int = 80) -> str:
     """Return what a message repeats of a foreign value: as Python writes it, at most ``limit``."""
     short = Repr()

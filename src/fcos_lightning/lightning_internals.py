@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +22,7 @@ from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
 from lightning.pytorch.trainer.connectors import checkpoint_connector
 from torch import Tensor
 
@@ -87,6 +91,19 @@ def steps_logged(checkpoint: Mapping[str, Any]) -> int:
     return int(stored_fit_loop(checkpoint)["epoch_loop.state_dict"]["_batches_that_stepped"])
 
 
+def as_after_validation(checkpoint: dict[str, Any]) -> None:
+    """Have a resumed loop not repeat the validation that is over.
+
+    A validation that was begun in one process and finished in another stays begun and unfinished in
+    the counts of all validations, by which Lightning decides.
+
+    Args:
+        checkpoint: that is being saved after it, in the same epoch; changed in place.
+    """
+    total = stored_fit_loop(checkpoint)["epoch_loop.val_loop.batch_progress"]["total"]
+    total.update(dict.fromkeys(total, total["ready"]))
+
+
 def as_between_batches(checkpoint: dict[str, Any], trainer: L.Trainer) -> None:
     """Turn the state of a loop that has fetched a batch into that of one about to fetch it.
 
@@ -97,6 +114,7 @@ def as_between_batches(checkpoint: dict[str, Any], trainer: L.Trainer) -> None:
         checkpoint: that is being saved in that hook; changed in place.
         trainer: that saves it.
     """
+    as_after_validation(checkpoint)
     loop = stored_fit_loop(checkpoint)
     progress = loop["epoch_loop.batch_progress"]
     progress["total"]["ready"] -= 1
@@ -120,6 +138,79 @@ def as_before_validation(checkpoint: dict[str, Any]) -> None:
     progress = stored_fit_loop(checkpoint)["epoch_loop.val_loop.batch_progress"]
     progress["total"], progress["current"] = dict(begun), dict(begun)
     progress["is_last_batch"] = False
+
+
+class LastValidation(L.Callback):
+    """Has a run whose length is in steps measure after its last one, if it was ended before that.
+
+    Lightning takes such a run for finished as soon as it has all its steps, and leaves out the
+    validation that a checkpoint of ``as_before_validation`` says is due. In public the number of
+    steps is fixed.
+    """
+
+    def __init__(self) -> None:
+        self._due = False
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """See whether a validation was begun and not finished; called by Lightning."""
+        loop = stored_fit_loop(checkpoint)
+        try:
+            counts = loop["epoch_loop.val_loop.batch_progress"]["total"]
+            self._due = counts["started"] == counts["ready"] == counts["processed"] + 1
+        except (KeyError, TypeError):  # of another form, which is said elsewhere
+            self._due = False
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Let the loop begin; no step is taken, as those of the epoch are. Called by Lightning."""
+        if self._due and trainer.max_steps > 0:
+            trainer.fit_loop.epoch_loop.max_steps += 1
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take that back; called by Lightning."""
+        self._end(trainer)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Take that back where no validation is due after all; called by Lightning."""
+        self._end(trainer)
+
+    def _end(self, trainer: L.Trainer) -> None:
+        if self._due and trainer.max_steps > 0:
+            trainer.fit_loop.epoch_loop.max_steps -= 1
+        self._due = False
+
+
+def as_after_epoch(checkpoint: dict[str, Any], trainer: L.Trainer) -> None:
+    """Turn the state of a loop that is ending an epoch into that of one that is about to begin one.
+
+    In public a checkpoint may be taken in ``on_train_epoch_end``. A run whose length is counted in
+    steps takes such an epoch for one that was left in its midst, and ends it once more.
+
+    Args:
+        checkpoint: that is being saved in that hook; changed in place.
+        trainer: that saves it.
+    """
+    as_after_validation(checkpoint)
+    loop = stored_fit_loop(checkpoint)
+    epochs, batches = loop["epoch_progress"], loop["epoch_loop.batch_progress"]
+    for progress in (epochs["total"], epochs["current"]):
+        progress["completed"] = progress["processed"]
+    batches["current"] = dict.fromkeys(batches["current"], 0)
+    batches["is_last_batch"] = False
+    every, epochs_between = trainer.val_check_batch, trainer.check_val_every_n_epoch
+    if trainer.max_steps == -1 or every in (None, float("inf")):
+        return
+    # Such a run asks, before the first batch, whether a validation is due after the one before.
+    # It passes over that validation, since it is done, and counts the step once more.
+    if epochs_between is None:
+        due = batches["total"]["ready"] % every == 0
+    else:
+        due = (epochs["current"]["completed"] + 1) % epochs_between == 0
+    if due:
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
 
 
 # --- Taking over a checkpoint --------------------------------------------------------------------
@@ -151,6 +242,61 @@ def was_restoring(trace: TracebackType | None) -> bool:
             return True
         trace = trace.tb_next
     return False
+
+
+# --- Signals -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def signals_left_alone(trainer: L.Trainer) -> Iterator[None]:
+    """Have a Trainer leave signals to whoever had them before.
+
+    On SIGTERM Lightning ends the process with status 0, whatever was left undone, and on Ctrl-C
+    with status 1. In public there is no way to say otherwise.
+
+    Args:
+        trainer: that runs inside.
+
+    Raises:
+        KeyboardInterrupt: in place of the exit that Lightning makes of it.
+    """
+    connector: Any = trainer._signal_connector
+    connector.register_signal_handlers = lambda: None
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # Lightning's, while it ends
+            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        raise KeyboardInterrupt from None
+
+
+# --- Other processes of a run --------------------------------------------------------------------
+
+
+def processes_started(trainer: L.Trainer, started: list[subprocess.Popen[bytes]]) -> None:
+    """Have the processes that a Trainer starts written down, and leave them alone otherwise.
+
+    Lightning kills the whole run, without a word, a while after one of them has ended. In public it
+    hands nobody the processes.
+
+    Args:
+        trainer: that has started nothing yet.
+        started: gets them.
+    """
+    launcher = trainer.strategy.launcher
+    if not isinstance(launcher, _SubprocessScriptLauncher):
+        return
+    start = launcher._call_children_scripts
+
+    def start_and_hand_over() -> None:
+        start()
+        started[:] = launcher.procs
+        launcher.procs = []  # nothing for Lightning to watch
+
+    launcher._call_children_scripts = start_and_hand_over  # type: ignore[method-assign]
 
 
 # --- Logs that go on -----------------------------------------------------------------------------

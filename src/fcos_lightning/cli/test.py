@@ -6,10 +6,10 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
-from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
-from fcos_lightning.runs.words import text_of
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the command."""
-    run_with_data_of_checkpoint(test, "test")
+    with stopped_in_one_line(is_first_process):
+        run_with_data_of_checkpoint(test, "test")
 
 
 def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
+    from fcos_lightning.cli.app import fail, run
+    from fcos_lightning.runs.words import text_of
+
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
@@ -75,11 +79,11 @@ def test(config: DictConfig) -> None:
         quicker,
         sized_as_trained,
     )
-    from fcos_lightning.runs.folder import new_run_folder
+    from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
     from fcos_lightning.runs.kinds import check_kinds
-    from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
+    from fcos_lightning.storage.folders import complete_or_absent
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
     from fcos_lightning.training.testing import evaluate
@@ -111,24 +115,28 @@ def test(config: DictConfig) -> None:
         detector = OnnxDetector(detector, model)
     else:
         detector = quicker(detector, config.trainer.accelerator, config.channels_last)
+    # A folder that was asked for stays, empty, where nothing comes of it.
+    split, made = datamodule.val, new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
-    summary, table, evaluation = evaluate(
-        detector, datamodule, settings, config.trainer.enable_progress_bar, views
-    )
-    if not is_first_process():
-        return
-    kept = RunFolder(folder)
-    if model is not None:
-        write_whole(model, kept.onnx)
-    split = datamodule.val
+    with removed_if_stopped(folder, made):
+        summary, table, evaluation = evaluate(
+            detector, datamodule, settings, config.trainer.enable_progress_bar, views
+        )
+        if not is_first_process():
+            return
+        with complete_or_absent(folder, last=RunFolder.METRICS) as draft:
+            kept, pages = RunFolder(draft), []
+            if model is not None:
+                write_whole(model, kept.onnx)
+            write_predictions(table, split.truth, kept.predictions)
+            if split.annotated:
+                write_metrics(summary, kept.metrics)
+                if config.report:
+                    pages = report_on(path, kept, datamodule, detector, table, summary)
     written = [kept.predictions.name]
-    write_predictions(table, split.truth, kept.predictions)
     if split.annotated:
-        written.insert(0, kept.metrics.name)
-        write_metrics(summary, kept.metrics)
+        written = [kept.metrics.name, *written, *pages]
         print_table(summary, Console(), split.name, left_out(split))
-        if config.report:
-            written += report_on(path, kept, datamodule, detector, table, summary)
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,13 +13,18 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.ranks import is_first_process, started_from_outside
-from fcos_lightning.runs.stored_config import plain_yaml
-from fcos_lightning.storage.replacing import write_whole
+from fcos_lightning.runs.stored_config import plain_yaml, read_plain_yaml
+from fcos_lightning.signals import Asked
+from fcos_lightning.storage.folders import hold, remove_dead_drafts, set_aside
+from fcos_lightning.storage.replacing import DRAFT, write_whole
 from fcos_lightning.storage.run_folder import RunFolder
 
 #: Lightning starts the other processes of a run itself; this tells them the folder.
 _VARIABLE = "FCOS_RUN_DIR"
+#: How long the loader processes of a run that was killed may take to end.
+_PATIENCE_S = 20.0
 
 
 def new_run_folder(run_dir: str | None, name: str) -> Path:
@@ -29,7 +35,8 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
         name: of the run.
 
     Raises:
-        UserError: if the folder holds anything already.
+        UserError: if the folder holds anything already, but for a run that was lost before its
+            first checkpoint: that is set aside, and the same command runs again.
     """
     if run_dir is None and started_from_outside():
         raise UserError(
@@ -40,17 +47,9 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
         return Path(os.environ.get(_VARIABLE) or str(run_dir)).absolute()
     if run_dir is not None:
         folder = Path(run_dir).absolute()
+        remove_dead_drafts(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            what = "is not empty" if folder.is_dir() else "is a file"
-            or_go_on = (
-                f", or go on with that run by resume={run_dir}"
-                if RunFolder(folder).config.is_file()
-                else ""
-            )
-            raise UserError(
-                f"run_dir={run_dir}: {what}, and a run never writes into another's folder; "
-                f"choose a new one{or_go_on}"
-            )
+            _set_lost_aside(folder, run_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, RecursionError) as error:
@@ -62,6 +61,92 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
         folder = _free(Path("runs", name, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).absolute())
     os.environ[_VARIABLE] = str(folder)
     return folder
+
+
+def new_levels(run_dir: str | None) -> int:
+    """Return how many folders ``new_run_folder`` will make that may be taken back if empty."""
+    # Of runs/<name>/<time>, what is there already stays because it is not empty.
+    return 3 if run_dir is None else 0 if Path(run_dir).exists() else 1
+
+
+def _set_lost_aside(folder: Path, run_dir: str) -> None:
+    """Free the place of a run that was lost before its first checkpoint; nothing is thrown away.
+
+    Raises:
+        UserError: if what is there is anything else, or somebody works on it.
+    """
+    if not _is_lost_run(folder):
+        what = "is not empty" if folder.is_dir() else "is a file"
+        or_go_on = (
+            f", or go on with that run by resume={run_dir}"
+            if RunFolder(folder).config.is_file()
+            else ""
+        )
+        raise UserError(
+            f"run_dir={run_dir}: {what}, and a run never writes into another's folder; "
+            f"choose a new one{or_go_on}"
+        )
+    with held_for_run(folder, surely=True):
+        try:
+            aside = set_aside(folder, "lost")
+        except OSError as error:
+            raise UserError(
+                f"run_dir={run_dir}: holds a run that was lost before its first checkpoint, and "
+                f"cannot be renamed: {error.strerror}; choose a new folder"
+            ) from error
+    print(
+        printable(
+            f"run_dir={run_dir}: held a run that was lost before its first checkpoint, which is "
+            f"{aside.name} now",
+            LONGEST_LINE,
+        ),
+        flush=True,
+    )
+
+
+def _is_lost_run(folder: Path) -> bool:
+    """Tell whether a folder holds a run of this place, begun and without a checkpoint."""
+    run = RunFolder(folder)
+    if not folder.is_dir() or not run.config.is_file() or any(run.checkpoints.glob("*.ckpt")):
+        return False
+    try:
+        told = str(read_plain_yaml(run.config).get("run_dir"))
+        names = {entry.name for entry in folder.iterdir() if not entry.name.endswith(DRAFT)}
+    except (UserError, OSError):
+        return False
+    return told == str(folder) and names <= RunFolder.OF_A_BEGINNING
+
+
+@contextmanager
+def held_for_run(folder: Path, surely: bool = False) -> Iterator[None]:
+    """Keep other processes from working on a run.
+
+    Args:
+        folder: of the run.
+        surely: whether it is an error if that is not to be had on this disk.
+
+    Raises:
+        UserError: if another process does.
+    """
+    if not is_first_process():
+        yield
+        return
+    try:
+        lock = hold(folder, _PATIENCE_S)
+    except BlockingIOError:
+        raise UserError(
+            f"{folder}: another process works on this run; wait for it, or stop it"
+        ) from None
+    if lock is None and surely:
+        raise UserError(
+            f"{folder}: holds a run without a checkpoint, and this disk does not say whether "
+            "somebody works on it; remove it, or choose a new folder"
+        )
+    try:
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
 def _free(wanted: Path) -> Path:
@@ -99,6 +184,29 @@ def removed_if_refused(
             for file in _files(run.path):
                 file.unlink()
             _remove_empty(run.path, levels)
+        raise
+
+
+@contextmanager
+def removed_if_stopped(folder: Path, levels: int) -> Iterator[None]:
+    """Take back the folder of a run that is stopped before it has a checkpoint.
+
+    Nobody else has written there, and the same command finds its place free.
+
+    Args:
+        folder: of the run; what it holds goes with it.
+        levels: as of ``removed_if_refused``.
+    """
+    try:
+        yield
+    except (Asked, KeyboardInterrupt):
+        if is_first_process() and not any(RunFolder(folder).checkpoints.glob("*.ckpt")):
+            for entry in folder.iterdir() if folder.is_dir() else ():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+            _remove_empty(folder, levels)
         raise
 
 

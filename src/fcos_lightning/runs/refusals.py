@@ -23,10 +23,15 @@ from fcos_lightning.printing import first_line
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _CLOSED = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR)
 _FEW_HANDLES = (errno.EMFILE, errno.ENFILE)
+#: Of threads, Python says it in words.
+_NO_PROCESSES = re.compile(r"can't start new thread|Resource temporarily unavailable")
+#: Of a file that a library opens, only words are left: torch, and errors of loader processes.
+_NO_HANDLES = re.compile(r"Too many open files|too many fds|received 0 items of ancdata")
 
 #: What torch and OpenCV say when memory ends; they have no class of errors for it.
 _NO_MEMORY = re.compile(
-    r"DefaultCPUAllocator|CUDA out of memory|Insufficient memory|unable to mmap"
+    r"DefaultCPUAllocator|CUDA out of memory|Insufficient memory|unable to mmap|bad_alloc"
+    r"|Cannot allocate memory"
 )
 
 _OURS, _LIGHTNING = "fcos_lightning", ("lightning", "lightning_fabric", "lightning_utilities")
@@ -76,6 +81,14 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
         ended = ended_loader(error)
         if ended is not None:
             return ended
+    if isinstance(error, RuntimeError | OSError):
+        if _NO_HANDLES.search(str(error)):
+            return _of_system(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        if _NO_PROCESSES.search(str(error)):
+            return UserError(
+                "the system starts no more processes or threads for this user: raise the limit "
+                "(ulimit -u), or give a smaller data.num_workers= and OMP_NUM_THREADS"
+            )
     if isinstance(error, OSError) and error.errno is not None:
         return _of_system(error)
     if _raised_by_lightning(error, trusted):

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, open_dict
 
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.errors import UserError
+from fcos_lightning.lightning_internals import LastValidation
 from fcos_lightning.runs.instantiate import check_part, make, make_group, trusted_packages
 from fcos_lightning.runs.options.callbacks import check_callbacks
 from fcos_lightning.runs.options.trainer import OURS
@@ -67,7 +68,7 @@ def make_trainer(config: DictConfig, data: DetectionDataModule, schedule: Schedu
         max_epochs=config.trainer.max_epochs or schedule.max_epochs,
         max_steps=config.trainer.max_steps or schedule.max_steps or -1,
         # AP must be known before the checkpoint callback asks for it.
-        callbacks=[CheckResumed(), evaluation, *callbacks],
+        callbacks=[CheckResumed(), LastValidation(), evaluation, *callbacks],
         logger=make_group(config, "logger", Logger) or False,
         plugins=plugins,
         # Without ours Lightning would add its own.

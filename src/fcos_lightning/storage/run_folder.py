@@ -21,7 +21,15 @@ class RunFolder:
     BEST: ClassVar[str] = "best.ckpt"
     LAST: ClassVar[str] = "last.ckpt"
     #: Below the folder itself.
+    METRICS: ClassVar[str] = "metrics.json"
     METRICS_CSV: ClassVar[str] = "metrics.csv"
+    #: What a run and its loggers may have made before there is a checkpoint.
+    OF_A_BEGINNING: ClassVar[frozenset[str]] = frozenset(
+        (
+            *("config.yaml", "split.json", METRICS_CSV, "checkpoints", "previews"),
+            *("tensorboard", "mlflow", "wandb"),
+        )
+    )
 
     @property
     def config(self) -> Path:
@@ -44,6 +52,11 @@ class RunFolder:
         return self.checkpoints / self.LAST
 
     @property
+    def previews(self) -> Path:
+        """The folder of pictures, one for each epoch."""
+        return self.path / "previews"
+
+    @property
     def metrics_csv(self) -> Path:
         """The course of the run: a row for each time something was logged."""
         return self.path / self.METRICS_CSV
@@ -51,7 +64,7 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         """The figures of the best checkpoint; with them the run is finished."""
-        return self.path / "metrics.json"
+        return self.path / self.METRICS
 
     @property
     def predictions(self) -> Path:

@@ -14,11 +14,13 @@ from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.inference.views import detect_merged
+from fcos_lightning.lightning_internals import signals_left_alone
 from fcos_lightning.structures import Detections, Views
 from fcos_lightning.structures.batches import LARGEST_SIDES
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.module import FCOSModule
+from fcos_lightning.training.other_ranks import together
 
 #: Settings of a trainer that evaluation shares with training.
 EVALUATION_SETTINGS = ("accelerator", "devices", "num_nodes", "strategy", "precision")
@@ -106,9 +108,10 @@ def evaluate(
             enable_progress_bar=progress,
             use_distributed_sampler=False,
         )
-        if views is None:
-            tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
-        else:
-            datamodule.trainer = tester  # which rank asks for the loader is known only then
-            tester.validate(_Merging(detector, datamodule, views), verbose=False)
+        with together(tester), signals_left_alone(tester):
+            if views is None:
+                tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
+            else:
+                datamodule.trainer = tester  # which rank asks for the loader is known only then
+                tester.validate(_Merging(detector, datamodule, views), verbose=False)
         return evaluation.summary, evaluation.metric.table, evaluation

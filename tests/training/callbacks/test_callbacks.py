@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from fcos_lightning import build_fcos
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.drawing import COLOURS, draw
+from fcos_lightning.storage.replacing import remove_drafts
 from fcos_lightning.structures import Batch, Detections, Images, Target, Targets
 from fcos_lightning.training.callbacks import monitor as monitor_module
 from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.callbacks.monitor import Monitor
 from fcos_lightning.training.callbacks.previews import Previews
-from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO, remove_drafts
+from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.csv_log import RunCSVLogger
 from fcos_lightning.training.module import FCOSModule
 

@@ -42,6 +42,14 @@ class Evaluation(L.Callback):
     def _metric_of(self, truth: GroundTruth, protocol: Literal["coco", "voc"]) -> DetectionMetric:
         return DetectionMetric(truth, protocol=protocol, backend=self.backend)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a run that goes on has to know of what was measured; called by Lightning."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take that over; called by Lightning."""
+        self.step = int(state_dict["step"])
+
     @property
     def metric(self) -> DetectionMetric:
         """What the detections are collected in."""
