@@ -253,6 +253,9 @@ def fuzz_yolo(folder: Path, count: int, seed: int) -> Report:
                 (folder / name).unlink(missing_ok=True)
             else:
                 (folder / name).write_bytes(content)
+        (folder / "images/link.png").unlink(missing_ok=True)
+        if chance.random() < 0.05:
+            os.symlink(folder / "outside.png", folder / "images/link.png")
         strict = chance.random() < 0.2
         checks.judge(checks.read(lambda: found(YoloDataModule(folder, strict=strict))))  # noqa: B023
     return report

@@ -55,7 +55,7 @@ def compare_losses(file: Path) -> LossDifference:
     cases = torch.load(file, weights_only=True)
     labels, loss, gradient, with_outputs = 0, [0.0], [0.0], 0
     for case in cases:
-        sizes = [(case["height"] // stride, case["width"] // stride) for stride in STRIDES]
+        sizes = [(-(-case["height"] // s), -(-case["width"] // s)) for s in STRIDES]
         points = make_points(sizes, STRIDES)
         targets = [Target(image["boxes"], image["labels"]) for image in case["targets"]]
         assignment = assign(points, targets, center_radius=case["radius"] or None)

@@ -1,6 +1,13 @@
 import pytest
 
-from fcos_lightning.printing import LONGEST_LINE, LONGEST_NAME, first_line, message_line, printable
+from fcos_lightning.printing import (
+    LONGEST_LINE,
+    LONGEST_NAME,
+    class_label,
+    first_line,
+    message_line,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -46,3 +53,21 @@ def test_a_message_shortens_names_and_keeps_its_words() -> None:
 def test_the_first_line_of_an_error_without_a_message_is_its_kind() -> None:
     assert first_line(KeyError()) == "KeyError"
     assert first_line(ValueError("one\ntwo")) == "one"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("rice bug -hama padi-", "rice bug (hama padi)"),
+        ("-old- sign -30- ", "(old) sign (30)"),
+        ("traffic-light", "traffic-light"),
+        ("a - b - c", "a - b - c"),
+        ("  two\twords ", "two words"),
+        ("-", "-"),
+        (" ", " "),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("x" * 500, "x" * 35 + " ... " + "x" * 20),
+    ],
+)
+def test_names_of_classes_are_shown_clean(name: str, shown: str) -> None:
+    assert class_label(name) == shown

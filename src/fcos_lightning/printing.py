@@ -32,6 +32,21 @@ def printable(text: object, longest: int = LONGEST_NAME) -> str:
     return _cut("".join(_spelt(one) for one in content), longest)
 
 
+#: Brackets as Roboflow writes them: ``rice bug -hama padi-``.
+_BRACKETED = re.compile(r"(?:(?<=\s)|^)-([^-\s](?:[^-]*[^-\s])?)-(?=\s|$)")
+
+
+def class_label(name: object, longest: int = 60) -> str:
+    """Return the name of a class as people should see it; files keep the name that they have.
+
+    Args:
+        name: of the class.
+        longest: number of characters that may be left.
+    """
+    tidy = _BRACKETED.sub(r"(\1)", " ".join(_cut(str(name), 4 * longest).split()))
+    return printable(tidy or str(name), longest)
+
+
 def message_line(text: object) -> str:
     """Return a message as one line, in which no name or value is longer than ``LONGEST_NAME``."""
     begun = _cut(str(text), 50 * LONGEST_LINE)  # a name may be as long as a file

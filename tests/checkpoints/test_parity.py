@@ -3,6 +3,7 @@
 Where that code is not at hand, as plain re-implementations, which are held against it where it is.
 """
 
+import importlib
 import importlib.util
 import json
 import sys
@@ -122,12 +123,13 @@ def test_label_mapping_and_losses(parity: ModuleType, shared: Path, name: str) -
 def test_the_wrong_recipe_is_seen(
     parity: ModuleType, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(parity.RECIPES, GOLDEN[0], "improved")
+    recipes = importlib.import_module("plain_sources.published").RECIPES
+    monkeypatch.setitem(recipes, GOLDEN[0], "improved")
     found = parity.compare_golden(shared / "golden" / f"{GOLDEN[0]}.pt", tmp_path / "a.pth")
     assert found.ltrb_px > 1 and found.quality > 0.1 and found.unmatched > 100
     assert found.cls < 1e-3  # a recipe changes nothing there
-    monkeypatch.setitem(parity.RECIPES, GOLDEN[0], "tricks")
-    with pytest.raises(UserError, match="recipes are improved, plain"):
+    monkeypatch.setitem(recipes, GOLDEN[0], "tricks")
+    with pytest.raises(UserError, match="recipes are improved, plain, improved-3x3, plain-3x3"):
         parity.compare_golden(shared / "golden" / f"{GOLDEN[0]}.pt", tmp_path / "a.pth")
 
 

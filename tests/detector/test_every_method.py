@@ -125,6 +125,19 @@ def test_boxes_of_no_size_and_outside_of_the_image_cost_nothing_but_background(
 
 
 @every_method
+def test_inside_of_a_box_to_ignore_nothing_is_background(method: str) -> None:
+    detector = detector_of(method)
+    images = detector.collate(noise((96, 96)))
+    everywhere = Target(
+        torch.zeros(0, 4), torch.zeros(0).long(), torch.tensor([[-999.0, -999, 999, 999]])
+    )
+    losses, _ = step(detector, images, [everywhere])
+    assert losses.total == 0
+    losses.total.backward()
+    assert not any(one.any() for one in gradients(detector).values())
+
+
+@every_method
 def test_padding_rows_change_nothing(method: str) -> None:
     detector = detector_of(method)
     images = detector.collate(noise((96, 96), (96, 96)))

@@ -63,8 +63,16 @@ def test_places_that_are_closed_or_full_are_named(number: int) -> None:
     assert "/x/y" in line and os.strerror(number) in line
 
 
-def test_too_many_open_files_says_what_to_lower() -> None:
-    line = str(refusal(OSError(errno.EMFILE, os.strerror(errno.EMFILE))))
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+        OSError(errno.ENFILE, os.strerror(errno.ENFILE)),
+        RuntimeError("Too many open files. Communication with the workers is no longer possible."),
+    ],
+)
+def test_too_many_open_files_says_what_to_lower(error: Exception) -> None:
+    line = str(refusal(error))
     assert "ulimit" in line and "num_workers" in line
 
 
@@ -75,6 +83,7 @@ def test_too_many_open_files_says_what_to_lower() -> None:
         caught(lambda: np.empty(2**60, dtype=np.uint8)),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
+        ImportError("libtorch_cuda.so: failed to map segment from shared object"),
     ],
 )
 def test_want_of_memory_says_what_to_lower(error: Exception) -> None:

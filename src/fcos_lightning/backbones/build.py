@@ -129,7 +129,7 @@ def build_backbone(
             AdelaiDet's and mmdetection's caffe-style R-50 and R-101 have it on the ``1x1``.
         deformable_stages: of bottleneck ResNets, see ``resnet_stages``; ``[3, 4, 5]`` in the
             official dcnv2 recipes.
-        **options: of ``TinyNet`` or ``vovnet_stages``, where that is the name.
+        **options: of ``TinyNet``, ``vovnet_stages`` or ``TimmBackbone``, where that is the name.
 
     Raises:
         UserError: if there is no such backbone or its weights do not fit.
@@ -139,7 +139,8 @@ def build_backbone(
     norm_layer: Callable[[int], nn.Module] = (
         FrozenBatchNorm2d if norm == "frozen" else nn.BatchNorm2d
     )
-    unknown = sorted(set(options) - _OPTIONS.get(name, set()))
+    timms = {"branches"} if name.startswith(PREFIX) else set()
+    unknown = sorted(set(options) - _OPTIONS.get(name, timms))
     if unknown:
         raise UserError(f"model.backbone: {name} takes no option {', '.join(unknown)}")
     if name not in RESNETS and stride_on is not None:
@@ -147,7 +148,7 @@ def build_backbone(
     if name not in RESNETS and deformable_stages:
         raise UserError(f"model.backbone.deformable_stages: {name} has none, give []")
     if name.startswith(PREFIX):
-        return TimmBackbone(name[len(PREFIX) :], weights, norm, frozen_stages)
+        return TimmBackbone(name[len(PREFIX) :], weights, norm, frozen_stages, **options)  # type: ignore[arg-type]  # names checked
     if name == "tiny":
         if weights is not None:
             raise UserError(

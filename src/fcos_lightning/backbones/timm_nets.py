@@ -27,6 +27,8 @@ class TimmBackbone(nn.Module):
         norm: see ``build_backbone``.
         frozen_stages: so many of the feature stages that timm declares for the net do not learn,
             with all that lies before them.
+        branches: of HRNet, the maps of its four branches as they are, the first of stride 4, for
+            ``fpn.merge: concatenate``; else they are widened, as for classification.
 
     Attributes:
         channels: of each feature map, fine to coarse.
@@ -44,8 +46,11 @@ class TimmBackbone(nn.Module):
         weights: str | None = None,
         norm: Literal["frozen", "trained"] = "frozen",
         frozen_stages: int = 0,
+        branches: bool = False,
     ) -> None:
         super().__init__()
+        if branches and not name.startswith("hrnet"):
+            raise UserError(f"model.backbone.branches=true: {PREFIX}{name} has none, give false")
         try:
             import timm
             from timm.layers import freeze_batch_norm_2d
@@ -57,7 +62,7 @@ class TimmBackbone(nn.Module):
             near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), 3)
             hint = f", perhaps {' or '.join(near)}" if near else ""
             raise UserError(f"model.backbone.name={PREFIX}{name}: timm has no such model{hint}")
-        net, found = _create(name, weights)
+        net, found = _create(name, weights, branches)
         if norm == "frozen":
             before = _count_norms(net)
             net = freeze_batch_norm_2d(net)
@@ -142,7 +147,9 @@ class TimmBackbone(nn.Module):
         return list(children.values())[: last + 1]
 
 
-def _create(name: str, weights: str | None) -> tuple[Any, Mapping[str, Any]]:
+def _create(
+    name: str, weights: str | None, branches: bool = False
+) -> tuple[Any, Mapping[str, Any]]:
     """Return the net with its weights, and timm's description of the published ones."""
     import timm
 
@@ -163,6 +170,11 @@ def _create(name: str, weights: str | None) -> tuple[Any, Mapping[str, Any]]:
         "features_only": True,
         "out_indices": tuple(strides.index(stride) for stride in (8, 16, 32)),
     }
+    if branches:
+        options |= {
+            "feature_location": "",
+            "out_indices": tuple(map(strides.index, (4, 8, 16, 32))),
+        }
     if weights not in (None, "imagenet"):
         state = read_weights(Path(str(weights)))
         _check_keys(name, str(weights), state)

@@ -175,7 +175,8 @@ def load_detector(
 ) -> DenseDetector:
     """Return the detector of a checkpoint of ours or of another project, in evaluation mode.
 
-    Known are the official code's, AdelaiDet's, mmdetection's, torchvision's and detectron2's.
+    Known are the official code's, AdelaiDet's, mmdetection's, torchvision's, detectron2's and
+    rosinality's.
 
     Args:
         path: of the checkpoint, or the name of a published one, as

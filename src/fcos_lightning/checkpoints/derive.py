@@ -13,6 +13,10 @@ from fcos_lightning.errors import UserError
 
 Weights = Mapping[str, Tensor]
 
+#: What torchvision's frozen BatchNorm adds to the variance.
+_EPSILON = 1e-5
+_VARIANCE = re.compile(r"backbone\..+\.running_var")
+
 #: Blocks of the four stages -> depth, and whether the blocks are bottlenecks.
 _RESNETS = {
     ((2, 2, 2, 2), False): "resnet18",
@@ -47,8 +51,11 @@ def net_of(weights: Weights) -> dict[str, Any]:
     Raises:
         UserError: if the weights are of no net that ``build_detector`` can build.
     """
-    need(weights, "fpn.lateral.0.weight", "fpn.output.0.weight")
-    channels = weights["fpn.lateral.0.weight"].shape[0]
+    need(weights, "fpn.output.0.weight")
+    channels = weights["fpn.output.0.weight"].shape[0]
+    if "fpn.merge.weight" in weights:
+        return {"backbone": _hrnet(weights), "fpn": _hrfpn(weights, channels)}
+    need(weights, "fpn.lateral.0.weight")
     return {"backbone": _backbone(weights), "fpn": _fpn(weights, channels)}
 
 
@@ -76,6 +83,17 @@ def with_masks(weights: Weights) -> dict[str, Tensor]:
             if leaf == "weight" and f"{before}weight" in weights:
                 result[f"{before}weight"] = 2 * weights[f"{before}weight"]
     return result
+
+
+def without_epsilon(weights: Weights) -> dict[str, Tensor]:
+    """Return the weights of a source whose frozen BatchNorm adds nothing to the variance.
+
+    Ours, which is torchvision's, adds a little: that is taken off the backbone's variances.
+    """
+    return {
+        key: value - _EPSILON if _VARIANCE.fullmatch(key) else value
+        for key, value in weights.items()
+    }
 
 
 def with_offsets(weights: Weights) -> dict[str, Tensor]:
@@ -184,6 +202,24 @@ def _vovnet(weights: Weights) -> dict[str, Any]:
         "channels": [int(weights[f"{at}.merge.0.weight"].shape[0]) for at in stages],
         "attention": f"{stages[0]}.gate.weight" in weights,
     }
+
+
+def _hrnet(weights: Weights) -> dict[str, Any]:
+    need(weights, "backbone.net.transition1.0.0.weight")
+    width = weights["backbone.net.transition1.0.0.weight"].shape[0]
+    trained = "backbone.net.bn1.num_batches_tracked" in weights
+    return {
+        "weights": None,
+        "name": f"timm/hrnet_w{width}",
+        "branches": True,
+        "norm": "trained" if trained else "frozen",
+        "frozen_stages": 0,
+    }
+
+
+def _hrfpn(weights: Weights, channels: int) -> dict[str, Any]:
+    levels = len([key for key in weights if re.fullmatch(r"fpn\.output\.\d\.weight", key)])
+    return {"channels": channels, "levels": list(range(3, 3 + levels)), "merge": "concatenate"}
 
 
 def _fpn(weights: Weights, channels: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fcos_lightning.backbones.build import build_backbone
+from fcos_lightning.backbones.timm_nets import TimmBackbone
 from fcos_lightning.backbones.tiny import TinyNet
 from fcos_lightning.backbones.vovnet import vovnet_stages
 from fcos_lightning.detector import build_detector, build_fcos
@@ -50,7 +51,10 @@ _INPUT: Hints = {
 #: Parts that check their own options, each value of a kind that a bound says something about.
 _PARTS = ("fpn", "grid", "head", "assigner", "loss", "decoder")
 #: The backbone is made by functions; their signatures say what their options are.
-_BACKBONE: tuple[Callable[..., Any], ...] = (build_backbone, TinyNet.__init__, vovnet_stages)
+_BACKBONE: tuple[Callable[..., Any], ...] = (
+    *(build_backbone, TinyNet.__init__, vovnet_stages),
+    TimmBackbone.__init__,
+)
 
 #: Images are resized to these sides, in pixels; the longer one is often meant as "any".
 #: Of counts of channels, layers, candidates; ids of a data set may be any number of 64 bits.
@@ -108,7 +112,7 @@ def _check_spec(spec: dict[str, Any]) -> None:
     for kind in (HeadOptions, Assigner, Loss, Decoder):
         part_of(kind, spec.get(kind.kind))
     made(FPNOptions, spec.get("fpn") or {})
-    made(Grid, spec.get("grid") or {}, strides=())
+    made(Grid, spec.get("grid") or {}, strides=(), pooled_from=None)
     given = spec.get("input") or {}
     _check_kinds(given, _INPUT, "spec.input.")
     if not all(given.get("std", [1])):

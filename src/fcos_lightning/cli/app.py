@@ -31,6 +31,8 @@ from fcos_lightning.runs.words import options_first, quoted_words
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
+#: What shells say of a process that SIGPIPE ends.
+_BROKEN_PIPE = 141
 
 
 def run(task: Callable[[DictConfig], None], config_name: str) -> None:
@@ -71,6 +73,9 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         fail(UserError(explained(error, config_dir(), config_name, sys.argv[1:])))
     except OmegaConfBaseException as error:
         fail_if_refused(error)
+    except BrokenPipeError:  # who reads what is printed, as head, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python writes as it ends
+        raise SystemExit(_BROKEN_PIPE) from None
     except ValueError as error:  # what Hydra's own words cannot say, as augment=null
         if started:
             raise

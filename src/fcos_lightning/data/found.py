@@ -78,10 +78,14 @@ class AutoDataModule(DetectionDataModule):
 
     def find_splits(self) -> Splits:
         """Find the splits that were not given, by their usual names."""
-        names = self.layout.sets
+        return self._named_among(self.layout.sets)
+
+    def _named_among(self, names: Sequence[str]) -> Splits:
+        """Find splits among names; one that is given and not among them is taken as it is."""
 
         def there(name: str | None) -> str | None:
-            return name if name is None or name == AUTO else self.layout.check(name)
+            alike = [one for one in names if name and one.casefold() == name.casefold()]
+            return name if name in names or len(alike) != 1 else alike[0]
 
         return find_splits(
             names,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from functools import partial
 from pathlib import Path
@@ -73,7 +74,9 @@ class CocoDataModule(AutoDataModule):
         """Find the splits that were not given, by their usual names."""
         if not os.path.isdir(self.root):
             raise _missing_root(self.root, "COCO", "download_coco.py", "https://cocodataset.org")
-        return super().find_splits()
+        if self.annotations is None:
+            return super().find_splits()
+        return self._named_among(_filled_in(self.root, self.annotations))
 
 
 class VocDataModule(AutoDataModule):
@@ -122,6 +125,11 @@ class VocDataModule(AutoDataModule):
     def find_splits(self) -> Splits:
         """Find the splits that were not given, by their usual names."""
         self._check_root()
+        pattern = next((p for p in (self.annotations, self.images) if p and "SPLIT" in p), None)
+        if pattern is not None:
+            return self._named_among(_filled_in(self.root, pattern))
+        if self.annotations is not None or self.images is not None:
+            return self._named_among(_filled_in(self.root, "ImageSets/Main/SPLIT.txt"))
         return super().find_splits()
 
     def _check_root(self) -> None:
@@ -170,6 +178,20 @@ class ShapesDataModule(CocoDataModule):
         """Draw the data set unless it is there, and read a split."""
         self.draw()
         return super().read(split, classes)
+
+
+def _filled_in(root: Path, pattern: str) -> list[str]:
+    """Return what may stand for ``SPLIT`` in a pattern of paths."""
+    before, _, after = pattern.partition("SPLIT")
+    behind = after.replace("SPLIT", "*")
+    ends = re.compile(re.escape(before) + r"([^/]+)" + re.escape(after.partition("/")[0]))
+    depth = before.count("/") + 1
+    names = set()
+    for path in root.glob(f"{before}*{behind}"):
+        begun = "/".join(path.relative_to(root).parts[:depth])
+        if found := ends.fullmatch(begun):
+            names.add(found.group(1))
+    return sorted(names)
 
 
 def _missing_root(root: Path, kind: str, script: str, home: str) -> UserError:

@@ -98,18 +98,14 @@ class SplitReader(ABC):
         """The split to learn from.
 
         Raises:
-            UserError: if it cannot be read, or has nothing to learn.
+            UserError: if it cannot be read.
         """
         if "train" not in self._splits:
             self.choose_splits()
             whole = self._checked(self.read(self.train_split, None))
             if self.val_split is None:
-                whole, self._splits["val"] = self._shared_out(whole)
-            if whole.truth.ignored.all():
-                raise UserError(
-                    f"split {whole.name} has no box in {len(whole)} images: there is nothing to "
-                    "learn"
-                )
+                whole, val = self._shared_out(whole)
+                self._splits.setdefault("val", val)  # as a checkpoint's classes name it
             self._splits["train"] = whole
         return self._splits["train"]
 

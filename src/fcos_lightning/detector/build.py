@@ -90,7 +90,8 @@ def build_detector(
         built_backbone.drop_after(built_fpn.last_index)
     channels: Any = built_fpn.channels  # as strides, a plain attribute of any FPN
     strides: Any = built_fpn.strides
-    built_grid = made(Grid, _of(grid), strides=tuple(strides))
+    pooled_from: Any = getattr(built_fpn, "pooled_from", None)  # likewise, of some
+    built_grid = made(Grid, _of(grid), strides=tuple(strides), pooled_from=pooled_from)
     head_options: HeadOptions | None = None
     if isinstance(head, nn.Module):
         built_head = head

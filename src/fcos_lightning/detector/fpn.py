@@ -10,13 +10,19 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcos_lightning.detector.hrfpn import HRFPN
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
 class FPNOptions(Part):
-    """What can be chosen of ``FPN``; the rest is derived."""
+    """What can be chosen of ``FPN``; the rest is derived.
+
+    Args:
+        merge: how the backbone's maps come together: ``add``, see ``FPN``, or ``concatenate``, see
+            ``HRFPN``, for which ``p6_from`` and ``relu_before_p7`` mean nothing.
+    """
 
     kind: ClassVar[str] = "fpn"
 
@@ -24,14 +30,17 @@ class FPNOptions(Part):
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
     p6_from: Literal["p5", "c5", "lateral"] = "p5"
     relu_before_p7: bool = True
+    merge: Literal["add", "concatenate"] = "add"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.channels < 1:
             raise UserError(f"model.fpn.channels={self.channels}: give at least 1")
 
-    def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN:
+    def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN | HRFPN:
         """Return the pyramid on a backbone's maps."""
+        if self.merge == "concatenate":
+            return HRFPN(in_channels, in_strides, self.channels, self.levels)
         return FPN(
             in_channels,
             in_strides,

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fcos_lightning.evaluation.detections import DetectionTable, xywh_of
-from fcos_lightning.printing import printable
+from fcos_lightning.printing import class_label, printable
 from fcos_lightning.storage.replacing import replacing_text, writable, write_whole
 from fcos_lightning.structures import GroundTruth
 
@@ -89,7 +89,7 @@ def _table_of_classes(rows: Mapping[str, Mapping[str, Any]]) -> Table:
         by_class.add_column(column, justify="right")
     for name, row in rows.items():
         cells = (_shown(row[column]) for column in columns)
-        by_class.add_row(escape(printable(name)), *cells)
+        by_class.add_row(escape(class_label(name)), *cells)
     return by_class
 
 

@@ -127,13 +127,13 @@ def report(session: Session, run: RunFolder) -> dict[str, Any]:
     if test is not None and tested is not None:
         print_table(tested[0], console, test.name, left_out(test))
         _say_unreadable(tested[2])
-        write_metrics(tested[0], run.test_metrics)
         write_predictions(tested[1], test.truth, run.test_predictions)
+        write_metrics(tested[0], run.test_metrics)
     write_predictions(table, data.val.truth, run.predictions)
-    write_metrics(summary, run.metrics)
     pages = []
     if session.config.get("report", True):  # absent in runs of earlier versions
         pages = report_on(run.best, run, data, session.detector, table, summary)
+    write_metrics(summary, run.metrics)  # last: with them the run is finished
     extra = (run.split, run.test_metrics, run.test_predictions)
     files = (*("metrics.json", "predictions.json"), *(e.name for e in extra if e.is_file()))
     commands = next_commands(session.config, run, data.val.image_dir)

@@ -54,9 +54,6 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
     stored = load_config(folder)
     if "model" in stored:
         stored["model"] = _without_weights(stored["model"])
-    # What may not be called at all needs no advice on where it may write.
-    for part in sorted(stored):
-        check_targets(stored[part], part, trusted_packages())
     config = as_config(stored)
     elsewhere = dict(outside(stored, folder))
     said = set()
@@ -81,6 +78,9 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
             _check_longer(config, key, value)
         OmegaConf.update(config, key, opaque(value))
         said.add(key)
+    # What may not be called at all needs no advice on where it may write.
+    for part in config:
+        check_targets(_plain(config, str(part)), str(part), trusted_packages())
     unsaid = {key: value for key, value in elsewhere.items() if key not in said}
     if unsaid:
         key, value = next(iter(unsaid.items()))

@@ -141,9 +141,8 @@ class Session:
         if trainer.is_global_zero:
             if not resumed:
                 data.write_split(run.split)
-            print_summary(
-                config, data, self.detector, self.schedule, trainer, run.path, self.started
-            )
+            made = (self.detector, self.schedule, trainer, run.path, self.started)
+            print_summary(config, data, *made, resumed)
         last = run.last if resumed else None
         before: Any = 0
         if last is not None and trainer.is_global_zero:  # who writes the logs
@@ -214,5 +213,6 @@ def quiet() -> None:
         ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*could not find the monitored key.*",  # before the first validation
         ".*your dataloader is not resumable.*",  # ours goes on where it was
+        ".*DataLoader will create .* worker processes.*",  # as was asked for
     ):
         warnings.filterwarnings("ignore", pattern)

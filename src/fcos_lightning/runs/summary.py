@@ -13,7 +13,7 @@ from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.printing import LONGEST_LINE, class_label, printable
 from fcos_lightning.training.length import steps_per_epoch
 from fcos_lightning.training.schedule import Schedule
 
@@ -26,9 +26,12 @@ def print_summary(
     trainer: L.Trainer,
     folder: Path,
     started: Started,
+    resumed: bool,
 ) -> None:
     """Print the summary of a run that is about to begin."""
     choices = dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {}
+    if resumed:  # with what it has, not with what the command line would choose
+        choices = dict.fromkeys(("model", "augment", "schedule"), "as it began")
     levels = [f"P{stride.bit_length() - 1}" for stride in detector.strides]
     total = sum(p.numel() for p in detector.parameters())
     learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)
@@ -131,5 +134,5 @@ def _split(split: DataSplit) -> str:
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
-    shown = [printable(name, 60) for name in names[:most]]
+    shown = [class_label(name) for name in names[:most]]
     return ", ".join(shown) + (", ..." if len(names) > most else "")

@@ -76,13 +76,14 @@ def carried_out(config: DictConfig) -> Run:
         KeyboardInterrupt: if it was interrupted at once.
     """
     from fcos_lightning.runs.configuration import given_words
-    from fcos_lightning.runs.options.length import settle_length
+    from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
     from fcos_lightning.runs.resuming import continued
     from fcos_lightning.signals import Asked, Stopped
 
     try:
         if config.resume is None:
             settle_length(config, given_words())
+            settle_optimizer(config, given_words())
             return _begun(config)
         if config.init_from is not None:
             raise UserError(

@@ -6,7 +6,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
+from fcos_lightning.printing import printable
 from fcos_lightning.runs.words import quoted
 from fcos_lightning.signals import STOPPING, Asked
 from fcos_lightning.storage.folders import set_aside
@@ -18,6 +20,7 @@ from fcos_lightning.sweeps.stored_words import said_again
 
 _PAUSE_S = 0.2
 _LOOK_S = 5.0  # how often a running job's AP is looked at
+_END_BYTES = 20_000  # of a log, in which its error is looked for
 
 
 class Interrupted(Exception):
@@ -167,7 +170,10 @@ class Runner:
             # A crashed trial is run again by the next start, so it stays open until then.
             if state != "failed":
                 self.search.tell(job.trial, ap, pruned=state == "pruned")
-        how = f"exit code {code}, see {self.manifest.log_file(job)}" if state == "failed" else ""
+        how = ""
+        if state == "failed":
+            log = self.manifest.log_file(job)
+            how = f"exit code {code}, {why(log)}; see {log}"
         figure = f"AP {ap:.3f}" if ap is not None else ""
         parts = [part for part in (figure, how, f"{took / 60:.1f} min") if part]
         self.say(f"job {self._place(job)} {state}: {', '.join(parts)}")
@@ -183,3 +189,16 @@ class Runner:
     def _place(self, job: Job) -> str:
         total = max(len(self.manifest.jobs), self.trials if self.search else 0)
         return f"{job.number}/{total}"
+
+
+def why(log: Path) -> str:
+    """Return the line of a job's log that says why it failed: its last error, or its last line."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _END_BYTES))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError as error:
+        return f"no log: {error.strerror}"
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if line.startswith("error: ")]
+    return printable((errors or said or ["it printed nothing"])[-1], 300)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fcos_lightning.checkpoints.config_texts import python_text
 from fcos_lightning.checkpoints.config_texts.python_text import Unread, read_config
 from fcos_lightning.errors import UserError
 
@@ -110,3 +111,11 @@ def test_no_text_takes_long_or_ends_in_a_traceback(text: str, message: str) -> N
         read_config(text)
     assert "\n" not in str(error.value)
     assert time.process_time() - start < 20  # some take a second; without bounds, for ever
+
+
+def test_a_tree_is_bounded_where_python_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python_text, "_BOUNDED", False)
+    assert read_config("a = " + "+".join("1" * 50))["a"] == 50
+    for deep in ("+".join("1" * 6000), "a" + ".b" * 6000, "f" + "()" * 6000, "a" + "[0]" * 6000):
+        with pytest.raises(UserError, match="may be nested too deeply; give a recipe"):
+            read_config(f"a = {deep}")

@@ -153,3 +153,87 @@ def test_splits_may_be_named(tmp_path: Path) -> None:
     assert data.train.name == "test" and data.val.name == "train" and data.test is None
     with pytest.raises(UserError, match=r"no set of images called odd; there are .*valid"):
         _ = AutoDataModule(tmp_path, train_split="odd").train
+
+
+def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "d"
+    layouts.yolo_without_yaml(root)
+    layouts.draw(tmp_path / "private", {"me": []})
+    (root / "train/images/me.jpg").symlink_to(tmp_path / "private/me.jpg")
+    with pytest.raises(UserError, match=r"'me\.jpg' leads outside the image folder"):
+        _ = AutoDataModule(root).train
+    (root / "train/images/me.jpg").unlink()
+    (tmp_path / "secret").write_text("password")
+    (root / "train/labels/a.txt").unlink()
+    (root / "train/labels/a.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=r"'a\.txt' leads outside the label folder"):
+        _ = AutoDataModule(root).train
+
+
+def test_one_bad_file_is_named_and_hides_no_set(tmp_path: Path) -> None:
+    layouts.yolo_without_yaml(tmp_path / "y")
+    (tmp_path / "y/train/labels/a.txt").write_text("hello\n")
+    with pytest.raises(UserError, match=r"a\.txt, line 1: expected a class"):
+        _ = AutoDataModule(tmp_path / "y").train
+    for name, made in (("train2017", layouts.coco_official), ("train", layouts.coco_roboflow)):
+        made(tmp_path / name)
+        place = (
+            "annotations/instances_train2017.json"
+            if "2" in name
+            else "train/_annotations.coco.json"
+        )
+        file = tmp_path / name / place
+        file.write_bytes(file.read_bytes()[:40])
+        with pytest.raises(UserError, match=rf"{file.name} is not valid JSON"):
+            _ = AutoDataModule(tmp_path / name).train
+    layouts.voc_roboflow(tmp_path / "v")
+    min((tmp_path / "v/train").glob("*.xml")).write_text("<annotation")
+    with pytest.raises(UserError, match=r"\.xml is not valid XML"):
+        _ = AutoDataModule(tmp_path / "v").train
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    layouts.coco_cvat(tmp_path)
+    for name in ("a.json", "a.csv", "data.yaml", "a.xml", "classes.txt", "images/p.jpg"):
+        os.mkfifo(tmp_path / name)
+    assert len(AutoDataModule(tmp_path).train) > 1
+
+
+def test_text_files_are_measured_by_the_names_of_classes(tmp_path: Path) -> None:
+    layouts.yolo_ultralytics(tmp_path)
+    data = AutoDataModule(tmp_path, val_split="val")
+    # As of a checkpoint whose classes have other numbers, in another order.
+    split = data.read_val(("Dog", "bird", "cat"), (1, 2, 3))
+    assert split.truth.category_ids == (1, 2, 3)
+    found = {name.lower() for name, boxes in boxes_of(split).items() for name, _ in boxes}
+    assert found == {"dog", "cat"}
+    assert {k: [(n.lower(), b) for n, b in v] for k, v in boxes_of(split).items()} == layouts.VAL
+    with pytest.raises(UserError, match=r"line 1: class . is none of the 1 known"):
+        AutoDataModule(tmp_path, val_split="val").read_val(("horse", "cat"), (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("annotations", "images"),
+    [("SPLIT/boxes/SPLIT.json", "SPLIT/photos"), ("SPLIT.json", None)],
+)
+def test_splits_of_folders_that_are_given(
+    tmp_path: Path, annotations: str, images: str | None
+) -> None:
+    for split, of in (("train", layouts.TRAIN), ("valid", layouts.VAL)):
+        draw_into = tmp_path / (images or "SPLIT").replace("SPLIT", split)
+        layouts.draw(draw_into, of)
+        file = tmp_path / annotations.replace("SPLIT", split)
+        layouts.write_json(file, layouts.coco(of, lambda stem: f"{stem}.jpg"))
+    data = CocoDataModule(tmp_path, annotations=annotations, images=images, test_split="auto")
+    assert (data.train.name, data.val.name, data.test) == ("train", "valid", None)
+    named = CocoDataModule(
+        tmp_path, annotations=annotations, images=images, train_split="valid", val_split="train"
+    )
+    assert named.train.truth.file_names.tolist() == ["v1.jpg", "v2.jpg"]
+
+
+def test_a_list_of_one_class_may_be_named(tmp_path: Path) -> None:
+    layouts.voc_official(tmp_path)
+    data = VocDataModule(tmp_path, train_split="cat_train", val_split="cat_val", test_split="auto")
+    assert len(data.train) == sum(bool(boxes) for boxes in layouts.TRAIN.values())
+    assert data.test_split == "test"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from tests.detector.assigners.scenes import (
+from tests.detector.assigners.predicted_scenes import (
     Unsure,
     inside,
     plain_iou,

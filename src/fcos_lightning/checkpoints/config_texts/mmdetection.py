@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fcos_lightning.checkpoints.config_texts.python_text import read_config
-from fcos_lightning.checkpoints.config_texts.sections import ADVICE, Section, section
+from fcos_lightning.checkpoints.config_texts.python_text import ADVICE, read_config
+from fcos_lightning.checkpoints.config_texts.sections import Section, section
 from fcos_lightning.errors import UserError, shown
 
 #: Names that only configurations of these versions have. Since 3 the input belongs to the model.

@@ -11,16 +11,27 @@ from __future__ import annotations
 import ast
 import operator
 import re
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fcos_lightning.errors import UserError, shown
+
+#: What to do where a text says what cannot be used.
+ADVICE = "give a recipe, which is taken in place of the text"
 
 #: Published texts have some 10,000 characters.
 _LONGEST_TEXT = 200_000
 #: Of values in all: a text may name one value many times.
 _MOST_VALUES = 200_000
 _LARGEST_NUMBER = 2**63
+
+#: Whether Python itself bounds how deep a tree of syntax may become; before 3.11 a deeper one than
+#: the processor's stack ends the process. Each level takes one of these characters, of which
+#: published texts have some hundreds.
+_BOUNDED = sys.version_info >= (3, 11)
+_LEVELS = re.compile(r"[-+*/%@&|^~.(\[{<>]")
+_MOST_LEVELS = 5_000
 
 #: A line that is the path of the file that follows.
 _PATH = re.compile(r"(?m)^[^\s#'\"=(){}\[\],][^#'\"=(){}\[\],\n]*\.py[ \t]*$")
@@ -50,13 +61,15 @@ def read_config(text: str) -> dict[str, Any]:
     """
     if len(text) > _LONGEST_TEXT:
         raise UserError(f"the text of its configuration has {len(text)} characters")
+    if not _BOUNDED and len(_LEVELS.findall(text)) > _MOST_LEVELS:
+        raise UserError(f"the text of its configuration may be nested too deeply; {ADVICE}")
     try:
         tree = ast.parse(_PATH.sub("_base_ = []", text))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         raise UserError(
             f"the text of its configuration cannot be read{line} ({shown(str(error), 100)[1:-1]}); "
-            "give a recipe, which is taken in place of the text"
+            f"{ADVICE}"
         ) from None
     reader = _Reader()
     try:

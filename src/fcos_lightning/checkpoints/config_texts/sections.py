@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fcos_lightning.checkpoints.config_texts.python_text import Unread
+from fcos_lightning.checkpoints.config_texts.python_text import ADVICE, Unread
 from fcos_lightning.errors import UserError, shown
-
-#: What to do where a text says what cannot be used.
-ADVICE = "give a recipe, which is taken in place of the text"
 
 
 class Section:

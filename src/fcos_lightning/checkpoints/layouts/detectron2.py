@@ -70,14 +70,16 @@ def translate(source: Source, recipe: str | None) -> Translation:
 
 def _norms_of_levels(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """Give the norm of each level the affine map that all of a tower's share."""
-    result = dict(weights)
-    for key in weights:
-        if match := re.fullmatch(r"(head\.\w+_tower\.\d+)\.(\d+)\.running_mean", key):
-            for leaf in ("weight", "bias"):
-                if f"{match[1]}.{leaf}" in weights:
-                    result[f"{match[1]}.{match[2]}.{leaf}"] = weights[f"{match[1]}.{leaf}"]
-                    result.pop(f"{match[1]}.{leaf}", None)
-    return result
+    levels = re.compile(r"(head\.\w+_tower\.\d+)\.(\d+)\.running_mean")
+    found = [match.groups() for key in weights if (match := levels.fullmatch(key))]
+    shared = {f"{norm}.{leaf}" for norm, _ in found for leaf in ("weight", "bias")} & {*weights}
+    copies = {
+        f"{norm}.{level}.{leaf}": weights[f"{norm}.{leaf}"]
+        for norm, level in found
+        for leaf in ("weight", "bias")
+        if f"{norm}.{leaf}" in shared
+    }
+    return {key: value for key, value in weights.items() if key not in shared} | copies
 
 
 _RULES: tuple[Rule, ...] = (

@@ -4,15 +4,16 @@
   (``norm_on_bbox``, ``centerness_on_reg``; NMS at .6). Files of mmdetection carry their
   configuration as text, which says it. Without one, towers whose convolutions have a bias beside
   GroupNorm are of the tricks recipe, as ``conv_bias`` is among its settings.
-- Backbones: ResNet and ResNeXt with or without deformable convolutions, MobileNetV2, ResNetV1d by
-  way of timm. ``caffe`` style (BGR, stride in the first 1x1) or ``pytorch`` style (RGB less
-  ImageNet's means, divided by its deviations; stride in the 3x3). Again the text says it; without
-  one R-50 and R-101 are caffe and all others pytorch. ``plain-pytorch`` and ``tricks-pytorch``
-  override both.
+- Backbones: ResNet and ResNeXt with or without deformable convolutions, MobileNetV2; ResNetV1d and
+  HRNet by way of timm. ``caffe`` style (BGR, stride in the first 1x1) or ``pytorch`` style (RGB
+  less ImageNet's means, divided by its deviations; stride in the 3x3). Again the text says it;
+  without one R-50 and R-101 are caffe and all others pytorch, but that HRNet takes BGR.
+  ``plain-pytorch`` and ``tricks-pytorch`` override both.
 - Where its runs averaged weights, files hold both sets. The model's own names hold the set that it
   was evaluated with, which is what its code loads; ``ema_...`` holds the other.
 - The score is class times centerness, its top-k goes by the class alone; boxes are clipped before
-  NMS, and those left without an area dropped.
+  NMS. Those left without an area are dropped, but by version 2.
+- What else a text says is in ``config_texts/mmdetection.py``. A recipe is taken in its place.
 """
 
 from __future__ import annotations
@@ -54,11 +55,13 @@ def translate(source: Source, recipe: str | None) -> Translation:
     laterals = len([key for key in given if re.fullmatch(r"neck\.lat.*\.weight", key)])
     per_conv = 3 if any(".gn." in key for key in given) else 2
     deep_stem = "backbone.stem.0.weight" in given
-    rules = (*(_DEEP_STEM if deep_stem else ()), *_rules(laterals, per_conv))
+    hrnet = "neck.reduction_conv.conv.weight" in given
+    before = _HRNET if hrnet else _DEEP_STEM if deep_stem else ()
+    rules = (*before, *_rules(laterals, per_conv))
     weights = renamed(given, rules)
     spec = spec_of(weights)
     backbone, head = spec["backbone"], spec["head"]
-    if backbone["name"] != "mobilenet_v2":
+    if backbone["name"] != "mobilenet_v2" and not hrnet:
         # Its norm_eval keeps the statistics still, whatever the files count.
         backbone |= {"norm": "frozen", "frozen_stages": 2}
     biased = head["tower_bias"] and head["norm"] != "none"
@@ -71,7 +74,9 @@ def translate(source: Source, recipe: str | None) -> Translation:
         backbone["stride_on"] = on
     elif deep_stem and settings.caffe:
         raise UserError("it is a ResNetV1d in caffe style, which no backbone here is")
-    caffes = dict(DETECTRON2_INPUT if tricks else CAFFE_INPUT)
+    usual_input = dict(DETECTRON2_INPUT if tricks else CAFFE_INPUT) if settings.caffe else None
+    if hrnet:
+        usual_input = DETECTRON2_INPUT | {"std": [57.375, 57.12, 58.395]}
     return Translation(
         spec={
             **spec,
@@ -81,7 +86,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
             "assigner": settings.assigner,
             "loss": settings.loss,
             "decoder": settings.decoder,
-            "input": settings.input or (caffes if settings.caffe else None),
+            "input": settings.input or usual_input,
         },
         weights=weights,
         sides=settings.sides,
@@ -94,6 +99,14 @@ _DEEP_STEM: tuple[Rule, ...] = (
     (r"backbone\.stem\.([01346])\.(\w+)", r"backbone.net.conv1.\1.\2"),
     (r"backbone\.stem\.7\.(\w+)", r"backbone.net.bn1.\1"),
     (r"backbone\.(layer[1-4]\..+)", r"backbone.net.\1"),
+)
+
+
+#: Of HRNet and its pyramid; timm's net has the same names.
+_HRNET: tuple[Rule, ...] = (
+    (r"backbone\.(.+)", r"backbone.net.\1"),
+    (r"neck\.reduction_conv\.conv\.(\w+)", r"fpn.merge.\1"),
+    (r"neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"fpn.output.\1.\2"),
 )
 
 

@@ -25,14 +25,11 @@ from fcos_lightning.checkpoints.conventions import (
     classes_of,
     split_recipe,
 )
-from fcos_lightning.checkpoints.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.derive import spec_of, stride_on, without_epsilon
 from fcos_lightning.checkpoints.naming import NOT_NEEDED, Rule, mobilenet_rules, renamed, vovnet_key
 
 NAME = "official"
 RECIPES = ("improved", "plain", "improved-3x3", "plain-3x3")
-
-#: What torchvision's frozen BatchNorm adds to the variance.
-_EPSILON = 1e-5
 
 
 def recognises(keys: Collection[str]) -> bool:
@@ -50,9 +47,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
     if on := stride_on(weights, caffe=not on_3x3):
         backbone["stride_on"] = on
     if backbone["norm"] == "frozen":
-        for key in weights:
-            if key.startswith("backbone.") and key.endswith("running_var"):
-                weights[key] = weights[key] - _EPSILON
+        weights = without_epsilon(weights)
     spec["head"] |= {
         "distances": "exp" if plain else "relu",
         "quality_on": "classification" if plain else "box",

@@ -54,7 +54,7 @@ class StepLoader(DataLoader[Batch]):
         collate_fn: Callable[[Any], Any],
         **kwargs: Any,  # noqa: ANN401
     ) -> None:
-        super().__init__(*args, collate_fn=HandedOver(collate_fn), **kwargs)
+        super().__init__(*args, **{**kwargs, "collate_fn": HandedOver(collate_fn)})
         self.batches_per_step = batches_per_step
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as a generator

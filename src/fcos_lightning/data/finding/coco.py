@@ -87,11 +87,12 @@ class CocoLayout(Layout):
 def find_coco(survey: Survey) -> list[Layout]:
     """Find annotations in COCO's format: at most one layout, of all sets that there are."""
     files = [(folder, name) for folder in survey for name in _candidates(folder)]
-    listed = {
-        (folder, name): names
-        for folder, name in files
-        if (names := _listed_images(survey.root / folder.below(name))) is not None
-    }
+    listed: dict[tuple[SeenFolder, str], list[str]] = {}
+    for folder, name in files:
+        names = _listed_images(survey.root / folder.below(name))
+        # By its name it should be one, whatever is in it: the reader says what is wrong.
+        if names is not None or name == _ROBOFLOW or name.lower().startswith(_INSTANCES):
+            listed[folder, name] = names or []
     if not listed:
         return []
     exports = {key: names for key, names in listed.items() if key[1] == _ROBOFLOW}

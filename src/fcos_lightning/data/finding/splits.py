@@ -80,14 +80,14 @@ def find_splits(
         roles["train"] = apart
     elif len(roles["train"]) > len(apart):
         roles["train"] = [name for name in roles["train"] if name not in apart]
-    if train == AUTO and not roles["train"] and len(free) == 1 and len(names) == 1:
+    if train == AUTO and len(names) == 1 and free and role_of(free[0]) is None:
         return Splits(free[0], None, None)
     chosen_train = _only(roles["train"], "train", names, where) if train == AUTO else train
     if chosen_train is None:
         raise UserError(
-            f"{where} has the sets {some_of(names)}, and none of these names says which is to be "
-            "learnt from: give data.train_split=NAME, and data.val_split=NAME or null for a "
-            "share of that"
+            f"{where} has {'the sets' if len(names) > 1 else 'one set'} {some_of(names)}, and no "
+            "name says what is to be learnt from: give data.train_split=NAME, and data.val_split="
+            "NAME or null for a share of that"
         )
     return Splits(
         chosen_train,

@@ -134,7 +134,10 @@ def _names_in(path: Path, root: Path, required: bool) -> tuple[list[str], list[s
                 if entry.name.startswith(".") or entry.name in _NO_DATA:
                     continue
                 try:
-                    (folders if entry.is_dir() else files).append(entry.name)
+                    if entry.is_dir():
+                        folders.append(entry.name)
+                    elif entry.is_file():  # a pipe would be waited for
+                        files.append(entry.name)
                 except OSError:  # a link that leads to itself
                     continue
     except OSError as error:

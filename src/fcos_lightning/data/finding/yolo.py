@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from fcos_lightning.data.files import Folder
 from fcos_lightning.data.finding.layout import Layout, Options
 from fcos_lightning.data.finding.splits import role_of_path
 from fcos_lightning.data.finding.survey import Survey
 from fcos_lightning.data.finding.words import some_of
 from fcos_lightning.data.finding.yolo_paths import images_at
 from fcos_lightning.data.index import Classes, DataSplit
-from fcos_lightning.data.readers.values import number, whole
+from fcos_lightning.data.readers.values import number, spelt, whole
 from fcos_lightning.data.readers.voc_layout import check_text
 from fcos_lightning.data.readers.yolo import read_lines, read_yolo
 from fcos_lightning.data.readers.yolo_yaml import DataYaml, read_data_yaml
@@ -70,6 +71,9 @@ class YoloLayout(Layout):
         for image in one.images:
             check_text(image, self.root)
         labels = [self._label_of(image) for image in one.images]
+        check_inside(self.root, one.images, "image")
+        check_inside(self.root, [label for label in labels if label is not None], "label")
+        own = classes is None
         if classes is None:
             classes = self._classes(options.class_names, labels)
         # As far down as all images lie.
@@ -82,12 +86,21 @@ class YoloLayout(Layout):
             name=name,
             class_names=classes.names,
             category_ids=classes.category_ids,
+            numbers=None if own else self._numbers(classes),
             key_points=self.key_points,
             strict=options.strict,
         )
 
     def _label_of(self, image: str) -> str | None:
         return next((self.texts[key] for key in label_places(image) if key in self.texts), None)
+
+    def _numbers(self, classes: Classes) -> dict[int, int]:
+        """Return the label of each number in the files: by its name, where a file says it."""
+        if self.names is None:
+            return {number: label for label, number in enumerate(classes.category_ids)}
+        label_of = {spelt(name): label for label, name in reversed([*enumerate(classes.names)])}
+        named = {number: label_of.get(spelt(name)) for number, name in self.names.items()}
+        return {number: label for number, label in named.items() if label is not None}
 
     def _classes(self, given: Sequence[str] | None, labels: Sequence[str | None]) -> Classes:
         """Return the classes: as the user gives them, as a file lists them, or as numbers."""
@@ -168,6 +181,20 @@ def find_yolo(survey: Survey) -> list[Layout]:
     ]
 
 
+def check_inside(root: Path, files: Sequence[str], kind: str) -> None:
+    """Refuse files that are links which lead out of their folder.
+
+    Raises:
+        UserError: naming the first.
+    """
+    by_folder: dict[str, list[str]] = {}
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        by_folder.setdefault(folder, []).append(name)
+    for folder, names in by_folder.items():
+        Folder(root / folder, kind).find_all(names, root / folder)
+
+
 def label_places(image: str) -> list[str]:
     """Where the text file of an image may be, less its ending: in labels/, or beside it."""
     stem = os.path.splitext(image)[0]
@@ -209,22 +236,23 @@ def _by_folder(survey: Survey, texts: Mapping[str, str]) -> dict[str, list[str]]
 
 
 def _are_labels(files: Sequence[Path]) -> bool:
-    """Tell by the first lines; files that are all empty may be labels of no objects."""
+    """Tell by the first lines of most; files that are all empty may be labels of no objects.
+
+    One that is something else is for the reader to name.
+    """
+    like, unlike = 0, 0
     for file in files:
         try:
             with file.open("rb") as opened:
                 head = opened.read(_HEAD_BYTES).decode("utf-8-sig", "replace")
         except OSError:
             continue
-        for line in head.splitlines():
-            words = line.split()
-            if words:
-                return (
-                    len(words) >= 5
-                    and whole(words[0]) is not None
-                    and all(number(word) is not None for word in words[1:5])
-                )
-    return True
+        words = next((line.split() for line in head.splitlines() if line.split()), None)
+        if words is not None:
+            numbers = len(words) >= 5 and all(number(word) is not None for word in words[1:5])
+            like += numbers and whole(words[0]) is not None
+            unlike += not numbers
+    return like >= unlike
 
 
 def _data_yaml(survey: Survey) -> tuple[str | None, DataYaml | None]:

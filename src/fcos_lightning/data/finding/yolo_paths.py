@@ -63,6 +63,6 @@ def _listed_images(survey: Survey, folder: SeenFolder, name: str) -> list[str]:
         if not parts or os.path.splitext(parts[-1])[1].lower() not in IMAGE_ENDINGS:
             continue
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
-        if (image := next((by_end[end] for end in ends if end in by_end), None)) is not None:
-            found.append(image)
+        if (named := next((by_end[end] for end in ends if end in by_end), None)) is not None:
+            found.append(named)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from fcos_lightning.data.images import image_size
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.coco_checked import PlainColumns, refuse
 from fcos_lightning.data.readers.coco_quick import Columns, read_quick
+from fcos_lightning.data.readers.values import spelt
 from fcos_lightning.data.saved_index import SavedIndex
 from fcos_lightning.errors import UserError, shown
 
@@ -218,7 +218,7 @@ def _categories(
         return dict(sorted(own.items()))
     # A spelling may differ between files; another name under the same id is a mix-up.
     for category, name in own.items():
-        if category in given and _spelt(given[category]) != _spelt(name):
+        if category in given and spelt(given[category]) != spelt(name):
             raise UserError(
                 f"{listed.file}: category id {category} is {shown(name)} here, but "
                 f"{shown(given[category])} in training: give a class the same id and name in both"
@@ -240,11 +240,6 @@ def _without_parents(
         f"the category {shown(name)} is the parent of others and has no boxes; it is left out"
         for name in out.values()
     ]
-
-
-def _spelt(name: str) -> str:
-    """A name less what tools change about it."""
-    return re.sub(r"[\s_-]+", "", name.casefold())
 
 
 def _labels(listed: Columns | PlainColumns, category_ids: Sequence[int]) -> NDArray[np.int64]:

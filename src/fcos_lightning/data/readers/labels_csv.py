@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -69,12 +70,9 @@ def look_at(file: Path, head_bytes: int = 65_536) -> Table | None:
     text = head.decode(encoding, "replace").replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n") if len(head) < head_bytes else text.split("\n")[:-1]
     for delimiter in sorted(_DELIMITERS, key=lambda one: -text.count(one)):
-        try:
-            rows = [row for row in csv.reader(lines[:50], delimiter=delimiter, strict=True) if row]
-        except csv.Error:
-            continue
+        rows = _rows(lines[:50], delimiter)
         if not rows:
-            return None
+            continue
         columns = _columns(rows[0])
         named = columns is not None
         if columns is None and _is_box(rows[0]):
@@ -84,6 +82,14 @@ def look_at(file: Path, head_bytes: int = 65_536) -> Table | None:
             files = [row[at].strip() for row in rows[named:] if len(row) > at]
             return Table(encoding, delimiter, columns, named, tuple(dict.fromkeys(files)))
     return None
+
+
+def _rows(lines: list[str], delimiter: str) -> list[list[str]]:
+    """Return the rows up to the first that is none: whoever reads them all says what is wrong."""
+    rows: list[list[str]] = []
+    with suppress(csv.Error):
+        rows.extend(row for row in csv.reader(lines, delimiter=delimiter, strict=True) if row)
+    return rows
 
 
 def _columns(row: Sequence[str]) -> dict[str, int] | None:

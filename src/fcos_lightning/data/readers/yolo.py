@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +52,7 @@ def read_yolo(
     name: str,
     class_names: Sequence[str],
     category_ids: Sequence[int] | None = None,
+    numbers: Mapping[int, int] | None = None,
     key_points: bool = False,
     strict: bool = False,
 ) -> DataSplit:
@@ -68,7 +69,8 @@ def read_yolo(
         labels: ``[N]`` their files, None where there is none.
         name: of the set.
         class_names: one per label.
-        category_ids: one per label, the numbers in the files; None: 0, 1, 2 and so on.
+        category_ids: one per label; None: 0, 1, 2 and so on.
+        numbers: labels by the numbers in the files; None: these are the ``category_ids``.
         key_points: whether key points follow a box.
         strict: refuse boxes that would otherwise be dropped and counted.
 
@@ -90,12 +92,14 @@ def read_yolo(
             turned += 1
             found.xyxy[first:] = [_as_stored(box, orientation) for box in found.xyxy[first:]]
 
-    label_of = {category: label for label, category in enumerate(ids)}
+    label_of = (
+        numbers if numbers is not None else {category: label for label, category in enumerate(ids)}
+    )
     for category, (file, line) in zip(found.category, found.places, strict=True):
         if category not in label_of:
             raise UserError(
-                f"{file}, line {line}: class {shown(category)} is none of the {len(ids)} known, "
-                f"which are {_range(ids)}; correct it, or the list of names"
+                f"{file}, line {line}: class {shown(category)} is none of the {len(label_of)} "
+                f"known, which are {_range(list(label_of))}; correct it, or the list of names"
             )
     of_image = np.array(found.image, dtype=np.int64)
     sizes = np.array(sizes_hw, dtype=np.int64).reshape(-1, 2)
@@ -232,6 +236,8 @@ def _remarks(found: _Lines, labels: Sequence[Path | None], turned: int) -> list[
 
 
 def _range(ids: Sequence[int]) -> str:
+    if not ids:
+        return "none"
     if list(ids) == list(range(len(ids))):
         return f"0 to {len(ids) - 1}"
     return ", ".join(map(str, ids[:20])) + (", ..." if len(ids) > 20 else "")

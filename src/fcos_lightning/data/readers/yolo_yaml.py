@@ -99,11 +99,12 @@ def _names(value: object, file: Path) -> dict[int, str] | None:
 
 
 def _paths(value: object, name: str, file: Path) -> tuple[str, ...]:
-    paths = value if isinstance(value, list) else [value]
-    for path in paths:
+    found = []
+    for path in value if isinstance(value, list) else [value]:
         if not isinstance(path, str) or not path.strip() or "\0" in path:
             raise UserError(f"{file}: {name} is {shown(value)}, not a path or a list of paths")
-    return tuple(path.strip() for path in paths)
+        found.append(path.strip())
+    return tuple(found)
 
 
 def _base(value: object, file: Path) -> str:

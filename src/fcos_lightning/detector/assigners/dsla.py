@@ -120,7 +120,7 @@ class DSLAAssigner(Assigner):
             iou = overlaps(corners[:, images], targets.boxes_xyxy[images, some])
             return (iou.mul_(candidate[images]).topk(places, dim=-1).values.sum(dim=-1),)
 
-        (total,) = of_all_pairs(ask, *targets.labels.shape, points.xy)
+        (total,) = of_all_pairs(ask, targets.labels, points.xy)
         return total.long().clamp(min=1)
 
     def _cost(
@@ -166,7 +166,7 @@ def _background(cls_logits: Tensor) -> Tensor:
     Some at a time, as the logits are the largest tensor of a step.
     """
     rows = cls_logits.flatten(0, 1)
-    pieces = (rows,) if torch.compiler.is_compiling() else rows.split(_PIECE)
+    pieces = (rows,) if torch.compiler.is_compiling() else torch.split(rows, _PIECE)
     sums = [
         F.softplus(logits).mul_(logits.sigmoid().square_()).sum(dim=-1)
         for logits in (piece.float() for piece in pieces)

@@ -16,21 +16,20 @@ _PAIRS_ELSEWHERE = 2**25
 
 
 def of_all_pairs(
-    ask: Callable[[slice, slice], tuple[Tensor, ...]], images: int, boxes: int, points: Tensor
+    ask: Callable[[slice, slice], tuple[Tensor, ...]], boxes: Tensor, points: Tensor
 ) -> tuple[Tensor, ...]:
     """Return what is asked of some boxes and all points, for all boxes.
 
     Args:
         ask: images and boxes, so many of each -> tensors ``[b, g, ...]``.
-        images: ``B``.
-        boxes: ``G``.
+        boxes: ``[B, G]``, of which the shape counts.
         points: ``[P, ...]``, of which the number and the device count.
 
     Returns:
         The tensors, ``[B, G, ...]``.
     """
     rows = []
-    for of_images, of_boxes in _pieces(images, boxes, points):
+    for of_images, of_boxes in _pieces(boxes.shape[0], boxes.shape[1], points):
         pieces = zip(*(ask(of_images, some) for some in of_boxes), strict=True)
         rows.append([torch.cat(one, dim=1) for one in pieces])
     return tuple(torch.cat(one) for one in zip(*rows, strict=True))

@@ -15,6 +15,9 @@ from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
 
+#: Above 0, so that nothing is divided by that.
+_TINY = torch.finfo(torch.float32).tiny
+
 
 @dataclass(frozen=True)
 class TALAssigner(Assigner):
@@ -72,29 +75,37 @@ class TALAssigner(Assigner):
         count, places = len(points.xy), min(self.topk, len(points.xy))
 
         def ask(images: slice, some: slice) -> tuple[Tensor, ...]:
-            """Return the best ``[b, g, K]`` points: logarithm of t, overlap, and which they are."""
+            """Return the best ``[b, g, K]`` points: the root of t, overlap, and which they are."""
             iou = overlaps(corners[:, images], boxes[images, some])
             column = labels[images, None, some].expand(-1, count, -1)
-            logit = prediction.cls_logits[images].gather(2, column).float()
-            # On a logarithmic scale nothing is too small to compare.
-            aligned = iou.log().mul_(self.iou_power) if self.iou_power else torch.zeros_like(iou)
-            if self.class_power:
-                score = torch.nn.functional.logsigmoid(logit.transpose(1, 2))
-                aligned = aligned.add_(score, alpha=self.class_power)
-            aligned.masked_fill_(~_inside(points.xy, boxes[images, some]), -torch.inf)
-            best, point = aligned.topk(places, dim=-1)
+            logit = prediction.cls_logits[images].gather(2, column).transpose(1, 2)
+            # As root of t: the same order, and overlaps of less than a millionth are told apart.
+            root = _power(logit.float().sigmoid(), self.class_power / 2)
+            root = root * _power(iou, self.iou_power / 2) * _inside(points.xy, boxes[images, some])
+            best, point = root.topk(places, dim=-1)
             return best, iou.gather(-1, point), point
 
-        aligned, iou, point = of_all_pairs(ask, *labels.shape, points.xy)
-        claims = Claims(point, (aligned > -torch.inf) & targets.valid[..., None], iou)
+        root, iou, point = of_all_pairs(ask, labels, points.xy)
+        claims = Claims(point, (root > 0) & targets.valid[..., None], iou)
         granted = claims.granted(count)
         assignment = claims.assignment(points, targets, granted)
 
-        aligned = torch.where(granted, aligned, -torch.inf)
-        largest = aligned.amax(dim=-1, keepdim=True)
-        share = torch.where(granted, (aligned - largest).exp(), 0.0)
+        root = torch.where(granted, root, 0.0)
+        share = (root / root.amax(dim=-1, keepdim=True).clamp(min=_TINY)).square()
         most = torch.where(granted, iou, 0.0).amax(dim=-1, keepdim=True)
         return replace(assignment, weight=claims.at_points(share * most, granted, count))
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """Return numbers from 0 to 1 to a power; to small ones by products, which take less time."""
+    if exponent == 0.5:
+        return base.sqrt()
+    if exponent in (1, 2, 3):
+        product = base
+        for _ in range(int(exponent) - 1):
+            product = product * base
+        return product
+    return base**exponent
 
 
 def _inside(xy: Tensor, boxes: Tensor) -> Tensor:

@@ -141,6 +141,6 @@ class DistributionHead(nn.Module):
         cls_logits = by_point(self.cls_logits(self.cls_tower(feature, level)))
         # As FCOS's distances: nothing is rounded to bfloat16 after the convolution.
         raw = by_point(self.side_logits(self.box_tower(feature, level))).float()
-        side_logits = (raw * self.scales[level]).unflatten(-1, (4, -1))
+        side_logits = (raw * self.scales[level]).reshape(*raw.shape[:2], 4, -1)
         strides = (side_logits.softmax(dim=-1) * self.steps).sum(dim=-1)
         return cls_logits, side_logits, strides * self.strides[level]

@@ -118,7 +118,7 @@ class FCOSLoss(Loss):
             box_per_point = _box_loss(predicted, target, self.box_loss, offset)
 
             if quality == "iou":
-                overlap = iou_of_ltrb(predicted, target, area_offset=offset)
+                overlap = iou_of_ltrb(predicted, target, "iou", offset)
                 goal = torch.where(positive, overlap, 0.0).detach()
             else:
                 goal = _centerness_targets(assignment)

@@ -50,7 +50,7 @@ def confusion_matrix(matches: Matches, score: float) -> NDArray[np.int64]:
     matrix = np.zeros((classes + 1, classes + 1), dtype=np.int64)
     np.add.at(matrix, (matches.labels[right], matches.labels[right]), 1)
     np.add.at(matrix, (seen[wrong], matches.labels[wrong]), 1)
-    np.add.at(matrix, (matches.truth.labels[unseen], classes), 1)
+    matrix[:, classes] += np.bincount(matches.truth.labels[unseen], minlength=classes + 1)
     return matrix
 
 

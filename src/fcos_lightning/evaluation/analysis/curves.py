@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: The thresholds that curves are drawn over.
-GRID = np.linspace(0.0, 1.0, 101)
+GRID = np.arange(101) / 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,10 @@ class Counts:
     def precision(self) -> NDArray[np.float64]:
         """``[V]`` share of the detections that is right; 1 where there is none."""
         kept = self.right + self.wrong
-        return np.divide(self.right, kept, out=np.ones(len(kept)), where=kept > 0)
+        share: NDArray[np.float64] = np.divide(
+            self.right, kept, out=np.ones(len(kept)), where=kept > 0
+        )
+        return share
 
     @property
     def recall(self) -> NDArray[np.float64]:
@@ -49,7 +52,10 @@ class Counts:
     def f1(self) -> NDArray[np.float64]:
         """``[V]`` harmonic mean of the two: ``2 right / (objects + detections)``."""
         both = self.objects + self.right + self.wrong
-        return np.divide(2 * self.right, both, out=np.zeros(len(both)), where=both > 0)
+        mean: NDArray[np.float64] = np.divide(
+            2 * self.right, both, out=np.zeros(len(both)), where=both > 0
+        )
+        return mean
 
 
 @dataclass(frozen=True)
@@ -136,7 +142,8 @@ def precision_recall(matches: Matches, label: int) -> NDArray[np.float64] | None
         return None
     rows = matches.rows_of(label)
     right, wrong = in_order(matches, rows, matches.right[rows], matches.wrong[rows])
-    return precision_at_recalls(right[None], wrong[None], objects)[0]
+    curve: NDArray[np.float64] = precision_at_recalls(right[None], wrong[None], objects)[0]
+    return curve
 
 
 def in_order(
@@ -184,7 +191,7 @@ def calibration(matches: Matches, bins: int = 10) -> Calibration:
     """
     judged = matches.right | matches.wrong
     scores, right = matches.scores[judged], matches.right[judged]
-    edges = np.linspace(0.0, 1.0, bins + 1)
+    edges = np.arange(bins + 1) / bins
     place = np.clip(np.searchsorted(edges, scores, side="right") - 1, 0, bins - 1)
     number = np.bincount(place, minlength=bins)
     divisor = np.where(number > 0, number, np.nan)

@@ -119,24 +119,24 @@ def _figures(
     of_objects: NDArray[np.float64],
 ) -> list[dict[str, Any]]:
     """Evaluate each group of one quantity: name, objects, AP, AP50 and recall at 100."""
-    counted = matches.counted
-    rows = []
-    for group in groups:  # one by one, which bounds the memory
-        inside = group.holds(of_objects)
-        objects = int((inside & counted).sum())
-        row: dict[str, Any] = {"group": group.name, "objects": objects}
-        row |= dict.fromkeys(("AP", "AP50", "recall"))
-        if objects:
-            precision, recall = precision_and_recall(
-                matches.truth,
-                matches.table,
-                matches.positions,
-                LeftOut(~group.holds(of_detections)[:, None], ~inside[:, None]),
-            )
-            row["AP"] = _mean(precision)
-            row["AP50"] = _mean(precision[0])
-            row["recall"] = _mean(recall[..., -1])
-        rows.append(row)
+    inside = np.stack([group.holds(of_objects) for group in groups], axis=1)
+    objects = (inside & matches.counted[:, None]).sum(axis=0)
+    there = np.flatnonzero(objects)
+    found = np.stack([group.holds(of_detections) for group in groups], axis=1)
+    precision, recall = precision_and_recall(
+        matches.truth,
+        matches.table,
+        matches.positions,
+        LeftOut(~found[:, there], ~inside[:, there]),
+    )
+    rows: list[dict[str, Any]] = [
+        {"group": group.name, "objects": int(number), "AP": None, "AP50": None, "recall": None}
+        for group, number in zip(groups, objects, strict=True)
+    ]
+    for part, row in enumerate(there):
+        rows[row]["AP"] = _mean(precision[..., part])
+        rows[row]["AP50"] = _mean(precision[0, ..., part])
+        rows[row]["recall"] = _mean(recall[..., part, -1])
     return rows
 
 

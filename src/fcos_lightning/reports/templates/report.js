@@ -6,7 +6,7 @@
   const curveClass = byId("curve-class"), dialog = byId("large");
   const shots = [...document.querySelectorAll(".shot")];
   const SVG = "http://www.w3.org/2000/svg";
-  const FEW = 6, MANY = 30, LETTER_PX = 12;
+  const FEW = 6, MANY = 40, LETTER_PX = 12, LETTERS = 22;
 
   const threshold = () => Number(slider.value);
   const text = (value) => value === null ? "\u2013" : value.toFixed(3);
@@ -71,28 +71,43 @@
 
   function draw(svg, image, boxes, mostTags) {
     const group = svg.querySelector(".boxes");
-    const drawn = [];
-    const width = svg.getBoundingClientRect().width || 160;
-    const unit = Math.max(image.width / width, image.height / (svg.getBoundingClientRect().height || 1e9));
-    const tags = boxes.filter((box) => !box.faint).length <= mostTags;
-    for (const box of [...boxes].reverse()) {
+    const shown = svg.getBoundingClientRect();
+    const unit = Math.max(image.width / (shown.width || 160), image.height / (shown.height || 1e9));
+    const plain = boxes.filter((box) => !box.faint);
+    group.replaceChildren(...[...boxes].reverse().flatMap((box) => {
       const [x1, y1, x2, y2] = box.box;
       const place = { x: x1, y: y1, width: Math.max(x2 - x1, 0), height: Math.max(y2 - y1, 0) };
       const faint = box.faint ? " faint" : "";
-      drawn.push(element("rect", { ...place, class: `halo${faint}` }));
-      drawn.push(element("rect", { ...place, class: `box ${box.look}${faint}` }));
-      if (!tags || box.faint) continue;
-      const name = data.classes[box.class].name;
-      const words = box.score === undefined ? name : `${name} ${box.score.toFixed(2)}`;
-      const size = LETTER_PX * unit;
-      // Within the picture, whatever the box does; a letter is about .58 of its size wide.
-      const x = Math.max(0, Math.min(x1, image.width - words.length * size * 0.58));
-      const y = Math.min(Math.max(y1 - 3 * unit, size), image.height - 3 * unit);
-      const tag = element("text", { x, y, "font-size": size, "stroke-width": 3 * unit, class: `tag ${box.look}` });
-      tag.textContent = words;
-      drawn.push(tag);
+      return [element("rect", { ...place, class: `halo${faint}` }),
+        element("rect", { ...place, class: `box ${box.look}${faint}` })];
+    }));
+    if (plain.length <= mostTags) name(group, image, plain, unit);
+  }
+
+  // Names, the best first: above their box, else within it, else below; none upon another.
+  function name(group, image, boxes, unit) {
+    const size = LETTER_PX * unit, gap = 3 * unit, taken = [];
+    for (const box of boxes) {
+      const [x1, y1, , y2] = box.box;
+      const letters = [...data.classes[box.class].name], room = image.width - 2 * gap;
+      const score = box.score === undefined ? "" : ` ${box.score.toFixed(2)}`;
+      const tag = element("text", { "font-size": size, "stroke-width": gap, class: `tag ${box.look}` });
+      group.append(tag);
+      let most = LETTERS, width;
+      do {
+        tag.textContent = (letters.length > most ? letters.slice(0, most - 1).join("") + "\u2026" : letters.join("")) + score;
+        width = tag.getComputedTextLength();
+        most -= 3;
+      } while (width > room && most > 2);
+      const x = Math.max(gap, Math.min(x1, image.width - width - gap));
+      const free = [y1 - gap, y1 + size + gap, y2 + size + gap].find((y) =>
+        y >= size * 1.25 && y <= image.height - 4 * unit && taken.every((other) =>
+          x > other.x + other.width || x + width < other.x || Math.abs(y - other.y) > size));
+      if (free === undefined) { tag.remove(); continue; }
+      tag.setAttribute("x", x);
+      tag.setAttribute("y", free);
+      taken.push({ x, y: free, width });
     }
-    group.replaceChildren(...drawn);
   }
 
   function drawShots() {

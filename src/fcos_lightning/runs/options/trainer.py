@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from omegaconf import DictConfig
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
@@ -166,9 +167,7 @@ def check_trainer(options: Mapping[str, Any], schedule: Mapping[str, Any] | None
     for name, judge in TRAINER.items():
         if name in options and (remedy := judge(options[name])) is not None:
             raise UserError(f"trainer.{name}={printable(options[name])}: {remedy}")
-    optimizer = (schedule or {}).get("optimizer")
-    fused = isinstance(optimizer, Mapping) and optimizer.get("fused")
-    if fused and options.get("gradient_clip_val") and str(options.get("precision")) in _MIXED:
+    if clips_fused(options, schedule or {}):
         raise UserError(
             f"trainer.precision={options['precision']}: in mixed precision Lightning clips no "
             "gradients of a fused optimiser; add schedule.optimizer.fused=false, or "
@@ -185,8 +184,17 @@ def _check_processes(options: Mapping[str, Any]) -> None:
     most = max(_FEW_PROCESSES, processor_count())
     if int(devices) <= most or accelerator not in ("cpu", "auto"):
         return
+
     if accelerator == "cpu" or torch.accelerator.current_accelerator() is None:
         raise UserError(
             f"trainer.devices={devices}: without a GPU each is a process of its own, and this "
             f"machine has {processor_count()} processors; give at most {most}"
         )
+
+
+def clips_fused(options: Mapping[str, Any], schedule: Mapping[str, Any]) -> bool:
+    """Tell whether gradients of a fused optimiser would be clipped in mixed precision."""
+    optimizer = schedule.get("optimizer")
+    fused = isinstance(optimizer, Mapping | DictConfig) and optimizer.get("fused")
+    mixed = str(options.get("precision")) in _MIXED
+    return bool(fused and options.get("gradient_clip_val") and mixed)

@@ -1,4 +1,4 @@
-"""The length of a run, where the command line gives it in other units than the schedule's file."""
+"""Settings that follow from others: a length in other units, an optimiser in mixed precision."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Collection
 
 from omegaconf import DictConfig
 
+from fcos_lightning.runs.options.trainer import clips_fused
+
 _LENGTHS = ("max_epochs", "max_steps")
+_FUSED = "schedule.optimizer.fused"
 
 
 def settle_length(config: DictConfig, given: Collection[str]) -> None:
@@ -33,3 +36,18 @@ def settle_length(config: DictConfig, given: Collection[str]) -> None:
         schedule.milestones = [
             round(mark / lengths[other], 6) if mark >= 1 else mark for mark in marks
         ]
+
+
+def settle_optimizer(config: DictConfig, given: Collection[str]) -> None:
+    """Take a file's fused optimiser apart where Lightning would refuse to clip its gradients.
+
+    The steps are the same ones.
+
+    Args:
+        config: of the run; changed in place.
+        given: keys that the command line gives.
+    """
+    trainer, schedule = config.get("trainer"), config.get("schedule")
+    both = isinstance(trainer, DictConfig) and isinstance(schedule, DictConfig)
+    if both and _FUSED not in given and clips_fused(trainer, schedule):
+        schedule.optimizer.fused = False

@@ -5,7 +5,7 @@ import pytest
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.configuration import composed, given_words
 from fcos_lightning.runs.instantiate import make
-from fcos_lightning.runs.options.length import settle_length
+from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -36,6 +36,14 @@ def test_steps_take_the_place_of_epochs() -> None:
 def test_milestones_that_are_given_are_those_that_count() -> None:
     mine = schedule_of("schedule.max_epochs=10", "schedule.milestones=[0.5,0.75]")
     assert mine.milestones == [0.5, 0.75]
+
+
+def test_a_recipe_that_clips_trains_in_mixed_precision_too() -> None:
+    words = ["experiment=finetune", "trainer.precision=bf16-mixed"]
+    for more, fused in (([], False), (["trainer.precision=32-true"], True)):
+        with composed("train", [*words[:1], *(more or words[1:])]) as config:
+            settle_optimizer(config, given_words())
+            assert config.schedule.optimizer.fused is fused
 
 
 def test_both_on_the_command_line_stay_a_contradiction() -> None:
