@@ -30,8 +30,8 @@ def signals_left_alone(trainer: L.Trainer) -> Iterator[None]:
     before = signal.getsignal(signal.SIGINT)
     try:
         yield
-    except SystemExit:
-        if not trainer.interrupted:
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, KeyboardInterrupt):  # not made of one by Lightning
             raise
         if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # Lightning's, while it ends
             signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
