@@ -78,7 +78,7 @@ def advice(
 
 
 def _said(about: str, text: str) -> dict[str, str]:
-    return {"about": about, "text": f"{text}."}
+    return {"about": about, "text": text if text.endswith("?") else f"{text}."}
 
 
 def _threshold(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
@@ -208,9 +208,10 @@ def _labels(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     if check["forgotten"] or check["other_class"]:
         yield _said(
             "labels",
-            f"Look at {check['forgotten'] + check['other_class']} labels: {check['forgotten']} "
-            f"detections of score {check['least']:g} or more lie where nothing is annotated, and "
-            f"{check['other_class']} fit a box of another class",
+            f"Look at {check['forgotten'] + check['other_class']} labels. Of the detections of "
+            f"score {check['least']:g} or more at least nine in ten are right, but "
+            f"{check['forgotten']} lie where nothing is annotated, and {check['other_class']} fit "
+            "a box of another class",
         )
 
 

@@ -1,8 +1,8 @@
 """Labels that look wrong: where a sure detection contradicts them.
 
-A detector that is right elsewhere is right here too, more often than its score says: a strong
-detection where nothing is annotated may be an object that was forgotten, and one that fits a box
-well under another name may be a box of the wrong class.
+Where a detector is nearly always right, it may be right against a label, too: a strong detection
+where nothing is annotated may be an object that was forgotten, and one that fits a box well under
+another name may be a box of the wrong class. One that is seldom right says nothing of labels.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from fcos_lightning.evaluation.analysis.tide import KINDS, Errors
+from fcos_lightning.evaluation.matches import Matches
 from fcos_lightning.reports.contents import rounded
 
-#: A detection has to be as sure as this, and surer than the threshold of the report.
-SURE = 0.6
+#: Of the detections that are as strong as those looked at, or stronger, so many have to be right.
+_SHARE_RIGHT = 0.9
 #: Of all, so many are listed, the surest first.
 _LISTED = 30
 _BACKGROUND, _CLASS = KINDS.index("background"), KINDS.index("class")
@@ -26,11 +27,11 @@ def labels_to_check(errors: Errors, score: float) -> dict[str, Any]:
 
     Args:
         errors: of the data set.
-        score: the threshold of the report.
+        score: the threshold of the report; no weaker detection is looked at.
     """
     matches = errors.matches
     truth = matches.truth
-    least = max(score, SURE)
+    least = max(score, _sure_score(matches))
     rows = np.flatnonzero((matches.scores >= least) & np.isin(errors.kind, (_BACKGROUND, _CLASS)))
     order = rows[np.argsort(-matches.scores[rows], kind="stable")]
     forgotten = int((errors.kind[rows] == _BACKGROUND).sum())
@@ -50,8 +51,17 @@ def labels_to_check(errors: Errors, score: float) -> dict[str, Any]:
             }
         )
     return {
-        "least": least,
+        "least": round(least, 4) if np.isfinite(least) else None,
         "forgotten": forgotten,
         "other_class": len(rows) - forgotten,
         "listed": listed,
     }
+
+
+def _sure_score(matches: Matches) -> float:
+    """Return the lowest score of which, and above which, nearly all detections are right."""
+    judged = np.flatnonzero(matches.right | matches.wrong)
+    order = judged[np.argsort(-matches.scores[judged], kind="stable")]
+    right = np.cumsum(matches.right[order]) / np.arange(1, len(order) + 1)
+    sure = np.flatnonzero(right >= _SHARE_RIGHT)
+    return float(matches.scores[order[sure[-1]]]) if len(sure) else np.inf
