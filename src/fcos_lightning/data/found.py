@@ -9,7 +9,7 @@ from typing import ClassVar
 from fcos_lightning.data.datamodule import DetectionDataModule
 from fcos_lightning.data.finding.find import FORMATS, find_layout
 from fcos_lightning.data.finding.layout import Layout, Options
-from fcos_lightning.data.finding.splits import AUTO, Splits, find_splits
+from fcos_lightning.data.finding.splits import AUTO, Splits, find_measured, find_splits
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.errors import UserError
 
@@ -76,12 +76,16 @@ class AutoDataModule(DetectionDataModule):
         layout = self._layout
         return None if layout is None else f"{layout.title}: {layout.why}"
 
-    def find_splits(self) -> Splits:
-        """Find the splits that were not given, by their usual names."""
-        return self._named_among(self.layout.sets)
+    def set_names(self) -> Sequence[str]:
+        """Return the names of all sets of images that there are."""
+        return self.layout.sets
 
-    def _named_among(self, names: Sequence[str]) -> Splits:
-        """Find splits among names; one that is given and not among them is taken as it is."""
+    def find_splits(self) -> Splits:
+        """Find the splits that were not given, by their usual names.
+
+        One that is given and not there is taken as it is: whoever reads it says so.
+        """
+        names = self.set_names()
 
         def there(name: str | None) -> str | None:
             alike = [one for one in names if name and one.casefold() == name.casefold()]
@@ -94,6 +98,10 @@ class AutoDataModule(DetectionDataModule):
             there(self.val_split),
             there(self.test_split),
         )
+
+    def find_measured(self) -> str:
+        """Find the split to measure a checkpoint on, by its usual name."""
+        return find_measured(self.set_names(), f"data.root={self.root}")
 
     def read(self, split: str, classes: Classes | None) -> DataSplit:
         """Read a set of images by its name."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import fcos_lightning
 from fcos_lightning.data.finding.layout import named_categories
-from fcos_lightning.data.finding.splits import Splits
 from fcos_lightning.data.found import AutoDataModule
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.coco import read_coco
@@ -70,13 +71,13 @@ class CocoDataModule(AutoDataModule):
             leave_out_parents=self.leave_out_parents,
         )
 
-    def find_splits(self) -> Splits:
-        """Find the splits that were not given, by their usual names."""
+    def set_names(self) -> Sequence[str]:
+        """Return the names of all sets of images that there are."""
         if not os.path.isdir(self.root):
             raise _missing_root(self.root, "COCO", "download_coco.py", "https://cocodataset.org")
         if self.annotations is None:
-            return super().find_splits()
-        return self._named_among(_filled_in(self.root, self.annotations))
+            return super().set_names()
+        return _filled_in(self.root, self.annotations)
 
 
 class VocDataModule(AutoDataModule):
@@ -122,15 +123,15 @@ class VocDataModule(AutoDataModule):
             strict=self.strict,
         )
 
-    def find_splits(self) -> Splits:
-        """Find the splits that were not given, by their usual names."""
+    def set_names(self) -> Sequence[str]:
+        """Return the names of all sets of images that there are."""
         self._check_root()
         pattern = next((p for p in (self.annotations, self.images) if p and "SPLIT" in p), None)
         if pattern is not None:
-            return self._named_among(_filled_in(self.root, pattern))
+            return _filled_in(self.root, pattern)
         if self.annotations is not None or self.images is not None:
-            return self._named_among(_filled_in(self.root, "ImageSets/Main/SPLIT.txt"))
-        return super().find_splits()
+            return _filled_in(self.root, "ImageSets/Main/SPLIT.txt")
+        return super().set_names()
 
     def _check_root(self) -> None:
         if not os.path.isdir(self.root):
@@ -181,17 +182,14 @@ class ShapesDataModule(CocoDataModule):
 
 
 def _filled_in(root: Path, pattern: str) -> list[str]:
-    """Return what may stand for ``SPLIT`` in a pattern of paths."""
-    before, _, after = pattern.partition("SPLIT")
-    behind = after.replace("SPLIT", "*")
-    ends = re.compile(re.escape(before) + r"([^/]+)" + re.escape(after.partition("/")[0]))
-    depth = before.count("/") + 1
-    names = set()
-    for path in root.glob(f"{before}*{behind}"):
-        begun = "/".join(path.relative_to(root).parts[:depth])
-        if found := ends.fullmatch(begun):
-            names.add(found.group(1))
-    return sorted(names)
+    """Return what may stand for ``SPLIT`` in a pattern of paths, which may be absolute."""
+    base = "" if os.path.isabs(pattern) else f"{root}/"
+    first, *others = pattern.split("SPLIT")
+    sought = glob.escape(base) + "*".join(map(glob.escape, (first, *others)))
+    again = "(?P=split)".join(map(re.escape, others))
+    whole = re.compile(re.escape(base + first) + r"(?P<split>[^/]+)" + again)
+    matched = (whole.fullmatch(path) for path in glob.glob(sought)) if others else ()
+    return sorted({found.group("split") for found in matched if found})
 
 
 def _missing_root(root: Path, kind: str, script: str, home: str) -> UserError:

@@ -81,6 +81,14 @@ class SplitReader(ABC):
             "give their names"
         )
 
+    def find_measured(self) -> str:
+        """Return the name of the split to measure a checkpoint on, likewise.
+
+        Raises:
+            UserError: see ``find_splits``.
+        """
+        return self.find_splits().val or self.train_split
+
     @property
     def found(self) -> str | None:
         """What the folder was found to be and why; None where it was not looked at."""
@@ -138,11 +146,11 @@ class SplitReader(ABC):
         One without annotations will do: see ``DataSplit.annotated``.
         """
         classes = Classes(tuple(class_names), tuple(category_ids))
-        if AUTO in (self.train_split, self.val_split):
-            chosen = self.find_splits()
-            self.train_split = chosen.train
+        if self.val_split == AUTO:
             # Of a data set that nothing was learnt from all images count.
-            self.val_split = chosen.val or chosen.test or chosen.train
+            self.val_split = self.find_measured()
+        elif self.val_split is None and self.train_split == AUTO:
+            self.train_split = self.find_splits().train
         split = self.read(self.val_split or self.train_split, classes)
         if self.val_split is None:
             _, split = self._shared_out(split)

@@ -214,11 +214,13 @@ def test_text_files_are_measured_by_the_names_of_classes(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("annotations", "images"),
-    [("SPLIT/boxes/SPLIT.json", "SPLIT/photos"), ("SPLIT.json", None)],
+    [("SPLIT/boxes/SPLIT.json", "SPLIT/photos"), ("SPLIT.json", None), ("/SPLIT.json", None)],
 )
 def test_splits_of_folders_that_are_given(
     tmp_path: Path, annotations: str, images: str | None
 ) -> None:
+    if annotations.startswith("/"):
+        annotations = f"{tmp_path}{annotations}"
     for split, of in (("train", layouts.TRAIN), ("valid", layouts.VAL)):
         draw_into = tmp_path / (images or "SPLIT").replace("SPLIT", split)
         layouts.draw(draw_into, of)

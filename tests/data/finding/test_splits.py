@@ -2,7 +2,7 @@
 
 import pytest
 
-from fcos_lightning.data.finding.splits import AUTO, Splits, find_splits, role_of
+from fcos_lightning.data.finding.splits import AUTO, Splits, find_measured, find_splits, role_of
 from fcos_lightning.errors import UserError
 
 
@@ -66,3 +66,12 @@ def test_what_is_given_is_taken_and_not_given_again() -> None:
 def test_what_cannot_be_told_is_one_line(names: list[str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         find_splits(names, "D", AUTO, AUTO, AUTO)
+
+
+def test_which_is_measured_on() -> None:
+    assert find_measured(["train", "val", "test"], "D") == "val"
+    assert find_measured(["train", "test", "odd"], "D") == "test"
+    assert find_measured(["anything"], "D") == "anything"
+    for names in (["train", "odd"], ["val1", "val2", "test"]):
+        with pytest.raises(UserError, match=r"data\.val_split=NAME"):
+            find_measured(names, "D")

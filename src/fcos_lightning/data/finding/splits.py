@@ -96,6 +96,31 @@ def find_splits(
     )
 
 
+def find_measured(names: Sequence[str], where: str) -> str:
+    """Choose the set to measure on: for validation, else for testing, else the only one.
+
+    Args:
+        names: of all sets that there are.
+        where: they were found, for messages.
+
+    Raises:
+        UserError: if it cannot be told.
+    """
+    for role in ("val", "test"):
+        alike = [name for name in names if role_of(name) == role]
+        if alike:
+            if len(alike) == 1:
+                return alike[0]
+            break
+    else:
+        if len(names) == 1:
+            return names[0]
+    raise UserError(
+        f"{where} has the sets {some_of(names)}: say by data.val_split=NAME which is to be "
+        "measured on"
+    )
+
+
 def _only(found: Sequence[str], role: Role, names: Sequence[str], where: str) -> str | None:
     if len(found) > 1:
         raise UserError(
