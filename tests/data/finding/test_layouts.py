@@ -192,6 +192,28 @@ def test_one_bad_file_is_named_and_hides_no_set(tmp_path: Path) -> None:
         _ = AutoDataModule(tmp_path / "v").train
 
 
+@pytest.mark.parametrize("tool", ["json", "csv"])
+def test_images_of_one_set_do_not_stand_for_those_of_another(tmp_path: Path, tool: str) -> None:
+    order = "filename,xmin,ymin,xmax,ymax,class"
+    for split in ("train", "val"):  # both with the same names
+        layouts.draw(tmp_path / split, layouts.TRAIN)
+        tree = layouts.coco(layouts.TRAIN, lambda stem: f"{stem}.jpg")
+        rows = layouts.csv_rows(layouts.TRAIN, order, lambda stem: f"{stem}.jpg")
+        if tool == "json":
+            layouts.write_json(tmp_path / f"annotations/instances_{split}.json", tree)
+        else:
+            layouts.write(tmp_path / f"{split}_labels.csv", order, *rows)
+    (tmp_path / "train/a.jpg").unlink()
+    with pytest.raises(UserError, match=r"train, the first is 'a\.jpg'"):
+        _ = AutoDataModule(tmp_path).train
+    layouts.draw(tmp_path / "train", layouts.TRAIN)
+    shutil.rmtree(tmp_path / "val")
+    data = AutoDataModule(tmp_path)
+    assert str(data.train.path(0)).endswith("/train/a.jpg")
+    with pytest.raises(UserError, match="val"):
+        _ = data.val
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     layouts.coco_cvat(tmp_path)
     for name in ("a.json", "a.csv", "data.yaml", "a.xml", "classes.txt", "images/p.jpg"):

@@ -167,7 +167,7 @@ def _text(quoted: bytes) -> str:
 
 
 def _roboflow_set(survey: Survey, folder: SeenFolder, names: Sequence[str]) -> CocoSet:
-    at = image_folder(survey, names, [folder.path], folder.path)
+    at = image_folder(survey, names, [folder.path], folder.path, folder.path)
     return CocoSet(folder.path or "all", folder.below(_ROBOFLOW), at)
 
 
@@ -201,7 +201,9 @@ def _named_apart(survey: Survey, listed: dict[tuple[SeenFolder, str], list[str]]
             ):
                 wanted.append(f"{begin}{kind}")
             wanted.append(start)
-        sets.append(CocoSet(name, folder.below(file), image_folder(survey, names, wanted, name)))
+        sets.append(
+            CocoSet(name, folder.below(file), image_folder(survey, names, wanted, name, name))
+        )
     return sets
 
 

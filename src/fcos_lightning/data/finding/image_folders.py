@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fcos_lightning.data.finding.splits import role_of
 from fcos_lightning.data.finding.survey import Survey
 
 
@@ -25,7 +26,7 @@ class ImageFolder:
 
 
 def image_folder(
-    survey: Survey, names: Sequence[str], wanted: Iterable[str], usual: str
+    survey: Survey, names: Sequence[str], wanted: Iterable[str], usual: str, name: str
 ) -> ImageFolder:
     """Find the folder that holds the images of these names.
 
@@ -34,26 +35,36 @@ def image_folder(
         names: some of those that the annotations name.
         wanted: folders below the root to look into first, capitals aside.
         usual: where they should be; taken where they are nowhere, so that messages name it.
+        name: of the set. Files are called alike in many sets: what is for training is not looked
+            for among images for validation.
     """
     first = [path for one in wanted if (path := survey.same_path(one)) is not None]
-    order = list(dict.fromkeys([*first, *(folder.path for folder in survey.with_images())]))
+    rest = [folder.path for folder in survey.with_images()]
+    first, rest = ([path for path in paths if suits(path, name)] for paths in (first, rest))
     named = [name.replace("\\", "/") for name in names]
     last = [name.rsplit("/", 1)[-1] for name in named]
     # A path in the annotations says more than its last name, wherever the images are.
     for by_last_name, sought in ((False, [n for n in named if _leads_inside(n)]), (True, last)):
-        best, most = None, 0
-        for path in order:
-            number = sum(_is_there(survey.root / path, name) for name in sought)
-            if number > most:
-                best, most = path, number
-            if number and number == len(names):
-                break
-        if best is not None:
+        counted = {
+            path: sum(_is_there(survey.root / path, one) for one in sought)
+            for path in dict.fromkeys([*first, *rest])
+        }
+        # Where they are usually, some are enough: whoever reads them names those that are missing.
+        usually = (path for path in first if counted[path])
+        best = next(usually, max(counted, key=lambda path: counted[path], default=""))
+        if counted.get(best):
             return ImageFolder(best, by_last_name)
     if not names and first:
         return ImageFolder(first[0])
     there = survey.same_path(usual)
     return ImageFolder(usual if there is None else there)
+
+
+def suits(path: str, name: str) -> bool:
+    """Tell whether no folder of a path is of another kind of set than a name."""
+    role = role_of(name)
+    others = {role_of(part) for part in path.split("/")} - {None, role}
+    return role is None or not others
 
 
 def _leads_inside(name: str) -> bool:

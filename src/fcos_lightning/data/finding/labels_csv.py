@@ -93,7 +93,7 @@ def find_csv(survey: Survey) -> list[Layout]:
                 f"{begin}{one}" for one in (name, f"images/{name}", "images", "imgs", "data")
             ]
             wanted.append(start)
-        images = image_folder(survey, names, wanted, folder.path)
+        images = image_folder(survey, names, wanted, folder.path, name)
         sets[name] = CsvSet(name, folder.below(file), images)
     files = [one.file for one in sets.values()]
     export = all(file.endswith("_annotations.csv") for file in files)

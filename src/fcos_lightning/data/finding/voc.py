@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from fcos_lightning.data.files import Folder
+from fcos_lightning.data.finding.image_folders import suits
 from fcos_lightning.data.finding.layout import Layout, Options
 from fcos_lightning.data.finding.splits import role_of_path
 from fcos_lightning.data.finding.survey import SeenFolder, Survey
@@ -161,7 +162,12 @@ def _images_of(survey: Survey, folder: SeenFolder) -> str | None:
         there = survey.same_path(path)
         if there is not None and survey[there].image_stems.intersection(stems):
             return there
-    rest = (one for one in survey.with_images() if one.image_stems.intersection(stems))
+    own = role_of_path(folder.path) or ""
+    rest = (
+        one
+        for one in survey.with_images()
+        if one.image_stems.intersection(stems) and suits(one.path, own)
+    )
     return next((one.path for one in rest), None)
 
 
