@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
 from fcos_lightning.errors import UserError
@@ -184,6 +183,8 @@ def _check_processes(options: Mapping[str, Any]) -> None:
     most = max(_FEW_PROCESSES, processor_count())
     if int(devices) <= most or accelerator not in ("cpu", "auto"):
         return
+
+    import torch  # here, because mistakes in words should not wait for it
 
     if accelerator == "cpu" or torch.accelerator.current_accelerator() is None:
         raise UserError(
