@@ -20,7 +20,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from fcos_lightning import lightning_internals
 from fcos_lightning.lightning_internals import (
     MODEL_CHECKPOINT_STATE,
     ContinuingCSVLogger,
@@ -38,6 +37,7 @@ from fcos_lightning.lightning_internals import (
     stored_fit_loop,
     was_restoring,
 )
+from fcos_lightning.lightning_internals import logs as of_logs
 from fcos_lightning.signals import STOPPING
 
 pytestmark = [
@@ -383,13 +383,13 @@ def test_purge_from(tmp_path: Path) -> None:
 def test_continuing_csv_logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of before stay, also as a new figure makes the heading longer."""
     replaced: list[Path] = []
-    replacing_text = lightning_internals.replacing_text
+    replacing_text = of_logs.replacing_text
 
     def watched(path: Path, **options: Any) -> Any:
         replaced.append(path)
         return replacing_text(path, **options)
 
-    monkeypatch.setattr(lightning_internals, "replacing_text", watched)
+    monkeypatch.setattr(of_logs, "replacing_text", watched)
     for figures in ({"loss": 1.0}, {"loss": 2.0}, {"loss": 3.0, "AP": 0.5}):
         logger = ContinuingCSVLogger(tmp_path, name="", version="")
         logger.log_metrics(figures, step=int(figures["loss"]))

@@ -124,6 +124,7 @@ def test_help_is_the_default_and_lists_every_target(machine: Machine) -> None:
         "train",
         "test",
         "test-slow",
+        "test-browser",
         "bench",
         "docs",
         "docs-links",

@@ -70,9 +70,11 @@ def iou_of_ltrb(
         eps: keeps divisions by empty areas finite.
     """
     near, far = torch.minimum(predicted, target), torch.maximum(predicted, target)
-    # Boxes that both hold the point are never apart; others may be.
-    shared_w = (near[..., 0] + near[..., 2]).clamp(min=0)
-    shared_h = (near[..., 1] + near[..., 3]).clamp(min=0)
+    # Boxes that both hold the point are never apart; others may be. Where a side has no length, as
+    # that of a box whose distances ReLU has cut off, its gradient stays; clamp's would be 0.
+    shared_w, shared_h = near[..., 0] + near[..., 2], near[..., 1] + near[..., 3]
+    shared_w = torch.where(shared_w < 0, 0.0, shared_w)
+    shared_h = torch.where(shared_h < 0, 0.0, shared_h)
     intersection = shared_w * shared_h
     predicted_w, predicted_h = (
         predicted[..., 0] + predicted[..., 2],

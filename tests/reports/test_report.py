@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -149,6 +150,20 @@ def test_odd_data_have_a_report_too(case: str, tmp_path: Path) -> None:
     assert len(numbers["worst"]["images"]) == (case in ("no detection", "no object"))
     if case == "no detection":  # and the image cannot be read
         assert "cannot be read" in (tmp_path / "report.html").read_text()
+
+
+def test_a_name_that_is_no_utf8_is_written_too(tmp_path: Path) -> None:
+    box = [0.0, 0, 10, 10]
+    truth = ground_truth({1: [(box, 0)]}, category_ids=(1,), class_names=("\udce9t\u00e9",))
+    truth = dataclasses.replace(truth, file_names=np.array(["\udcff.png"]))
+    split = DataSplit(truth, tmp_path, {}, "val")
+    found = table([(1, [50.0, 0, 60, 10], 0.9, 0)])
+    summary = coco_summary(truth, found)
+    write_report(RunFolder(tmp_path), split, found, summary, AROUND, "\udcff")
+    numbers = json.loads((tmp_path / "report.json").read_text())
+    assert numbers["worst"]["images"][0]["file"] == "\udcff.png"
+    assert Thresholds.read(tmp_path / "thresholds.json").of_classes(truth.class_names, (1,))
+    assert "\\udcff.png" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("classes", [80, 1200])

@@ -84,6 +84,7 @@ def test_too_many_open_files_says_what_to_lower(error: Exception) -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         ImportError("libtorch_cuda.so: failed to map segment from shared object"),
+        ImportError("libtorch_cuda.so: failed to map segment from shared object"),
     ],
 )
 def test_want_of_memory_says_what_to_lower(error: Exception) -> None:

@@ -52,7 +52,7 @@ def states(folder: Path) -> list[str]:
 
 
 def test_a_grid_runs_every_combination_once(sweep: Sweep, tmp_path: Path) -> None:
-    assert sweep("model=r18,mnv2", "schedule.lr=0.01,0.005", "+data.ap=0.25", "data=shapes") == 0
+    assert sweep("model=r18,mnv2", "schedule.lr=0.01,0.005", "+ap=0.25", "data=shapes") == 0
     manifest = Manifest.load(tmp_path / "s")
     assert [job.swept for job in manifest.jobs] == [
         ("model=r18", "schedule.lr=0.01"),
@@ -60,7 +60,7 @@ def test_a_grid_runs_every_combination_once(sweep: Sweep, tmp_path: Path) -> Non
         ("model=mnv2", "schedule.lr=0.01"),
         ("model=mnv2", "schedule.lr=0.005"),
     ]
-    assert manifest.fixed == ("+data.ap=0.25", "data=shapes")
+    assert manifest.fixed == ("+ap=0.25", "data=shapes")
     for job in manifest.jobs:
         assert (job.state, job.exit_code, job.ap, job.attempts) == ("done", 0, 0.25, 1)
         assert (tmp_path / "s" / job.folder / "metrics.json").is_file()
@@ -82,7 +82,7 @@ def test_what_is_unfinished_runs_again_and_nothing_else(
         os.kill(os.getpid(), signal.SIGINT)
 
     # The jobs differ in a list of values; the third waits.
-    words = ("+data.crash=false,true,no,never", "+data.wait=true")
+    words = ("+crash=false,true,no,never", "+wait=true")
     first_waits = JOB.read_text().replace('words.get("wait") == "true"', 'words["crash"] == "no"')
     (tmp_path / "job.py").write_text(first_waits)
     monkeypatch.setattr(
@@ -117,16 +117,18 @@ def test_what_is_unfinished_runs_again_and_nothing_else(
 
 def _when(folder: Path, number: str, then: Callable[[], None]) -> None:
     calls = folder / "calls.txt"
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not (calls.exists() and number in calls.read_text()):
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        if calls.exists() and number in calls.read_text():
+            then()
+            return
         time.sleep(0.02)
-    then()
 
 
 def test_a_crash_does_not_stop_the_others(
     sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep("+data.crash=true,false") == 1
+    assert sweep("+crash=true,false") == 1
     assert states(tmp_path / "s") == ["failed", "done"]
     assert Manifest.load(tmp_path / "s").jobs[0].exit_code == 3
     said = capsys.readouterr().out
@@ -155,7 +157,7 @@ def test_why_a_job_failed_is_in_its_log(tmp_path: Path, log: str, says: str) -> 
 def test_the_end_is_a_table_files_and_a_plot(
     sweep: Sweep, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep("+data.ap=0.2,0.4", "schedule.lr=0.001,0.01,0.1", "data=shapes") == 0
+    assert sweep("+ap=0.2,0.4", "schedule.lr=0.001,0.01,0.1", "data=shapes") == 0
     rows = list(csv.DictReader((tmp_path / "s/summary.csv").open()))
     assert [row["AP"] for row in rows] == ["0.4000"] * 3 + ["0.2000"] * 3  # the best first
     assert rows[0]["schedule.lr"] == "0.001" and rows[0]["state"] == "done"
@@ -169,17 +171,17 @@ def test_the_end_is_a_table_files_and_a_plot(
 
 
 def test_jobs_run_at_the_same_time(sweep: Sweep, tmp_path: Path) -> None:
-    assert sweep("+data.ap=0.1,0.2,0.3", "+data.pause=2", "sweep.parallel=3") == 0
+    assert sweep("+ap=0.1,0.2,0.3", "+pause=2", "sweep.parallel=3") == 0
     spans = [json.loads(file.read_text()) for file in tmp_path.glob("s/*/span.json")]
     assert len(spans) == 3
     assert max(began for began, _ in spans) < min(ended for _, ended in spans)
 
 
 def test_a_search_draws_prunes_and_goes_on(sweep: Sweep, tmp_path: Path) -> None:
-    words = ["+data.ap=interval(0.1,0.9)", "model=r18,mnv2", "+data.epochs=6", "+data.pause=0.05"]
+    words = ["+ap=interval(0.1,0.9)", "model=r18,mnv2", "+epochs=6", "+pause=0.05"]
     assert sweep(*words, "sweep.search=optuna", "sweep.trials=4", "sweep.pruning=false") == 0
     jobs = Manifest.load(tmp_path / "s").jobs
-    drawn = [float(job.values["+data.ap"]) for job in jobs]
+    drawn = [float(job.values["+ap"]) for job in jobs]
     assert len(set(drawn)) == 4 and all(0.1 <= value <= 0.9 for value in drawn)
     assert [job.ap for job in jobs] == pytest.approx(drawn)
     assert {job.values["model"] for job in jobs} <= {"r18", "mnv2"}
@@ -194,20 +196,20 @@ def test_a_search_draws_prunes_and_goes_on(sweep: Sweep, tmp_path: Path) -> None
 
 
 def test_hopeless_runs_are_given_up(sweep: Sweep, tmp_path: Path) -> None:
-    words = ["+data.ap=range(9,0,-1)", "+data.epochs=30", "+data.pause=0.05", "sweep.search=optuna"]
+    words = ["+ap=range(9,0,-1)", "+epochs=30", "+pause=0.05", "sweep.search=optuna"]
     assert sweep(*words, "sweep.trials=9", "sweep.pruning_warmup=1", "sweep.seed=3") == 0
     jobs = Manifest.load(tmp_path / "s").jobs
     assert {job.state for job in jobs} == {"done", "pruned"}
     for place, job in enumerate(jobs):
         if job.state == "pruned":
-            before = [float(one.values["+data.ap"]) for one in jobs[:place] if one.state == "done"]
-            assert len(before) >= 3 and float(job.values["+data.ap"]) < median(before)
+            before = [float(one.values["+ap"]) for one in jobs[:place] if one.state == "done"]
+            assert len(before) >= 3 and float(job.values["+ap"]) < median(before)
             rows = (tmp_path / "s" / job.folder / "metrics.csv").read_text().splitlines()
             assert len(rows) < 31  # it did not run to its end
 
 
 def test_submitit_runs_jobs_too(sweep: Sweep, tmp_path: Path) -> None:
-    words = ("+data.ap=0.1,0.2", "sweep.launcher=submitit_local", "sweep.parallel=2")
+    words = ("+ap=0.1,0.2", "sweep.launcher=submitit_local", "sweep.parallel=2")
     assert sweep(*words, "sweep.slurm={timeout_min: 5}") == 0
     assert [job.ap for job in Manifest.load(tmp_path / "s").jobs] == [0.1, 0.2]
 
@@ -215,7 +217,7 @@ def test_submitit_runs_jobs_too(sweep: Sweep, tmp_path: Path) -> None:
 def test_slurm_without_sbatch_is_refused(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match="no sbatch here"):
-        sweep("+data.ap=0.1,0.2", "sweep.launcher=slurm")
+        sweep("+ap=0.1,0.2", "sweep.launcher=slurm")
 
 
 def test_two_processes_do_not_work_on_one_sweep(sweep: Sweep, tmp_path: Path) -> None:
@@ -255,13 +257,13 @@ def test_mistakes_are_one_line_before_anything_runs(
 
 
 def test_another_sweep_is_not_written_into(sweep: Sweep, tmp_path: Path) -> None:
-    assert sweep("+data.ap=0.1,0.2") == 0
+    assert sweep("+ap=0.1,0.2") == 0
     with pytest.raises(UserError, match="holds another sweep"):
-        sweep("+data.ap=0.1,0.3")
+        sweep("+ap=0.1,0.3")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").touch()
     with pytest.raises(UserError, match="is not empty, and holds no sweep"):
-        cli.sweep(["+data.ap=0.1,0.2", "sweep.dir=mine"])
+        cli.sweep(["+ap=0.1,0.2", "sweep.dir=mine"])
     with pytest.raises(UserError, match="no such folder"):
         cli.sweep(["sweep.resume=elsewhere"])
     with pytest.raises(UserError, match=r"holds no manifest\.json"):
@@ -274,8 +276,8 @@ def test_the_same_command_finds_its_folder_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sweep: Sweep
 ) -> None:
     for _ in range(2):
-        assert cli.sweep(["+data.ap=0.1,0.2", "name=mine"]) == 0
-    assert cli.sweep(["+data.ap=0.1,0.4", "name=mine"]) == 0
+        assert cli.sweep(["+ap=0.1,0.2", "name=mine"]) == 0
+    assert cli.sweep(["+ap=0.1,0.4", "name=mine"]) == 0
     assert len(list((tmp_path / "runs/mine").glob("sweep_*"))) == 2
 
 

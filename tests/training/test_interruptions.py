@@ -20,6 +20,14 @@ KINDS: dict[str, tuple[str, ...]] = {
     "each second epoch": ("trainer.check_val_every_n_epoch=2", "schedule.max_epochs=3"),
     "steps that end an epoch": ("schedule.max_epochs=null", "schedule.max_steps=6"),
     "steps that end within one": ("schedule.max_epochs=null", "schedule.max_steps=5"),
+    "stopped early": (
+        "schedule.max_epochs=4",
+        "+callbacks.early._target_=lightning.pytorch.callbacks.EarlyStopping",
+        "+callbacks.early.monitor=val/AP",
+        "+callbacks.early.mode=max",
+        "+callbacks.early.patience=1",
+        "+callbacks.early.min_delta=1.0",
+    ),
     "accumulated": ("trainer.accumulate_grad_batches=2", "checkpoint.every_n_steps=1"),
 }
 
@@ -56,6 +64,7 @@ TRANSITIONS: dict[str, tuple[str, list[Place]]] = {
         [Place("evaluate"), Place("evaluate", late=True)],
     ),
     "behind that measurement": ("steps that end within one", [Place("copy_whole", late=True)]),
+    "after early stopping": ("stopped early", [Place("evaluate")]),
     "in the report": ("epochs", [Place("evaluate"), Place("write_predictions")]),
     "when all is done": (
         "epochs",
@@ -63,6 +72,18 @@ TRANSITIONS: dict[str, tuple[str, list[Place]]] = {
     ),
 }
 
+
+#: Those that are tried each time, as no simpler test meets them; the others are marked slow.
+QUICK = (
+    "in the last validation, twice",
+    "in a validation within an epoch, then behind it",
+    "between a validation and the best checkpoint",
+    "behind the last epoch",
+    "in the last validation of so many steps",
+    "in the measurement of the end within an epoch",
+    "after early stopping",
+    "in the report",
+)
 
 #: Hooks and functions at which a run may be left.
 PLACES = (
@@ -89,7 +110,10 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return Made(made)
 
 
-@pytest.mark.parametrize("transition", TRANSITIONS)
+@pytest.mark.parametrize(
+    "transition",
+    [pytest.param(one, marks=[] if one in QUICK else [pytest.mark.slow]) for one in TRANSITIONS],
+)
 def test_each_place(
     transition: str, wholes: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -143,7 +143,12 @@ def _picture(split: DataSplit, image: int) -> str | None:
 
 
 def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, allow_nan=False, indent=1, ensure_ascii=False) + "\n"
+    text = json.dumps(content, allow_nan=False, indent=1, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file's name that is no UTF-8
+        text = json.dumps(content, allow_nan=False, indent=1)
+    return f"{text}\n"
 
 
 def _shortened(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ _NO_HANDLES = re.compile(r"Too many open files|too many fds|received 0 items of 
 #: What torch and OpenCV say when memory ends; they have no class of errors for it.
 _NO_MEMORY = re.compile(
     r"DefaultCPUAllocator|CUDA out of memory|Insufficient memory|unable to mmap|bad_alloc"
-    r"|Cannot allocate memory"
+    r"|Cannot allocate memory|failed to map segment"
 )
 
 _OURS, _LIGHTNING = "fcos_lightning", ("lightning", "lightning_fabric", "lightning_utilities")

@@ -1,34 +1,11 @@
-"""All that the package takes from Lightning beyond what Lightning promises to keep.
-
-Each function says what Lightning offers in public and why that is not enough, and has a test of its
-name. ``pyproject.toml`` allows only the minor version that these were read in: before it is raised,
-``tests/test_lightning_internals.py`` has to pass with the new one.
-"""
+"""Where in a run Lightning's loops are, and what a checkpoint holds of that."""
 
 from __future__ import annotations
 
-import csv
-import os
-import signal
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as L
-from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.loggers.csv_logs import ExperimentWriter
-from lightning.pytorch.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-from lightning.pytorch.trainer.connectors import checkpoint_connector
-from torch import Tensor
-
-from fcos_lightning.storage.replacing import replacing_text
-
-# --- Where in a run the loops are ----------------------------------------------------------------
 
 
 def place_in_run(trainer: L.Trainer) -> tuple[int, int]:
@@ -59,9 +36,6 @@ def _thinks_validation_is_due(trainer: L.Trainer) -> bool:
     progress = loop.batch_progress
     counted = progress.total if trainer.check_val_every_n_epoch is None else progress.current
     return bool((counted.ready - 1) % every == 0)
-
-
-# --- The state of the loops in a checkpoint ------------------------------------------------------
 
 
 def fit_loop_state(trainer: L.Trainer) -> dict[str, Any]:
@@ -211,156 +185,3 @@ def as_after_epoch(checkpoint: dict[str, Any], trainer: L.Trainer) -> None:
         due = (epochs["current"]["completed"] + 1) % epochs_between == 0
     if due:
         loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
-
-
-# --- Taking over a checkpoint --------------------------------------------------------------------
-
-#: What ``ModelCheckpoint`` takes over, unseen, from its state in a checkpoint, and of which kind
-#: that is. Some of it are attributes in public; the form of the state is not.
-MODEL_CHECKPOINT_STATE: Mapping[str, tuple[type, ...]] = {
-    "best_model_score": (Tensor, type(None)),
-    "current_score": (Tensor, type(None)),
-    "kth_value": (Tensor,),
-    "best_model_path": (str,),
-    "kth_best_model_path": (str,),
-    "last_model_path": (str,),
-    "best_k_models": (dict,),
-}
-
-
-def was_restoring(trace: TracebackType | None) -> bool:
-    """Tell whether an error arose while Lightning took a checkpoint over.
-
-    In public the errors of ``Trainer.fit`` are all alike, and no hook lies behind the last thing
-    that is restored.
-
-    Args:
-        trace: of the error.
-    """
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == checkpoint_connector.__file__:
-            return True
-        trace = trace.tb_next
-    return False
-
-
-# --- Signals -------------------------------------------------------------------------------------
-
-
-@contextmanager
-def signals_left_alone(trainer: L.Trainer) -> Iterator[None]:
-    """Have a Trainer leave signals to whoever had them before.
-
-    On SIGTERM Lightning ends the process with status 0, whatever was left undone, and on Ctrl-C
-    with status 1. In public there is no way to say otherwise.
-
-    Args:
-        trainer: that runs inside.
-
-    Raises:
-        KeyboardInterrupt: in place of the exit that Lightning makes of it.
-    """
-    connector: Any = trainer._signal_connector
-    connector.register_signal_handlers = lambda: None
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit:
-        if not trainer.interrupted:
-            raise
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # Lightning's, while it ends
-            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
-        raise KeyboardInterrupt from None
-
-
-# --- Other processes of a run --------------------------------------------------------------------
-
-
-def processes_started(trainer: L.Trainer, started: list[subprocess.Popen[bytes]]) -> None:
-    """Have the processes that a Trainer starts written down, and leave them alone otherwise.
-
-    Lightning kills the whole run, without a word, a while after one of them has ended. In public it
-    hands nobody the processes.
-
-    Args:
-        trainer: that has started nothing yet.
-        started: gets them.
-    """
-    launcher = trainer.strategy.launcher
-    if not isinstance(launcher, _SubprocessScriptLauncher):
-        return
-    start = launcher._call_children_scripts
-
-    def start_and_hand_over() -> None:
-        start()
-        started[:] = launcher.procs
-        launcher.procs = []  # nothing for Lightning to watch
-
-    launcher._call_children_scripts = start_and_hand_over  # type: ignore[method-assign]
-
-
-# --- Logs that go on -----------------------------------------------------------------------------
-
-
-def purge_from(logger: TensorBoardLogger, step: int) -> None:
-    """Have TensorBoard forget what it was told from a step on.
-
-    In public ``purge_step`` is given when the logger is made, and that is before the checkpoint is
-    read that a run goes on from.
-
-    Args:
-        logger: that has written nothing yet in this process.
-        step: the first that will be logged again.
-    """
-    logger._kwargs["purge_step"] = step  # of the writer it will make
-
-
-class _ContinuingWriter(ExperimentWriter):
-    """Lightning's writer removes an existing file; this one goes on with it."""
-
-    def _check_log_dir_exists(self) -> None:
-        if os.path.isfile(self.metrics_file_path):
-            with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-                self.metrics_keys = next(csv.reader(file), [])
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """Lightning empties the file and fills it again; a kill in between would lose the log."""
-        with open(self.metrics_file_path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        with replacing_text(Path(self.metrics_file_path), newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=fieldnames)
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-class ContinuingCSVLogger(CSVLogger):
-    """Goes on with a file that is there, and never empties it.
-
-    In public ``CSVLogger`` takes a folder and a version; the file of a version that is there is
-    removed. What writes the file is no argument.
-    """
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> ExperimentWriter:
-        """Return the writer; Lightning calls it on rank 0 only."""
-        if self._experiment is None:
-            self._experiment = _ContinuingWriter(log_dir=self.root_dir)
-        assert isinstance(self._experiment, ExperimentWriter)
-        return self._experiment
-
-
-# --- The progress bar ----------------------------------------------------------------------------
-
-
-class ProgressBarFromOne(RichProgressBar):
-    """Counts epochs from 1, as all else does that a run prints.
-
-    In public a bar of one's own has to draw everything itself.
-    """
-
-    def _get_train_description(self, current_epoch: int) -> str:
-        last = self.trainer.max_epochs
-        of = f"/{last}" if last is not None and last > 0 else ""
-        # As long as the other descriptions, or the bars would jump.
-        return f"Epoch {current_epoch + 1}{of}".ljust(len(self.validation_description))
