@@ -17,7 +17,7 @@ PREFIX = "timm/"
 
 
 class TimmBackbone(nn.Module):
-    """A net of timm with feature maps of stride 8, 16 and 32.
+    """A net of timm with feature maps of stride 8, 16 and 32, or finer ones beside.
 
     Args:
         name: of the model, as ``timm.list_models()`` has it, with or without a tag.
@@ -26,6 +26,7 @@ class TimmBackbone(nn.Module):
         norm: see ``build_backbone``.
         frozen_stages: so many of the feature stages that timm declares for the net do not learn,
             with all that lies before them.
+        finest_stride: of the feature maps, in pixels.
 
     Attributes:
         channels: of each feature map, fine to coarse.
@@ -43,6 +44,7 @@ class TimmBackbone(nn.Module):
         weights: str | None = None,
         norm: Literal["frozen", "trained"] = "frozen",
         frozen_stages: int = 0,
+        finest_stride: int = 8,
     ) -> None:
         super().__init__()
         try:
@@ -57,7 +59,7 @@ class TimmBackbone(nn.Module):
             near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), 3)
             hint = f", perhaps {' or '.join(near)}" if near else ""
             raise UserError(f"model.backbone.name={PREFIX}{name}: timm has no such model{hint}")
-        net, found = _create(name, weights)
+        net, found = _create(name, weights, finest_stride)
         if norm == "frozen":
             before = _count_norms(net)
             net = freeze_batch_norm_2d(net)
@@ -142,7 +144,7 @@ class TimmBackbone(nn.Module):
         return list(children.values())[: last + 1]
 
 
-def _create(name: str, weights: str | None) -> tuple[Any, Mapping[str, Any]]:
+def _create(name: str, weights: str | None, finest_stride: int) -> tuple[Any, Mapping[str, Any]]:
     """Return the net with its weights, and timm's description of the published ones."""
     import timm
 
@@ -161,7 +163,11 @@ def _create(name: str, weights: str | None) -> tuple[Any, Mapping[str, Any]]:
         )
     options: dict[str, Any] = {
         "features_only": True,
-        "out_indices": tuple(strides.index(stride) for stride in (8, 16, 32)),
+        "out_indices": tuple(
+            index
+            for index, stride in enumerate(strides)
+            if stride in (8, 16, 32) or finest_stride <= stride < 8
+        ),
     }
     if weights not in (None, "imagenet"):
         state = read_weights(Path(str(weights)))
