@@ -96,8 +96,17 @@ def _loss_and_slope(logits: Tensor, gamma: float, with_slope: bool) -> tuple[Ten
     """Return ``-p^gamma log(1 - p)``, ``p = sigmoid(logits)``, and its derivative if asked for."""
     probability = logits.sigmoid()
     cross_entropy = F.softplus(logits)
-    fading = probability.square() if gamma == 2 else probability**gamma
+    fading = _power(probability, gamma)
     slope = probability
     if with_slope:
         slope = (1 - probability).mul_(cross_entropy).mul_(gamma).add_(probability).mul_(fading)
     return cross_entropy.mul_(fading), slope
+
+
+def _power(probability: Tensor, gamma: float) -> Tensor:
+    """Return ``probability ** gamma``; of the usual exponents several times as fast."""
+    if gamma == 2:
+        return probability.square()
+    if gamma == 1.5:
+        return probability.sqrt().mul_(probability)
+    return probability**gamma
