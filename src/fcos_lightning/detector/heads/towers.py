@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from fcos_lightning.layers.deform import DeformableConv2d
@@ -68,6 +69,11 @@ def _groups(width: int) -> int:
     """
     groups = math.gcd(32, width)
     return max(groups // 2, 1) if groups == width else groups
+
+
+def joined(levels: Sequence[Tensor]) -> Tensor:
+    """Put levels ``[B, P, ...]`` one behind the other; a single one is not copied."""
+    return levels[0] if len(levels) == 1 else torch.cat(list(levels), dim=1)
 
 
 def start_towers(towers: Iterable[Tower], fast: bool) -> None:
