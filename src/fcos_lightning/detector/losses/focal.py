@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -71,12 +72,12 @@ class _FocalSum(torch.autograd.Function):
         for start in range(0, len(rows), height):
             piece = slice(start, start + height)
             background = rows[piece].scatter(1, column[piece], replaced[piece]).float()
-            loss, slope = _loss_and_slope(background, gamma, gradient is not None)
+            loss, slope = loss_and_slope(background, gamma, gradient is not None)
             sums.append(loss.sum())
             if gradient is not None:
                 gradient[piece] = slope.mul_(others)
         # The right class seen from its other side: p becomes 1 - p and the slope turns round.
-        loss, slope = _loss_and_slope(-at_column.float(), gamma, gradient is not None)
+        loss, slope = loss_and_slope(-at_column.float(), gamma, gradient is not None)
         of_positives = torch.where(positive, loss, 0.0).sum()
         if gradient is not None:
             kept = gradient.gather(1, column)
@@ -92,10 +93,15 @@ class _FocalSum(torch.autograd.Function):
         return (gradient * upstream.to(gradient.dtype)).view(ctx.shape), None, None, None
 
 
-def _loss_and_slope(logits: Tensor, gamma: float, with_slope: bool) -> tuple[Tensor, Tensor]:
+def loss_and_slope(
+    logits: Tensor,
+    gamma: float,
+    with_slope: bool,
+    softplus: Callable[[Tensor], Tensor] = F.softplus,
+) -> tuple[Tensor, Tensor]:
     """Return ``-p^gamma log(1 - p)``, ``p = sigmoid(logits)``, and its derivative if asked for."""
     probability = logits.sigmoid()
-    cross_entropy = F.softplus(logits)
+    cross_entropy = softplus(logits)
     fading = _power(probability, gamma)
     slope = probability
     if with_slope:
