@@ -21,6 +21,8 @@ from fcos_lightning.structures import Detections, Points, Prediction
 class PeakDecoder(Decoder):
     """A detection for each point that no neighbour surpasses (arXiv 1904.07850, section 4).
 
+    Boxes that have no area within the image are left out.
+
     Args:
         score_threshold: a peak needs a higher probability.
         max_detections: at most so many boxes an image, the best.
@@ -100,8 +102,10 @@ class PeakDecoder(Decoder):
             logit.append(planes.flatten(1)[of_class, cell])
             first += height * width
         point, labels, score = torch.cat(index), torch.cat(label), torch.cat(logit).sigmoid()
-        kept = score.argsort(descending=True, stable=True)[: self.max_detections]
-        point = point[kept]
         boxes = ltrb_to_xyxy(points.xy[point], prediction.ltrb_px[image][point].float())
         boxes = clip_boxes(boxes, size_hw, last_pixel=self.clip_to == "last_pixel")
-        return Detections(boxes, score[kept], labels[kept])
+        # Sides are any numbers, and the center may lie in the padding.
+        (real,) = (boxes[:, 2:] > boxes[:, :2]).all(dim=1).nonzero(as_tuple=True)
+        best = score[real].argsort(descending=True, stable=True)[: self.max_detections]
+        kept = real[best]
+        return Detections(boxes[kept], score[kept], labels[kept])
