@@ -194,5 +194,5 @@ def _shared(points: Points, anchors: Tensor, boxes: Tensor, out: Tensor) -> None
             lines.append((far - near).clamp_(min=0))
         across, down = lines
         part = out[:, first : first + count].view(-1, height, width, per_cell)
-        torch.mul(across[:, None], down[:, :, None], out=part)
+        part.copy_(across[:, None]).mul_(down[:, :, None])
         first += count
