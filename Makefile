@@ -17,6 +17,11 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.10 python3; do \
 	"$$python" -c '$(SUPPORTED)' >/dev/null 2>&1 && echo "$$python" && break; done)
 
+# What the pages are tested with: a browser of the system, and axe-core from npm. Only root can install
+# a browser, and only where packages are Debian's.
+BROWSERS := chromium chromium-browser google-chrome
+AXE := $(VENV)/node_modules/axe-core/axe.min.js
+
 # Test files at a time; each process takes about 1.5 GB.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
@@ -25,7 +30,7 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
 
 .PHONY: help
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo 'ARGS="..." adds overrides to train and options to test; PYTHON=... names the interpreter.'
 
 .PHONY: train
@@ -40,9 +45,35 @@ test: $(VENV)/.stamp-dev ## Install what tests need, and run all but the slow on
 test-slow: $(VENV)/.stamp-dev ## Run the proofs that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+.PHONY: test-browser
+test-browser: $(VENV)/.stamp-browser ## Install a browser where it is missing, and test the pages in it
+	@for browser in $(BROWSERS); do command -v $$browser >/dev/null && exit; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "make: installing chromium"; \
+		apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+		echo "make: no browser found; on Debian and Ubuntu: sudo apt install chromium" >&2; exit 1; \
+	fi
+	@if [ ! -f $(AXE) ]; then \
+		command -v npm >/dev/null || { \
+			echo "make: npm is missing, which brings axe-core; on Debian and Ubuntu: sudo apt install npm" >&2; \
+			exit 1; }; \
+		npm install --silent --no-save --no-audit --no-fund --prefix $(VENV) axe-core@4; \
+	fi
+	FCOS_BROWSER_REQUIRED=1 FCOS_AXE=$(AXE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reports/test_in_browser.py $(ARGS)
+
 .PHONY: bench
 bench: $(VENV)/.stamp-bench ## Measure against installed peers; writes docs/performance.md
 	$(BIN)/python scripts/benchmark.py $(ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.stamp-docs ## Build the site into build/site; trains the tutorial's detector once
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d build/site-cache docs build/site $(ARGS)
+	@echo "make: open build/site/index.html"
+
+.PHONY: docs-links
+docs-links: $(VENV)/.stamp-docs ## Check every link of the pages, those to other sites too
+	$(BIN)/python -m sphinx -W --keep-going -q -b linkcheck -D nb_execution_mode=off -d build/site-links docs build/links $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Check style, types and the direction of imports
@@ -62,7 +93,7 @@ wheel: $(VENV)/.stamp-dev ## Build the wheel into dist/
 
 .PHONY: clean
 clean: ## Remove builds and caches; runs, data and .venv stay
-	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf dist build jupyter_execute .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- .venv ---------------------------------------------------------------------------------------
@@ -75,6 +106,14 @@ $(VENV)/.stamp-run: pyproject.toml $(BIN)/python
 $(VENV)/.stamp-dev: pyproject.toml $(BIN)/python
 	$(call install,.[dev])
 	@touch $(VENV)/.stamp-run
+
+$(VENV)/.stamp-docs: pyproject.toml $(BIN)/python
+	$(call install,.[dev$(comma)docs])
+	@touch $(VENV)/.stamp-run $(VENV)/.stamp-dev
+
+$(VENV)/.stamp-browser: pyproject.toml $(BIN)/python
+	$(call install,.[dev$(comma)browser])
+	@touch $(VENV)/.stamp-run $(VENV)/.stamp-dev
 
 $(VENV)/.stamp-bench: pyproject.toml $(BIN)/python
 	$(call install,.[dev$(comma)bench])

@@ -28,6 +28,7 @@ from benchmarks.page import Report  # noqa: E402
 #: The order of the table; rows that are not named here come after these.
 ORDER = (
     "losses",
+    "methods",
     "decode",
     "data",
     "index",

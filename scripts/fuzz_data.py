@@ -29,15 +29,23 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from fcos_lightning.data import Augmentation, ShorterSide
-from fcos_lightning.data.dataset import DetectionDataset
+from fcos_lightning.data import (
+    Augmentation,
+    AutoDataModule,
+    CsvDataModule,
+    ShorterSide,
+    YoloDataModule,
+)
+from fcos_lightning.data.batches.dataset import DetectionDataset
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers import coco, coco_quick
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.voc import read_voc
 from fcos_lightning.errors import MESSAGE_CHARACTERS, UserError
 from fuzzing.coco import coco_file
+from fuzzing.labels_csv import csv_file
 from fuzzing.voc import voc_files
+from fuzzing.yolo import yolo_files
 
 #: A small file that takes longer, in seconds of the processor, holds something that blows up.
 SLOW_S = 5.0
@@ -231,6 +239,52 @@ def fuzz_voc(folder: Path, count: int, seed: int) -> Report:
     return report
 
 
+def fuzz_yolo(folder: Path, count: int, seed: int) -> Report:
+    """Find and read so many sets of the YOLO family."""
+    report = Report()
+    checks = Checks(report)
+    draw(folder / "images")
+    (folder / "labels/sub").mkdir(parents=True)
+    (folder / "labels/sub/c.txt").write_text("0 .5 .5 .5 .5\n")
+    for checks.case in range(count):
+        chance = random.Random(f"{seed} {checks.case}")
+        for name, content in yolo_files(chance, [Path(image).stem for image in IMAGES[:2]]).items():
+            if content is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                (folder / name).write_bytes(content)
+        (folder / "images/link.png").unlink(missing_ok=True)
+        if chance.random() < 0.05:
+            os.symlink(folder / "outside.png", folder / "images/link.png")
+        strict = chance.random() < 0.2
+        checks.judge(checks.read(lambda: found(YoloDataModule(folder, strict=strict))))  # noqa: B023
+    return report
+
+
+def fuzz_csv(folder: Path, count: int, seed: int) -> Report:
+    """Find and read so many tables of boxes."""
+    report = Report()
+    checks = Checks(report)
+    draw(folder / "images")
+    for checks.case in range(count):
+        chance = random.Random(f"{seed} {checks.case}")
+        (folder / "boxes.csv").write_bytes(csv_file(chance))
+        strict = chance.random() < 0.2
+        checks.judge(checks.read(lambda: found(CsvDataModule(folder, strict=strict))))  # noqa: B023
+    return report
+
+
+def found(data: AutoDataModule) -> DataSplit:
+    """Read the set that a data module finds to learn from."""
+    data.choose_splits()
+    if data.found is None or not data.found.isprintable():
+        raise RuntimeError(f"what is found is {data.found!r}")
+    return data.read(data.train_split, None)
+
+
+FUZZ = {"coco": fuzz_coco, "voc": fuzz_voc, "yolo": fuzz_yolo, "csv": fuzz_csv}
+
+
 def draw(folder: Path) -> None:
     """Write the images that files may name, and some that they should not reach."""
     (folder / "sub").mkdir(parents=True)
@@ -245,13 +299,12 @@ def draw(folder: Path) -> None:
 def main() -> int:
     """Run from the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split(":")[0])
-    parser.add_argument("format", choices=("coco", "voc"))
+    parser.add_argument("format", choices=tuple(FUZZ))
     parser.add_argument("count", type=int)
     parser.add_argument("seed", type=int)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        fuzz = fuzz_coco if given.format == "coco" else fuzz_voc
-        report = fuzz(Path(folder), given.count, given.seed)
+        report = FUZZ[given.format](Path(folder), given.count, given.seed)
     counts = ", ".join(f"{number} {what}" for what, number in report.outcomes.items())
     print(
         f"{given.format}, seed {given.seed}: {given.count} files, {counts}; slowest "

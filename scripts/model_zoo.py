@@ -85,7 +85,7 @@ The rows of the published tables, each a recipe in `conf/experiment/`. Written b
 - **GFLOPs** are 10^9 multiply-adds by torch's `FlopCounterMode` (which counts each as two), for an
   image of 4:3 at the row's test size and padded, from normalised pixels to the head's outputs.
   Reading a deformable convolution's places between pixels is not counted.
-- Rows with DLA or VoVNet need `pip install 'fcos-lightning[timm]'`.
+- Rows with DLA or VoVNet need `pip install timm`.
 - The official, AdelaiDet's and mmdetection's ResNets start from Caffe's ImageNet models. Put these
   files into `weights/`, below where you run (`model.backbone.weights=PATH` for another place):
   [R-50.pkl](https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA/R-50.pkl),

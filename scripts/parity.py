@@ -10,29 +10,27 @@ library moves what both sides of a comparison are computed with.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # wherever it is called from
 
 from fcos_lightning import load_detector
-from fcos_lightning.detector import FCOS
 from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.structures import Detections
+from golden_losses import LossDifference, compare_losses
+from golden_models import SOURCES, compare_golden, compare_plain_with_golden, flat, golden_files
 from installed_sources import RETINANETS, compare_retinanet, compare_torchvision
-from plain_sources.detectors import Outputs, Published, run
-from plain_sources.difference import Difference, by_point, difference
+from plain_sources.detectors import Published, run
+from plain_sources.difference import Difference, difference
 from plain_sources.operations import Weights
-from plain_sources.published import GOLDEN, PUBLISHED, RECIPES, REPRESENTATIVE, UNPUBLISHED
+from plain_sources.published import GOLDEN, PUBLISHED, REPRESENTATIVE, UNPUBLISHED
 
 RECORDED = Path(__file__).resolve().parents[1] / "tests" / "checkpoints" / "recorded.json"
 
@@ -54,16 +52,26 @@ fcos-predict and fcos-convert:
 
 | layout | recipes | without a word |
 |---|---|---|
-| official | `improved`, `plain` | `improved`; for MobileNetV2 and VoVNet `plain` |
-| adelaidet | `centerness`, `iou` (they differ in the loss alone) | `centerness` |
+| official | `improved`, `plain`, with `-3x3` or without | `improved`; MobileNetV2, VoVNet `plain` |
+| adelaidet | `centerness`, `iou`, which differ in the loss alone, as above | `centerness` |
+| detectron2 | `improved`, `improved-3x3` | `improved` |
 | mmdet | `plain`, `tricks`, `plain-pytorch`, `tricks-pytorch` | see below |
+| rosinality | `trained` | `trained` |
 | torchvision | `improved` | `improved` |
 | torchvision's RetinaNet | `trained`, `published` (its own first file) | `trained` |
-| detectron2 | `improved` | `improved` |
 
-Files of mmdetection carry their configuration as text, which says the recipe. Without it, towers
-with biases beside GroupNorm are of the `tricks` recipe, and R-50 and R-101 are in caffe style, all
-others pytorch.
+`-3x3` is for detectors trained with `STRIDE_IN_1X1: False`, whose bottlenecks stride in the 3x3
+convolution, as torchvision's do.
+
+Files of mmdetection carry their configuration as text, which is read as what it assigns in the end:
+input, style, recipe, size ranges, extra levels, loss, thresholds, top-k, NMS, number of detections,
+test size. Nothing in it is run. Without it, towers with biases beside GroupNorm are of the `tricks`
+recipe, and R-50 and R-101 are in caffe style, all others pytorch. Boxes without area are kept where
+the file or its text is of version 2, and dropped otherwise.
+
+The official code's NMS counts pixels inclusively, and so does what is loaded here
+(`nms_sides: inclusive`). In the golden outputs it was replaced by torchvision's, which does not;
+their rows are compared with `nms_sides: plain`.
 
 AdelaiDet's detector leaves boxes beyond the image as they are, and so does what is loaded here;
 `decoder={"clip": "after_nms", "drop_empty": True}` clips them. Labels of torchvision's 91 classes
@@ -90,41 +98,15 @@ that the layouts have and no published table names.
 """
 
 
-def golden_files(folder: Path) -> list[Path]:
-    """Return the files that hold the outputs of a published model."""
-    sources = ("official", "adelaidet", "mmdet")
-    return [file for file in sorted(folder.glob("*.pt")) if file.name.startswith(sources)]
+LOSSES = """
+## Label mapping and losses
 
+Scenes of random boxes and outputs, and what the sources' own loss code gives: points whose label
+differs, and the largest relative differences of a loss and of the norm of a level's gradients.
 
-def compare_golden(file: Path, checkpoint: Path) -> Difference:
-    """Write the checkpoint of a golden file and compare the detector loaded from it.
-
-    Args:
-        file: of golden outputs.
-        checkpoint: where its weights shall be written.
-    """
-    golden = torch.load(file, weights_only=True)
-    source = file.stem.split("_", 1)[0]
-    detector = _loaded(source, _seeded(file, golden), RECIPES.get(file.stem), checkpoint)
-    prediction = detector.predict(golden["images"])
-    given = prediction.cls_logits, prediction.ltrb_px, prediction.quality_logits
-    return _from_golden(source, golden, *given, detector.detect(golden["images"]))
-
-
-def compare_plain_with_golden(file: Path) -> Difference:
-    """Compare a plain re-implementation with the golden outputs, for all of the source's keys.
-
-    Raises:
-        ValueError: if it does not ask for one of the source's keys.
-    """
-    golden = torch.load(file, weights_only=True)
-    weights = Weights(_seeded(file, golden))
-    outputs = run(GOLDEN[file.stem], weights, golden["images"])
-    if unasked := set(golden["keys"]) - set(weights.asked):
-        raise ValueError(f"{file.name}: nothing asks for {sorted(unasked)}")
-    source = file.stem.split("_", 1)[0]
-    found = [Detections(*one) for one in outputs.found]
-    return _from_golden(source, golden, *_flat(outputs), found)
+| source | cases | labels that differ | with losses | losses | gradients |
+|---|---|---|---|---|---|
+"""
 
 
 def compare_plain(model: Published, checkpoint: Path) -> Difference:
@@ -141,10 +123,12 @@ def compare_plain(model: Published, checkpoint: Path) -> Difference:
     ]
     weights = Weights()
     outputs = run(model, weights, images)
-    detector = _loaded(model.source, weights.asked, model.recipe, checkpoint)
+    content: dict[str, object] = {SOURCES[model.source].level: weights.asked}
+    torch.save(content | ({"meta": {"config": model.text}} if model.text else {}), checkpoint)
+    detector = load_detector(checkpoint, recipe=model.recipe)
     checkpoint.unlink()
     prediction = detector.predict(images)
-    cls, ltrb_px, quality = _flat(outputs)
+    cls, ltrb_px, quality = flat(outputs)
     return difference(
         (model.source, model.config),
         (prediction.cls_logits, cls),
@@ -154,59 +138,11 @@ def compare_plain(model: Published, checkpoint: Path) -> Difference:
     )
 
 
-def _seeded(file: Path, golden: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the weights that the golden outputs were computed with."""
-    script = file.parent / "seeded_weights.py"
-    spec = importlib.util.spec_from_file_location("seeded_weights", script)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    made: dict[str, Tensor] = module.seeded_weights(golden["keys"])
-    return made
-
-
-def _loaded(source: str, weights: dict[str, Tensor], recipe: str | None, checkpoint: Path) -> FCOS:
-    level = "state_dict" if source == "mmdet" else "model"
-    torch.save({level: weights}, checkpoint)
-    return load_detector(checkpoint, recipe=recipe)
-
-
-def _flat(outputs: Outputs) -> tuple[Tensor, Tensor, Tensor]:
-    maps = outputs.cls, outputs.ltrb_px, outputs.quality
-    cls, ltrb_px, quality = (by_point(part) for part in maps)
-    return cls, ltrb_px, quality.squeeze(-1)
-
-
-def _from_golden(
-    source: str,
-    golden: dict[str, Any],
-    cls: Tensor,
-    ltrb_px: Tensor,
-    quality: Tensor,
-    found: list[Detections],
-) -> Difference:
-    # AdelaiDet's head gives strides.
-    units = [8, 16, 32, 64, 128] if source == "adelaidet" else [1] * 5
-    ltrb = [part * unit for part, unit in zip(golden["reg"], units, strict=False)]
-    first_label = 1 if source == "official" else 0
-    expected = [
-        Detections(found["boxes"], found["scores"], found["labels"] - first_label)
-        for found in golden["det"]
-    ]
-    return difference(
-        (source, golden["config"]),
-        (cls, by_point(golden["cls"])),
-        (ltrb_px, by_point(ltrb)),
-        (quality, by_point(golden["ctr"]).squeeze(-1)),
-        (found, expected),
-    )
-
-
-def compare_all(golden: Path) -> Iterator[Difference]:
+def compare_all(*golden: Path) -> Iterator[Difference]:
     """Compare with all sources whose own outputs or code are at hand."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint.pth"
-        for file in golden_files(golden):
+        for file in (file for one in golden for file in golden_files(one)):
             yield compare_golden(file, checkpoint)
         for height, width in TORCHVISION_SIZES:
             yield compare_torchvision(height, width, checkpoint)
@@ -235,28 +171,37 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the tables and write them; 1 if a detection is off."""
     here = Path(__file__).resolve().parents[1]
     shared = Path(os.environ.get("FCOS_SHARED", here.parent / "shared"))
+    folders = [shared / "golden", shared / "golden_more"]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--golden", type=Path, default=shared / "golden", help="golden outputs")
+    parser.add_argument("--golden", type=Path, nargs="+", default=folders, help="golden outputs")
     parser.add_argument("--out", type=Path, default=here / "docs" / "parity.md", help="the page")
     parser.add_argument("--record", action="store_true", help=f"write {RECORDED.name} only")
     options = parser.parse_args(arguments)
     if options.record:
         write_whole(recorded(), RECORDED)
         return 0
-    files = golden_files(options.golden)
+    files = [file for folder in options.golden for file in golden_files(folder)]
     if not files:
-        print(f"error: no golden outputs in {options.golden}; give --golden", file=sys.stderr)
+        given = ", ".join(map(str, options.golden))
+        print(f"error: no golden outputs in {given}; give --golden", file=sys.stderr)
         return 2
-    agreed = max(compare_plain_with_golden(file).cls for file in files)
-    between = PLAIN.format(models=len(files), cls=agreed, rest=len(UNPUBLISHED))
+    of_plain = [file for file in files if file.stem in GOLDEN]
+    agreed = max(compare_plain_with_golden(file).cls for file in of_plain)
+    between = PLAIN.format(models=len(of_plain), cls=agreed, rest=len(UNPUBLISHED))
+    losses = sorted(file for one in options.golden for file in one.glob("targets_*.pt"))
+    parts: tuple[tuple[str, Iterator[Difference | LossDifference]], ...] = (
+        (HEAD + TABLE, compare_all(*options.golden)),
+        (between + TABLE, compare_all_plain()),
+        (LOSSES, (compare_losses(file) for file in losses)),
+    )
     page, off = "", 0
-    for text, compared in ((HEAD, compare_all(options.golden)), (between, compare_all_plain())):
-        print(TABLE, end="")
-        page += text + TABLE
+    for text, compared in parts:
+        print(text[text.index("| source") :], end="")
+        page += text
         for one in compared:
             print(one.row(), flush=True)
             page += f"{one.row()}\n"
-            off += one.unmatched
+            off += one.unmatched if isinstance(one, Difference) else one.labels
     write_whole(page, options.out)
     return int(off > 0)
 

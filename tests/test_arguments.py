@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from fcos_lightning.arguments import check_arguments, described, fits
+from fcos_lightning.arguments import check_arguments, check_names, described, fits
 from fcos_lightning.errors import UserError
 
 
@@ -67,3 +67,21 @@ def test_what_may_be_given_is_said_in_words() -> None:
     assert described(Sequence[float]) == "a list of numbers"
     assert described(Literal["a", "b"]) == "a or b"
     assert described(Thing) == "a _target_ that makes a Thing"
+
+
+class _Base:
+    def __init__(self, first: int = 0, *, second: int = 0) -> None: ...
+
+
+class _Hands(_Base):
+    def __init__(self, own: int, **more: int) -> None: ...
+
+
+def test_arguments_that_there_are_not_are_named_with_the_nearest() -> None:
+    check_names(_Hands, ("own", "first", "second"), "x", bases_too=True)
+    with pytest.raises(UserError, match=r"^x\.secnd: there is no such setting; is x\.second meant"):
+        check_names(_Hands, ("secnd",), "x", bases_too=True)
+    with pytest.raises(UserError, match=r"^x\.zzz: there is no such setting; there are first, "):
+        check_names(_Base, ("zzz",), "x", bases_too=False)
+    check_names(_Hands, ("anything",), "x", bases_too=False)  # who knows where that goes
+    check_names(dict, ("anything",), "x", bases_too=True)  # of no signature

@@ -195,3 +195,18 @@ def test_zero_distances_give_finite_values_and_gradients(kind: IoUKind, offset: 
     assert overlap.isfinite().all()
     assert predicted.grad is not None
     assert predicted.grad.isfinite().all()
+
+
+def test_a_box_without_length_still_learns() -> None:
+    # ReLU gives distances of exactly 0; the official code's overlap has a gradient there.
+    predicted = torch.zeros(1, 4, requires_grad=True)
+    target = torch.full((1, 4), 2.0)
+    iou_of_ltrb(predicted, target, "iou", 1.0).sum().backward()
+    assert predicted.grad is not None
+    # Of (0 + 1) / (16 + 0 - 0 + 1), no side matters while the other has no length.
+    assert predicted.grad.tolist() == [[0.0] * 4]
+    flat = torch.tensor([[0.0, 1.0, 0.0, 1.0]], requires_grad=True)
+    iou_of_ltrb(flat, target, "iou", 1.0).sum().backward()
+    # d/dl of (2 l + 1) / (16 + 2 l - 2 l + 1): both areas grow alike.
+    assert flat.grad is not None
+    assert flat.grad[0].tolist() == pytest.approx([2 / 17, 0.0, 2 / 17, 0.0])

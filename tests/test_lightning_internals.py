@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,19 +20,25 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from fcos_lightning import lightning_internals
 from fcos_lightning.lightning_internals import (
     MODEL_CHECKPOINT_STATE,
     ContinuingCSVLogger,
+    LastValidation,
+    as_after_epoch,
+    as_after_validation,
     as_before_validation,
     as_between_batches,
     fit_loop_state,
     place_in_run,
+    processes_started,
     purge_from,
+    signals_left_alone,
     steps_logged,
     stored_fit_loop,
     was_restoring,
 )
+from fcos_lightning.lightning_internals import logs as of_logs
+from fcos_lightning.signals import STOPPING
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -153,6 +161,10 @@ class Everywhere(Checkpoint):
             as_between_batches(checkpoint, trainer)
         elif moment.before == "validation":
             as_before_validation(checkpoint)
+        elif moment.before == "epoch's end":
+            as_after_epoch(checkpoint, trainer)
+        else:
+            as_after_validation(checkpoint)
 
 
 def fit(
@@ -165,7 +177,7 @@ def fit(
     log, module = Log(), module or Tiny()
     trainer = L.Trainer(
         default_root_dir=folder,
-        max_epochs=EPOCHS,
+        max_epochs=None if "max_steps" in options else EPOCHS,
         accelerator="cpu",
         logger=log,
         log_every_n_steps=1,
@@ -194,9 +206,12 @@ class Run:
         assert found
         return found
 
-    def check(self, moment: Moment) -> None:
+    def check(self, moment: Moment, *callbacks: L.Callback) -> None:
         """Go on from a moment; all that follows is as it was."""
-        module, log, _ = fit(moment.file.parent, ckpt=moment.file, **self.options)
+        module, log, trainer = fit(
+            moment.file.parent, LastValidation(), *callbacks, ckpt=moment.file, **self.options
+        )
+        assert trainer.max_steps == self.options.get("max_steps", -1)
         assert module.seen == self.module.seen[moment.seen :], moment
         assert log.lines == self.log.lines[moment.logged :], moment
         assert torch.equal(module.weight, self.module.weight), moment
@@ -208,6 +223,18 @@ RUNS: dict[str, dict[str, Any]] = {
     "across epochs": {"val_check_interval": 4, "check_val_every_n_epoch": None},
     "each second epoch": {"check_val_every_n_epoch": 2},
     "accumulated": {"accumulate_grad_batches": 2, "val_check_interval": 2},
+    "so many steps": {"max_steps": BATCHES * EPOCHS},
+    "ends within an epoch": {"max_steps": BATCHES * EPOCHS + 2, "val_check_interval": 3},
+    "steps, across epochs": {
+        "max_steps": BATCHES * EPOCHS - 1,
+        "val_check_interval": 4,
+        "check_val_every_n_epoch": None,
+    },
+    "steps, each second epoch": {"max_steps": BATCHES * EPOCHS, "check_val_every_n_epoch": 2},
+    "steps, accumulated": {
+        "max_steps": BATCHES * EPOCHS // 2 - 1,
+        "accumulate_grad_batches": 2,
+    },
 }
 
 
@@ -217,7 +244,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     everywhere = Everywhere(folder)
     module, log, _ = fit(folder, everywhere, **options)
     learnt = [one for one in module.seen if one != "validated"]
-    assert learnt == list(range(BATCHES * EPOCHS)) and len(module.seen) > len(learnt)
+    number = options.get("max_steps", BATCHES * EPOCHS // options.get("accumulate_grad_batches", 1))
+    number *= options.get("accumulate_grad_batches", 1)
+    assert learnt == list(range(number)) and len(module.seen) > len(learnt)
     return Run(options, module, log, everywhere.moments)
 
 
@@ -231,7 +260,26 @@ def test_as_before_validation(run: Run) -> None:
         run.check(moment)
 
 
-def test_a_state_after_validation_needs_no_change(run: Run) -> None:
+def test_as_after_epoch(run: Run) -> None:
+    for moment in run.before("epoch's end"):
+        run.check(moment)
+
+
+def test_a_run_that_went_on_can_be_left_again(run: Run, tmp_path: Path) -> None:
+    """Lightning's loops count otherwise where they go on within an epoch or a validation."""
+    for what in ("batch", "validation", "epoch's end", ""):
+        moments = run.before(what)
+        for number, moment in enumerate((moments[0], *moments[1:][-2:])):
+            folder = tmp_path / f"{what}{number}"
+            folder.mkdir()
+            again = Everywhere(folder)
+            run.check(moment, again)
+            for second in again.moments[:3]:
+                seen, logged = moment.seen + second.seen, moment.logged + second.logged
+                run.check(replace(second, seen=seen, logged=logged))
+
+
+def test_as_after_validation(run: Run) -> None:
     for moment in run.before(""):
         run.check(moment)
 
@@ -335,13 +383,13 @@ def test_purge_from(tmp_path: Path) -> None:
 def test_continuing_csv_logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of before stay, also as a new figure makes the heading longer."""
     replaced: list[Path] = []
-    replacing_text = lightning_internals.replacing_text
+    replacing_text = of_logs.replacing_text
 
     def watched(path: Path, **options: Any) -> Any:
         replaced.append(path)
         return replacing_text(path, **options)
 
-    monkeypatch.setattr(lightning_internals, "replacing_text", watched)
+    monkeypatch.setattr(of_logs, "replacing_text", watched)
     for figures in ({"loss": 1.0}, {"loss": 2.0}, {"loss": 3.0, "AP": 0.5}):
         logger = ContinuingCSVLogger(tmp_path, name="", version="")
         logger.log_metrics(figures, step=int(figures["loss"]))
@@ -350,3 +398,49 @@ def test_continuing_csv_logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         rows = list(csv.reader(file))
     assert rows == [["AP", "loss", "step"], ["", "1.0", "1"], ["", "2.0", "2"], ["0.5", "3.0", "3"]]
     assert replaced == [tmp_path / "metrics.csv"]
+
+
+def test_last_validation(tmp_path: Path) -> None:
+    """Without it a run in steps that is left in its last validation never measures its end."""
+    everywhere = Everywhere(tmp_path)
+    fit(tmp_path, everywhere, max_steps=BATCHES)
+    (moment,) = (one for one in everywhere.moments if one.before == "validation")
+    without, _, _ = fit(tmp_path, ckpt=moment.file, max_steps=BATCHES)
+    made_up, _, _ = fit(tmp_path, LastValidation(), ckpt=moment.file, max_steps=BATCHES)
+    assert (without.seen, made_up.seen) == ([], ["validated"])
+
+
+@pytest.mark.parametrize("asked", [KeyboardInterrupt, ZeroDivisionError, SystemExit])
+def test_signals_left_alone(tmp_path: Path, asked: type[BaseException]) -> None:
+    class Looks(L.Callback):
+        handlers: tuple[Any, ...] = ()
+
+        def on_train_batch_start(self, *_: object) -> None:
+            self.handlers = tuple(map(signal.getsignal, STOPPING))
+            raise asked
+
+    before = tuple(map(signal.getsignal, STOPPING))
+    looks, trainer = (
+        Looks(),
+        L.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False),
+    )
+    trainer.callbacks.append(looks)  # type: ignore[attr-defined]
+    with pytest.raises(asked), signals_left_alone(trainer):
+        trainer.fit(Tiny())
+    assert looks.handlers == before == tuple(map(signal.getsignal, STOPPING))
+
+
+def test_processes_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for name in ("LOCAL_RANK", "MASTER_PORT"):
+        os.environ.pop(name, None)
+    launchers = "lightning.pytorch.strategies.launchers.subprocess_script"
+    monkeypatch.setattr(f"{launchers}.subprocess.Popen", lambda *_, **__: "a process")
+    watched: list[Any] = []
+    monkeypatch.setattr(f"{launchers}._launch_process_observer", watched.append)
+    trainer = L.Trainer(accelerator="cpu", devices=3, strategy="ddp", logger=False)
+    started: list[Any] = []
+    processes_started(trainer, started)
+    assert trainer.strategy.launcher is not None
+    assert trainer.strategy.launcher.launch(lambda: "done") == "done"
+    assert started == ["a process"] * 2 and watched == [[]]

@@ -119,7 +119,20 @@ def test_help_is_the_default_and_lists_every_target(machine: Machine) -> None:
     done = machine.make()
     assert done.returncode == 0
     targets = {line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")}
-    listed = {"help", "train", "test", "test-slow", "bench", "lint", "format", "wheel", "clean"}
+    listed = {
+        "help",
+        "train",
+        "test",
+        "test-slow",
+        "test-browser",
+        "bench",
+        "docs",
+        "docs-links",
+        "lint",
+        "format",
+        "wheel",
+        "clean",
+    }
     assert targets == listed
     phony = (ROOT / "Makefile").read_text().split(".PHONY: ")[1:]
     assert {text.split()[0] for text in phony} == listed

@@ -71,7 +71,9 @@ def test_nothing_else_travels(names: set[str]) -> None:
     (info,) = (top for top in tops if top.endswith(".dist-info"))
     assert tops == {"fcos_lightning", info}
     package = {name for name in names if name.startswith("fcos_lightning/")}
-    assert {Path(name).suffix for name in package} == {".py", ".yaml", ".typed"}
+    templates = {name for name in package if "/reports/templates/" in name}
+    assert {Path(name).suffix for name in templates} == {".html", ".css", ".js"}
+    assert {Path(name).suffix for name in package - templates} == {".py", ".yaml", ".typed"}
 
 
 #: The last versions that a stranger's file can do harm through, and how.
@@ -104,7 +106,7 @@ def test_the_commands_lead_somewhere(wheel: Path, names: set[str]) -> None:
     points.read_string(text_of(wheel, "dist-info/entry_points.txt"))
     assert dict(points["console_scripts"]) == {
         f"fcos-{command}": f"fcos_lightning.cli.{command}:main"
-        for command in ("train", "test", "predict", "convert")
+        for command in ("train", "test", "report", "predict", "convert")
     }
     for target in points["console_scripts"].values():
         module = target.split(":")[0].replace(".", "/") + ".py"

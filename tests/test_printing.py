@@ -1,6 +1,13 @@
 import pytest
 
-from fcos_lightning.printing import LONGEST_LINE, first_line, printable
+from fcos_lightning.printing import (
+    LONGEST_LINE,
+    LONGEST_NAME,
+    class_label,
+    first_line,
+    message_line,
+    printable,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +41,33 @@ def test_of_a_long_text_beginning_and_end_are_left() -> None:
     assert shown.startswith("beginx") and shown.endswith("xwhat to do") and " ... " in shown
 
 
+def test_a_message_shortens_names_and_keeps_its_words() -> None:
+    name = "/data/" + "x" * 5000 + "/a.png"
+    line = message_line(f"image {name} cannot be read, nor {name}; give another")
+    assert line.startswith("image /data/xx") and line.endswith("xx/a.png; give another")
+    assert "x/a.png cannot be read, nor /data/xx" in line and len(line) < 2 * LONGEST_NAME + 60
+    assert message_line("a/" * 100 + " is short") == "a/" * 100 + " is short"
+    assert len(message_line("a " * 5000)) == LONGEST_LINE
+
+
 def test_the_first_line_of_an_error_without_a_message_is_its_kind() -> None:
     assert first_line(KeyError()) == "KeyError"
     assert first_line(ValueError("one\ntwo")) == "one"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("rice bug -hama padi-", "rice bug (hama padi)"),
+        ("-old- sign -30- ", "(old) sign (30)"),
+        ("traffic-light", "traffic-light"),
+        ("a - b - c", "a - b - c"),
+        ("  two\twords ", "two words"),
+        ("-", "-"),
+        (" ", " "),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("x" * 500, "x" * 35 + " ... " + "x" * 20),
+    ],
+)
+def test_names_of_classes_are_shown_clean(name: str, shown: str) -> None:
+    assert class_label(name) == shown

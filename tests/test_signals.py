@@ -1,10 +1,71 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
-from fcos_lightning.signals import heed_parent_only
+from fcos_lightning.signals import STOPPING, Asked, heed_parent_only, stopped_in_one_line
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A background shell hands on SIGINT as ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("signum", STOPPING)
+def test_a_command_that_is_asked_to_stop_says_so_in_one_line(
+    signum: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handlers = [signal.getsignal(one) for one in STOPPING]
+    taken_back = False
+    with pytest.raises(SystemExit) as ended, stopped_in_one_line():
+        try:
+            os.kill(os.getpid(), signum)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # told again while it takes back what it began
+            taken_back = True
+    assert ended.value.code == 128 + signum and taken_back
+    assert capsys.readouterr().err == f"stopped by {signal.Signals(signum).name}\n"
+    assert [signal.getsignal(one) for one in STOPPING] == handlers
+
+
+def test_nothing_that_catches_errors_catches_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, stopped_in_one_line(lambda: False):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except (Exception, KeyboardInterrupt, SystemExit):
+            pytest.fail("caught")
+    assert ended.value.code == 128 + signal.SIGTERM and capsys.readouterr().err == ""
+    assert not issubclass(Asked, KeyboardInterrupt)  # Lightning makes status 1 of that
+
+
+def test_what_is_ignored_stays_so() -> None:
+    """As Ctrl-C is behind nohup."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stopped_in_one_line():
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("signum", STOPPING)
+def test_a_fork_that_heeds_nobody_yet_says_nothing(signum: int) -> None:
+    """A loader process, between its start and ``heed_parent_only``."""
+    with stopped_in_one_line():
+        child = os.fork()
+        if child == 0:
+            try:
+                os.kill(os.getpid(), signum)
+                os._exit(3)
+            except BaseException:
+                os._exit(4)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert ended == (0 if signum == signal.SIGTERM else 3)
 
 
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="the system does not name senders")

@@ -87,6 +87,14 @@ def test_images_lie_in_the_top_left_corner(
         assert int((pixels > 0).sum()) == image.numel()
 
 
+@pytest.mark.parametrize(("side", "padded"), [(1, 32), (31, 32), (32, 64), (33, 64), (800, 832)])
+def test_padding_beyond_a_side(side: int, padded: int) -> None:
+    image = torch.ones(3, side, 5, dtype=torch.uint8)
+    batch = Images.pad([image], 32, beyond=True)
+    assert batch.padded_size == (padded, 32) == ((side | 31) + 1, 32)
+    assert int(batch.pixels.sum()) == image.numel()
+
+
 def test_no_image_makes_no_batch() -> None:
     with pytest.raises(ValueError, match="at least one image"):
         Images.pad([], 32)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.ops import nms
 
+from plain_sources.decoding import STRIDES, decoded
 from plain_sources.nets import dla34, mobilenet_v2, resnet, vovnet
 from plain_sources.operations import Weights, batch_norm, conv, deformable_conv, group_norm
 
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-STRIDES = (8, 16, 32, 64, 128)
 VOVNETS = {"vovnet39": (1, 1, 2, 2), "vovnet57": (1, 1, 4, 3), "vovnet99": (1, 3, 9, 3)}
 
 
@@ -23,7 +22,7 @@ class Published:
     """A published configuration, as its source's files describe it.
 
     Attributes:
-        source: ``official``, ``adelaidet``, ``mmdet`` or ``detectron2``.
+        source: ``official``, ``adelaidet``, ``mmdet``, ``detectron2`` or ``rosinality``.
         config: the source's name.
         net: the backbone.
         recipe: that ``load_detector`` has to be told; None where its default is right.
@@ -37,6 +36,11 @@ class Published:
         levels: number of them, from P3.
         channels: of the levels.
         counted: whether the backbone's norms have a counter of batches.
+        first_ordinary: the first bottleneck of the deformable stages is an ordinary one.
+        on_3x3: nets of Caffe's kind stride in the 3x3 convolutions as well.
+        box_convs: convolutions of the box tower; the other has 4.
+        p6_from: ``p5``, ``c5`` or ``lateral``.
+        text: of the configuration that its file carries along.
     """
 
     source: str
@@ -52,6 +56,11 @@ class Published:
     levels: int = 5
     channels: int = 256
     counted: bool = False
+    first_ordinary: bool = False
+    on_3x3: bool = False
+    box_convs: int = 4
+    p6_from: str = "p5"
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,17 @@ def run(model: Published, weights: Weights, images: Sequence[Tensor]) -> Outputs
     """Return what a published detector computes from RGB uint8 images ``[3, H, W]``."""
     batch = _input(model, images)
     if model.net.startswith("resne"):
-        masks = model.masks
-        maps = resnet(weights, batch, model.source, model.net, model.stages, masks, model.counted)
+        maps = resnet(
+            weights,
+            batch,
+            model.source,
+            model.net,
+            model.stages,
+            model.masks,
+            model.counted,
+            model.first_ordinary,
+            model.on_3x3,
+        )
     elif model.net in VOVNETS:
         maps = vovnet(weights, batch, model.source, VOVNETS[model.net], model.counted)
     elif model.net == "mobilenet_v2":
@@ -102,7 +120,7 @@ def run(model: Published, weights: Weights, images: Sequence[Tensor]) -> Outputs
             ltrb = ltrb * weights(f"{names['scale']}.{level}.scale", *shape)
         ltrb_px.append(ltrb.relu() * STRIDES[level] if model.improved else ltrb.exp())
     found = [
-        _decoded(
+        decoded(
             model,
             [(c[i], b[i], q[i]) for c, b, q in zip(cls, ltrb_px, quality, strict=True)],
             tuple(image.shape[-2:]),
@@ -115,7 +133,7 @@ def run(model: Published, weights: Weights, images: Sequence[Tensor]) -> Outputs
 def _input(model: Published, images: Sequence[Tensor]) -> Tensor:
     """Normalise each image and pad with zeros to a common multiple of 32."""
     caffe = (102.9801, 115.9465, 122.7717)
-    mean, std, to_bgr = IMAGENET_MEAN[::-1], (1.0, 1.0, 1.0), True
+    mean, std, to_bgr, more = IMAGENET_MEAN[::-1], (1.0, 1.0, 1.0), True, 0
     if model.source == "official":
         mean = caffe
     elif model.source == "mmdet" and model.net in ("resnet50", "resnet101"):
@@ -124,8 +142,12 @@ def _input(model: Published, images: Sequence[Tensor]) -> Tensor:
         mean, std, to_bgr = IMAGENET_MEAN, IMAGENET_STD, False
     elif model.source == "adelaidet" and model.net == "resnext101_32x8d":
         std = IMAGENET_STD[::-1]
+    elif model.source == "rosinality":
+        mean = tuple(255 * value for value in (0.40789654, 0.44719302, 0.47026115))
+        std = tuple(255 * value for value in (0.28863828, 0.27408164, 0.27809835))
+        to_bgr, more = False, 1
     height, width = (
-        math.ceil(max(image.shape[side] for image in images) / 32) * 32 for side in (1, 2)
+        math.ceil((max(image.shape[side] for image in images) + more) / 32) * 32 for side in (1, 2)
     )
     batch = torch.zeros(len(images), 3, height, width)
     for row, image in zip(batch, images, strict=True):
@@ -142,6 +164,7 @@ def _pyramid(model: Published, weights: Weights, maps: list[Tensor]) -> list[Ten
         key = {
             "official": f"backbone.fpn.fpn_inner{index + 2}",
             "mmdet": f"neck.lateral_convs.{index}.conv",
+            "rosinality": f"fpn.inner_convs.{index + 2}",
         }.get(model.source, f"backbone.fpn_lateral{index + 3}")
         laterals.append(conv(weights, key, feature, model.channels, 1))
     for index in (1, 0):
@@ -152,14 +175,17 @@ def _pyramid(model: Published, weights: Weights, maps: list[Tensor]) -> list[Ten
         key = {
             "official": f"backbone.fpn.fpn_layer{index + 2}",
             "mmdet": f"neck.fpn_convs.{index}.conv",
+            "rosinality": f"fpn.out_convs.{index + 2}",
         }.get(model.source, f"backbone.fpn_output{index + 3}")
         levels.append(conv(weights, key, lateral, model.channels))
     for index in range(model.levels - 3):
         key = {
             "official": f"backbone.fpn.top_blocks.p{index + 6}",
             "mmdet": f"neck.fpn_convs.{index + 3}.conv",
+            "rosinality": f"fpn.top_blocks.p{index + 6}",
         }.get(model.source, f"backbone.top_block.p{index + 6}")
-        last = levels[-1].relu() if index else levels[-1]
+        last = {"p5": levels[2], "c5": maps[-1], "lateral": laterals[-1]}[model.p6_from]
+        last = levels[-1].relu() if index else last
         levels.append(conv(weights, key, last, model.channels, stride=2))
     return levels
 
@@ -193,6 +219,13 @@ def _head_names(source: str) -> dict[str, str]:
             "quality": "head.ctrness",
             "tower": "head.{}_subnet",
         },
+        "rosinality": {
+            "cls": "head.cls_pred",
+            "box": "head.bbox_pred",
+            "quality": "head.center_pred",
+            "scale": "head.scales",
+            "tower": "head.{}_tower",
+        },
     }[source]
 
 
@@ -200,9 +233,9 @@ def _tower(model: Published, weights: Weights, name: str, x: Tensor, level: int)
     if name == "box":
         name = "reg" if model.source == "mmdet" else "bbox"
     tower = _head_names(model.source)["tower"].format(name)
-    # Only mmdetection's plain recipe leaves out the biases.
-    bias = model.source != "mmdet" or model.improved
-    for index in range(4):
+    # Only rosinality and mmdetection's plain recipe leave out the biases.
+    bias = model.source not in ("mmdet", "rosinality") or model.improved
+    for index in range(4 if name in ("cls", "share") else model.box_convs):
         key, norm = f"{tower}.{3 * index}", f"{tower}.{3 * index + 1}"
         if model.source == "mmdet":
             key, norm = f"{tower}.{index}.conv", f"{tower}.{index}.gn"
@@ -215,61 +248,12 @@ def _tower(model: Published, weights: Weights, name: str, x: Tensor, level: int)
             x = deformable_conv(weights, inner, offset, x, model.channels, bias=bias)
         else:
             x = conv(weights, key, x, model.channels, bias=bias)
-        if model.level_norms:
+        if model.level_norms and model.source == "detectron2":
+            # One affine map for all levels.
+            x = batch_norm(weights, f"{norm}.{level}", x, affine=norm)
+        elif model.level_norms:
             x = batch_norm(weights, f"{norm}.{level}", x)
         else:
             x = group_norm(weights, norm, x)
         x = x.relu()
     return x
-
-
-def _decoded(
-    model: Published, levels: list[tuple[Tensor, Tensor, Tensor]], size: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return boxes, scores and labels of one image."""
-    all_boxes, all_scores, all_labels = [], [], []
-    for stride, (cls, ltrb, quality) in zip(STRIDES, levels, strict=False):
-        probability = cls.sigmoid()
-        score = probability * quality.sigmoid()
-        score = score if model.source == "mmdet" else score.sqrt()
-        passed = score > 0.2 if model.source == "detectron2" else probability > 0.05
-        label, row, column = passed.nonzero(as_tuple=True)
-        ranking = (probability if model.source == "mmdet" else score)[passed]
-        best = ranking.argsort(descending=True)[:1000]
-        label, row, column = label[best], row[best], column[best]
-        x, y = column * stride + stride // 2, row * stride + stride // 2
-        left, top, right, bottom = ltrb[:, row, column]
-        all_boxes.append(torch.stack([x - left, y - top, x + right, y + bottom], dim=1))
-        all_scores.append(score[label, row, column])
-        all_labels.append(label)
-    boxes, scores, labels = torch.cat(all_boxes), torch.cat(all_scores), torch.cat(all_labels)
-    if model.source in ("official", "mmdet"):
-        boxes, kept = _clipped(model, boxes, size)
-        boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
-    overlap = 0.5 if model.source == "mmdet" and not model.improved else 0.6
-    left_over = []
-    for label in labels.unique():
-        of_class = (labels == label).nonzero().flatten()
-        left_over.append(of_class[nms(boxes[of_class], scores[of_class], overlap)])
-    rows = torch.cat(left_over)
-    rows = rows[scores[rows].argsort(descending=True)]
-    if len(rows) > 100 and model.source in ("official", "adelaidet"):
-        # Their k-th value is a threshold, so what scores alike stays.
-        rows = rows[scores[rows] >= scores[rows[99]]]
-    else:
-        rows = rows[:100]
-    boxes, scores, labels = boxes[rows], scores[rows], labels[rows]
-    if model.source == "detectron2":
-        boxes, kept = _clipped(model, boxes, size)
-        boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
-    return boxes, scores, labels
-
-
-def _clipped(model: Published, boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Return boxes within the image, and which of them are to be kept."""
-    beyond = 1 if model.source == "official" else 0
-    height, width = size[0] - beyond, size[1] - beyond
-    x, y = boxes[:, 0::2].clamp(0, width), boxes[:, 1::2].clamp(0, height)
-    boxes = torch.stack([x[:, 0], y[:, 0], x[:, 1], y[:, 1]], dim=1)
-    has_area = (boxes[:, 2:] > boxes[:, :2]).all(1)
-    return boxes, torch.ones_like(has_area) if model.source == "official" else has_area

@@ -19,6 +19,8 @@ def resnet(
     stages: tuple[int, ...],
     masks: bool,
     counted: bool,
+    first_ordinary: bool = False,
+    on_3x3: bool = False,
 ) -> list[Tensor]:
     """Return C3, C4, C5 of a bottleneck ResNet or ResNeXt.
 
@@ -26,16 +28,19 @@ def resnet(
         weights: of the detector.
         image: normalised, ``[B, 3, H, W]``.
         source: whose keys and strides.
-        name: as ``resnet50`` or ``resnext101_32x8d``.
+        name: as ``resnet50`` or ``resnext101_32x8d``; ``resnet50d`` is ResNetV1d (1812.01187).
         stages: with deformable convolutions, ``k`` for C_k.
         masks: whether these are modulated.
         counted: whether norms have a counter of batches.
+        first_ordinary: the first bottleneck of those stages has none.
+        on_3x3: strides of nets without groups as well.
     """
-    found = re.fullmatch(r"resnet(\d+)|resnext(\d+)_(\d+)x(\d+)d", name)
+    found = re.fullmatch(r"resnet(\d+)d?|resnext(\d+)_(\d+)x(\d+)d", name)
     assert found is not None
     depth, groups, width = int(found[1] or found[2]), int(found[3] or 1), int(found[4] or 64)
     # Only nets that came from MSRA's Caffe stride in the first 1x1.
-    first_strides = groups == 1
+    deep = name == "resnet50d"
+    first_strides = groups == 1 and not on_3x3 and not deep
     epsilon = 0.0 if source == "official" else 1e-5
 
     def layer(
@@ -50,7 +55,14 @@ def resnet(
         stem, stem_norm = "backbone.conv1", "backbone.bn1"
     else:
         stem, stem_norm = "backbone.bottom_up.stem.conv1", "backbone.bottom_up.stem.conv1.norm"
-    x = F.max_pool2d(layer(stem, stem_norm, image, 64, 7, 2).relu(), 3, 2, 1)
+    x = image
+    if deep:
+        for place, channels in ((0, 32), (3, 32), (6, 64)):
+            key, norm = f"backbone.stem.{place}", f"backbone.stem.{place + 1}"
+            x = layer(key, norm, x, channels, 3, 1 if place else 2).relu()
+    else:
+        x = layer(stem, stem_norm, x, 64, 7, 2).relu()
+    x = F.max_pool2d(x, 3, 2, 1)
     maps = []
     for stage, blocks in enumerate({50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}[depth]):
         inner, outer = groups * width * 2**stage, 256 * 2**stage
@@ -67,7 +79,8 @@ def resnet(
                 norms = [f"{at}.conv{n}.norm" for n in (1, 2, 3)]
                 shortcut, shortcut_norm = f"{at}.shortcut", f"{at}.shortcut.norm"
             y = layer(f"{at}.conv1", norms[0], x, inner, 1, in_first).relu()
-            if stage + 2 in stages:
+            ordinary = first_ordinary and not block and stage + 2 == min(stages)
+            if stage + 2 in stages and not ordinary:
                 key, offset = {
                     "official": (f"{at}.conv2.conv", f"{at}.conv2.offset"),
                     "mmdet": (f"{at}.conv2", f"{at}.conv2.conv_offset"),
@@ -79,6 +92,10 @@ def resnet(
             else:
                 y = layer(f"{at}.conv2", norms[1], y, inner, 3, in_second, groups).relu()
             y = layer(f"{at}.conv3", norms[2], y, outer)
+            if deep and not block:
+                # It averages, where others skip.
+                x = F.avg_pool2d(x, stride, ceil_mode=True, count_include_pad=False)
+                shortcut, shortcut_norm, stride = f"{at}.downsample.1", f"{at}.downsample.2", 1
             x = (y + (x if block else layer(shortcut, shortcut_norm, x, outer, 1, stride))).relu()
         maps.append(x)
     return maps[1:]
@@ -175,11 +192,12 @@ def vovnet(
     Args:
         weights: of the detector.
         image: normalised, ``[B, 3, H, W]``.
-        source: whose keys; ``official`` is VoVNet-FCOS, which builds on it.
+        source: whose keys; ``official`` is VoVNet-FCOS, which builds on it. Of V1: all but
+            AdelaiDet.
         blocks: of each stage.
         counted: whether norms have a counter of batches.
     """
-    at = "backbone.body" if source == "official" else "backbone.bottom_up"
+    at = {"official": "backbone.body", "rosinality": "backbone"}.get(source, "backbone.bottom_up")
 
     def layer(key: str, x: Tensor, channels: int, side: int = 3, stride: int = 1) -> Tensor:
         x = conv(weights, f"{key}/conv", x, channels, side, stride, bias=False)

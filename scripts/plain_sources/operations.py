@@ -51,7 +51,7 @@ def _random(key: str, shape: tuple[int, ...]) -> Tensor:
         return 1 + 0.2 * noise.abs()
     if key.endswith(("weight", "scale")):
         return 1 + 0.1 * noise
-    if key.endswith(("cls_logits.bias", "conv_cls.bias")):
+    if key.endswith(("cls_logits.bias", "conv_cls.bias", "cls_pred.bias")):
         return 0.5 * noise - 2.5
     if key.endswith("cls_score.bias"):  # detectron2's threshold is .2, on the score
         return 0.5 * noise - 1
@@ -77,12 +77,31 @@ def conv(
 
 
 def batch_norm(
-    weights: Weights, key: str, image: Tensor, epsilon: float = 1e-5, counted: bool = True
+    weights: Weights,
+    key: str,
+    image: Tensor,
+    epsilon: float = 1e-5,
+    counted: bool = True,
+    affine: str | None = None,
 ) -> Tensor:
-    """Return BatchNorm in evaluation; ``counted``: whether it also has a counter of batches."""
+    """Return BatchNorm in evaluation.
+
+    Args:
+        weights: of the detector.
+        key: of the norm.
+        image: ``[B, C, H, W]``.
+        epsilon: added to the variance.
+        counted: whether it also has a counter of batches.
+        affine: key of its weight and bias, where that is another.
+    """
     weight, bias, mean, variance = (
-        weights(f"{key}.{leaf}", image.shape[1])[:, None, None]
-        for leaf in ("weight", "bias", "running_mean", "running_var")
+        weights(f"{at}.{leaf}", image.shape[1])[:, None, None]
+        for at, leaf in (
+            (affine or key, "weight"),
+            (affine or key, "bias"),
+            (key, "running_mean"),
+            (key, "running_var"),
+        )
     )
     if counted:
         weights(f"{key}.num_batches_tracked")

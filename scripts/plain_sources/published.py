@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from plain_sources.detectors import Published
+from plain_sources.texts import TRICKS_RGB, resolved
 
 _C345 = (3, 4, 5)
 _X32, _X64 = "resnext101_32x8d", "resnext101_64x4d"
@@ -27,8 +28,12 @@ GOLDEN = {
     ),
 }
 
-#: The official code's first recipe, which no tensor tells.
-RECIPES = {"official_fcos_R_50_FPN_1x": "plain"}
+#: What no tensor tells.
+RECIPES = {
+    "official_fcos_R_50_FPN_1x": "plain",
+    "official_fcos_X_101_64x4d_FPN_2x": "plain",
+    "detectron2_fcos_R_50_FPN_1x_torchvision_stride": "improved-3x3",
+}
 
 #: The others. Those that differ only in their schedule or loss share a row.
 PUBLISHED = (
@@ -110,6 +115,32 @@ UNPUBLISHED = (
     Published("mmdet", "R-50 with DCN without masks", stages=_C345, masks=False, counted=True),
     Published("official", "R-50 with DCN without masks", stages=_C345, masks=False),
     Published("adelaidet", "R-50 with DCN without masks", stages=_C345, masks=False),
+    Published(
+        "mmdet",
+        "R-50 with DCN but in the first block",
+        stages=_C345,
+        counted=True,
+        first_ordinary=True,
+    ),
+    Published(
+        "mmdet",
+        "R-50, extra levels of the lateral",
+        improved=False,
+        counted=True,
+        p6_from="lateral",
+        text=resolved(extra="on_lateral"),
+    ),
+    Published("mmdet", "ResNetV1d-50", "resnet50d", counted=True, text=TRICKS_RGB),
+    Published("official", "R-50, stride in the 3x3", recipe="improved-3x3", on_3x3=True),
+    Published("adelaidet", "R-50, towers of 4 and 2", box_convs=2),
+    Published("detectron2", "R-50 with BN head", level_norms=True),
+    Published("detectron2", "R-50, stride in the 3x3", recipe="improved-3x3", on_3x3=True),
+    *(
+        Published(
+            "rosinality", f"VoVNet-{d}", f"vovnet{d}", improved=False, counted=True, p6_from="c5"
+        )
+        for d in (39, 57)
+    ),
 )
 
 #: One for each thing that configurations have and the golden models lack.
@@ -122,6 +153,13 @@ _TELLING = {
     "fcos_x101-64x4d_fpn_gn-head_ms-640-800-2x_coco",
     "fcos_R_50_FPN_1x",
     "MobileNetV2",
+    "R-50 with DCN but in the first block",
+    "R-50, extra levels of the lateral",
+    "ResNetV1d-50",
+    "R-50, towers of 4 and 2",
+    "R-50 with BN head",
+    "R-50, stride in the 3x3",
+    "VoVNet-39",
 }
 
 #: What is compared wherever the tests run, and recorded; the other models take minutes.

@@ -9,6 +9,7 @@ import sys
 COMMANDS = {
     "fcos-train": "fcos_lightning.cli.train",
     "fcos-test": "fcos_lightning.cli.test",
+    "fcos-report": "fcos_lightning.cli.report",
     "fcos-predict": "fcos_lightning.cli.predict",
     "fcos-convert": "fcos_lightning.cli.convert",
 }

@@ -10,7 +10,8 @@ import collections.abc
 import inspect
 import os
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -49,6 +50,34 @@ def check_arguments(function: Callable[..., Any], options: Mapping[str, Any], pl
             raise UserError(
                 f"{place}.{name}={printable(value)}: give {described(hints[name])}, "
                 f"not {_kind(value)}"
+            )
+
+
+def check_names(
+    function: Callable[..., Any], names: Iterable[object], place: str, bases_too: bool
+) -> None:
+    """Refuse arguments that a function or class does not have.
+
+    Args:
+        function: to be called.
+        names: of its keyword arguments.
+        place: where they stand, for messages.
+        bases_too: whether a class hands on to its bases what it does not take itself; else such a
+            class may take anything.
+
+    Raises:
+        UserError: naming the first, and the nearest that there is.
+    """
+    known = _names(function, bases_too)
+    if known is None:
+        return
+    for name in map(str, names):
+        if name not in known:
+            close = get_close_matches(name, known, 1, 0.6)
+            hint = f"is {place}.{close[0]} meant? " if close else ""
+            raise UserError(
+                f"{place}.{printable(name)}: there is no such setting; {hint}there are "
+                f"{', '.join(known) or 'none'}"
             )
 
 
@@ -149,6 +178,24 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         if inspect.Parameter.VAR_KEYWORD not in kinds:
             break
     return hints
+
+
+def _names(function: Callable[..., Any], bases_too: bool) -> list[str] | None:
+    """Names that a function or class takes; None where it takes any."""
+    takers: list[Any] = [function]
+    if isinstance(function, type):
+        takers = [vars(one)["__init__"] for one in function.__mro__ if "__init__" in vars(one)]
+    names: list[str] = []
+    for taker in takers if bases_too else takers[:1]:
+        try:
+            parameters = inspect.signature(taker).parameters.values()
+        except (TypeError, ValueError):  # of a function written in C
+            return None
+        plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        names += [p.name for p in parameters if p.kind in plain and p.name != "self"]
+        if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+            return names
+    return None
 
 
 def _own_hints(function: Callable[..., Any]) -> dict[str, Any]:

@@ -55,10 +55,9 @@ def iou_of_ltrb(
     area_offset: float = 0.0,
     eps: float = 1e-7,
 ) -> Tensor:
-    """Return the overlap ``[...]`` of two boxes around the same point, each ``ltrb`` ``[..., 4]``.
+    """Return the overlap ``[...]`` of two boxes seen from a point, each ``ltrb`` ``[..., 4]``.
 
-    Distances must not be negative: both boxes hold the point, so their intersection is never
-    apart.
+    A distance is negative where a box lies beside the point.
 
     Args:
         predicted: distances of the one box, any unit.
@@ -71,7 +70,12 @@ def iou_of_ltrb(
         eps: keeps divisions by empty areas finite.
     """
     near, far = torch.minimum(predicted, target), torch.maximum(predicted, target)
-    intersection = (near[..., 0] + near[..., 2]) * (near[..., 1] + near[..., 3])
+    # Boxes that both hold the point are never apart; others may be. Where a side has no length, as
+    # that of a box whose distances ReLU has cut off, its gradient stays; clamp's would be 0.
+    shared_w, shared_h = near[..., 0] + near[..., 2], near[..., 1] + near[..., 3]
+    shared_w = torch.where(shared_w < 0, 0.0, shared_w)
+    shared_h = torch.where(shared_h < 0, 0.0, shared_h)
+    intersection = shared_w * shared_h
     predicted_w, predicted_h = (
         predicted[..., 0] + predicted[..., 2],
         predicted[..., 1] + predicted[..., 3],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reprlib import Repr
 
-from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.printing import LONGEST_LINE, message_line
 
 #: What a whole message is cut to; each foreign text in it is cut by ``shown`` before that.
 MESSAGE_CHARACTERS = LONGEST_LINE
@@ -20,9 +20,11 @@ class UserError(ValueError):
 
     def __init__(self, message: str = "") -> None:
         # A loader process's error comes back with the lines of its traceback around it.
-        super().__init__(
-            message if message.startswith("Caught ") else printable(message, MESSAGE_CHARACTERS)
-        )
+        super().__init__(message if message.startswith("Caught ") else message_line(message))
+
+
+class SharedError(UserError):
+    """An error that all processes of a run raise at the same step; only the first prints it."""
 
 
 def shown(value: object, limit: int = 80) -> str:

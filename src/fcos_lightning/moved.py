@@ -26,6 +26,7 @@ _MOVES: dict[tuple[str, str], str] = {
     ("cli", "runs"): "evaluating=evaluation_settings instantiate plain=description "
     "run_folder=folder session summary words",
     ("data", "data"): "layouts=modules",
+    ("data", "data.batches"): "collate dataset loader sampler views",
     ("data", "data.readers"): "coco coco_plain=coco_checked coco_quick voc",
     ("data", "data.shapes"): "shape_scenes=scenes",
     ("data", "inference"): "sources",

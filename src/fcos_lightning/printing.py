@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 #: What an error's line may at most be long; the beginning says what is wrong, the end what to do.
-LONGEST_LINE = 1000
+LONGEST_LINE = 600
 #: What a name of a class, an image or a file may at most take of a line.
 LONGEST_NAME = 200
 _END = 300
+_LONG_WORD = re.compile(rf"\S{{{LONGEST_NAME + 1},}}")
 
 #: Control characters, halves of characters, and Unicode's own ways to end a line.
 _UNFIT = {"Cc", "Cs", "Zl", "Zp"}
@@ -28,6 +30,27 @@ def printable(text: object, longest: int = LONGEST_NAME) -> str:
     """
     content = _cut(str(text), longest)  # before too, as escaping costs time
     return _cut("".join(_spelt(one) for one in content), longest)
+
+
+#: Brackets as Roboflow writes them: ``rice bug -hama padi-``.
+_BRACKETED = re.compile(r"(?:(?<=\s)|^)-([^-\s](?:[^-]*[^-\s])?)-(?=\s|$)")
+
+
+def class_label(name: object, longest: int = 60) -> str:
+    """Return the name of a class as people should see it; files keep the name that they have.
+
+    Args:
+        name: of the class.
+        longest: number of characters that may be left.
+    """
+    tidy = _BRACKETED.sub(r"(\1)", " ".join(_cut(str(name), 4 * longest).split()))
+    return printable(tidy or str(name), longest)
+
+
+def message_line(text: object) -> str:
+    """Return a message as one line, in which no name or value is longer than ``LONGEST_NAME``."""
+    begun = _cut(str(text), 50 * LONGEST_LINE)  # a name may be as long as a file
+    return printable(_LONG_WORD.sub(lambda word: _cut(word[0], LONGEST_NAME), begun), LONGEST_LINE)
 
 
 def _cut(text: str, longest: int) -> str:

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: noted when they come, answered at the next step."""
+"""Signals that ask a command to stop: answered at once, or noted and answered at the next step."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 #: What a terminal, a scheduler and a time limit (``sbatch --signal=USR1@120``) send.
 STOPPING = tuple(
@@ -17,8 +18,13 @@ STOPPING = tuple(
 )
 
 
+#: After a first signal, further ones are passed over so long: what was begun is being taken back,
+#: and a scheduler, or a terminal, often tells more than once.
+_PATIENCE_S = 10.0
+
+
 class Stopped(Exception):
-    """The run was asked to stop, and has kept a checkpoint.
+    """The run was asked to stop, and says how it may go on.
 
     Attributes:
         signum: the signal that asked.
@@ -29,15 +35,32 @@ class Stopped(Exception):
         self.signum = signum
 
 
+class Asked(BaseException):
+    """A signal asked to stop at once; nothing that catches errors catches this.
+
+    No ``KeyboardInterrupt``, which Lightning answers by ending the process with status 1.
+
+    Attributes:
+        signum: the signal that asked.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
 class SignalWatch:
     """Takes note of signals; a second Ctrl-C interrupts at once.
 
     Attributes:
         received: the first signal that came, or 0.
+        at_once: whether the first one interrupts at once too, as where nothing is to be kept.
     """
 
     def __init__(self) -> None:
         self.received = 0
+        self.at_once = False
+        self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
     def start(self) -> None:
@@ -54,13 +77,25 @@ class SignalWatch:
         self._before.clear()
 
     def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.received and signum == signal.SIGINT:
-            raise KeyboardInterrupt
+        if _is_fork(self._process, signum):
+            return
+        if self.at_once or (self.received and signum == signal.SIGINT):
+            self.received = self.received or signum
+            raise Asked(signum)
         if not self.received:
             self.received = signum
             name = signal.Signals(signum).name
             again = "; Ctrl-C again stops at once" if signum == signal.SIGINT else ""
             print(f"{name}: stopping after this step{again}", file=sys.stderr, flush=True)
+
+
+def _is_fork(process: int, signum: int) -> bool:
+    """Tell whether this is a loader process that has not come to ``heed_parent_only`` yet."""
+    if os.getpid() == process:
+        return False
+    if signum == signal.SIGTERM:
+        os._exit(0)
+    return True
 
 
 @contextmanager
@@ -75,35 +110,39 @@ def handlers_kept() -> Iterator[None]:
                 signal.signal(signum, signal.SIG_DFL if handler is None else handler)
 
 
-class _Asked(KeyboardInterrupt):
-    """A signal asked to stop at once; nothing that catches errors catches this."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__()
-        self.signum = signum
-
-
 @contextmanager
-def stopped_in_one_line() -> Iterator[None]:
-    """End the process with one line, and status 128 plus the signal, on Ctrl-C and SIGTERM.
+def stopped_in_one_line(speaks: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """End the process with one line, and status 128 plus the signal, when it is asked to stop.
 
-    For commands that begin anew rather than go on. Both signals raise, so that what was begun is
-    taken back; a signal that is ignored, as Ctrl-C is behind nohup, stays so.
+    The signals raise, so that what was begun is taken back. One that is ignored, as Ctrl-C is
+    behind nohup, stays so.
+
+    Args:
+        speaks: whether this process prints the line, of several that work together.
     """
+    process, asked_at = os.getpid(), 0.0
 
-    def stop(signum: int, frame: FrameType | None) -> NoReturn:
-        raise _Asked(signum)
+    def stop(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked_at
+        if _is_fork(process, signum):
+            return
+        now = time.monotonic()
+        if asked_at and now - asked_at < _PATIENCE_S:
+            return
+        asked_at = now
+        raise Asked(signum)
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for asked_by in (signal.SIGINT, signal.SIGTERM):
+        for asked_by in STOPPING:
             if signal.getsignal(asked_by) is not signal.SIG_IGN:
                 before[asked_by] = signal.signal(asked_by, stop)
     try:
         yield
-    except KeyboardInterrupt as asked:
+    except (Asked, KeyboardInterrupt) as asked:
         asking = signal.Signals(getattr(asked, "signum", signal.SIGINT))
-        print(f"stopped by {asking.name}", file=sys.stderr, flush=True)
+        if speaks():
+            print(f"stopped by {asking.name}", file=sys.stderr, flush=True)
         raise SystemExit(128 + asking) from None
     finally:
         for number, handler in before.items():

@@ -47,6 +47,20 @@ def test_channels_and_strides_are_derived_and_true(
     assert not any(isinstance(m, nn.BatchNorm2d) for m in backbone.modules())
 
 
+def test_hrnets_branches_as_they_are() -> None:
+    backbone = build_backbone("timm/hrnet_w18_small", frozen_stages=0, branches=True).eval()
+    assert backbone.channels == (16, 32, 64, 128) and backbone.strides == (4, 8, 16, 32)
+    with torch.no_grad():
+        maps = backbone(torch.zeros(1, 3, 64, 96))
+    assert [tuple(one.shape[1:]) for one in maps] == [
+        (16, 16, 24), (32, 8, 12), (64, 4, 6), (128, 2, 3)
+    ]  # fmt: skip
+    with pytest.raises(UserError, match="branches=true: timm/resnet18 has none, give false"):
+        build_backbone("timm/resnet18", branches=True)
+    with pytest.raises(UserError, match="resnet18 takes no option branches"):
+        build_backbone("resnet18", branches=True)
+
+
 @pytest.mark.parametrize("norm", ["frozen", "trained"])
 def test_whether_statistics_move_in_training(norm: Any) -> None:
     backbone = build_backbone("timm/resnet18", norm=norm, frozen_stages=0).train()

@@ -226,7 +226,7 @@ def test_starting_from_other_classes_leaves_their_logits_fresh(tmp_path: Path) -
     old = build_fcos(num_classes=3, **SMALL)
     new = build_fcos(num_classes=5, **SMALL)
     fresh = new.head.cls_logits.weight.clone()
-    left = Checkpoint.read(written(tmp_path / "a.ckpt", old)).start(new)
-    assert left == ["head.cls_logits.bias", "head.cls_logits.weight"]
+    started = Checkpoint.read(written(tmp_path / "a.ckpt", old)).start(new)
+    assert started.fresh == ("head.cls_logits.bias", "head.cls_logits.weight")
     assert torch.equal(new.head.cls_logits.weight, fresh)
     assert torch.equal(new.head.box_ltrb.weight, old.head.box_ltrb.weight)

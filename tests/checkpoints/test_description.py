@@ -168,6 +168,8 @@ def test_no_door_takes_a_description_without_a_look(
         ({"state_dict": None}, "it has no weights, under state_dict"),
         ({"fcos": 5}, "its description is 5, not a dictionary"),
         ({"fcos": {"format": 3}}, "format 3 is not known to this version"),
+        ({"fcos": {"spec": {"num_classes": 2}}}, "lacks its version, under format"),
+        ({"fcos": {"format": None, "spec": {"num_classes": 2}}}, "lacks its version, under format"),
         ({"fcos": {"format": [1]}}, r"its format is \[1\], not a whole number"),
         ({"fcos_logged": {"csv_rows": "x", "steps": 1}}, "fcos_logged is"),
         ({"fcos_logged": [1]}, "fcos_logged is"),

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torchvision.ops import deform_conv2d
 
-from fcos_lightning import load_detector
+from fcos_lightning import build_fcos, load_detector
 from fcos_lightning.checkpoints.conventions import Translation
 from fcos_lightning.checkpoints.derive import with_masks
 from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
+from fcos_lightning.detector import NMSDecoder
 from fcos_lightning.errors import UserError
 from fcos_lightning.layers.deform import DeformableConv2d
 
@@ -199,6 +200,102 @@ def test_detectron2(shapes: Callable[[str], Shapes]) -> None:
     assert found.spec["decoder"]["threshold_on"] == "score"
 
 
+def test_detectron2s_stride_and_norms(shapes: Callable[[str], Shapes]) -> None:
+    plain = {
+        re.sub(r"proposal_generator.fcos_head.", "head.", key): shape
+        for key, shape in shapes(ADELAIDET).items()
+        if ".scales." not in key
+    }
+    for old, new in (("cls_tower", "cls_subnet"), ("bbox_tower", "bbox_subnet")):
+        plain = {key.replace(f"head.{old}", f"head.{new}"): v for key, v in plain.items()}
+    plain = {key.replace("head.cls_logits", "head.cls_score"): v for key, v in plain.items()}
+    assert read(plain)[1].spec["backbone"]["stride_on"] == "1x1"
+    assert read(plain, "improved-3x3")[1].spec["backbone"]["stride_on"] == "3x3"
+    with pytest.raises(UserError, match="recipes are improved, improved-3x3"):
+        read(plain, "plain-3x3")
+    # Statistics for each level, one affine map for all.
+    of_levels = dict(plain)
+    for subnet in ("cls_subnet", "bbox_subnet"):
+        for place in (1, 4, 7, 10):
+            for level in range(5):
+                at = f"head.{subnet}.{place}.{level}"
+                of_levels |= {f"{at}.running_mean": [256], f"{at}.running_var": [256]}
+    weights = {k: torch.randn(v) if "subnet.1." in k else torch.empty(v, device="meta")
+               for k, v in of_levels.items()}  # fmt: skip
+    found = translated({"model": weights}, "a.pth")
+    assert found is not None and found[1].spec["head"]["norm"] == "batch"
+    for level in range(5):
+        ours = found[1].weights[f"head.cls_tower.1.{level}.weight"]
+        assert torch.equal(ours, weights["head.cls_subnet.1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("mean", "order"),
+    [([123.675, 116.28, 103.53], "rgb"), ([103.53, 116.28, 123.675], "bgr"), ([128.0] * 3, "bgr")],
+)
+def test_the_order_of_channels_is_that_of_the_means(
+    shapes: Callable[[str], Shapes], mean: list[float], order: str
+) -> None:
+    weights = {k: torch.empty(s, device="meta") for k, s in shapes(ADELAIDET).items()}
+    weights |= {"pixel_mean": torch.tensor(mean).view(3, 1, 1), "pixel_std": torch.ones(3, 1, 1)}
+    found = translated({"model": weights}, "a.pth", "centerness-3x3")
+    assert found is not None and found[1].spec["input"]["channel_order"] == order
+    assert found[1].spec["backbone"]["stride_on"] == "3x3"
+    assert found[1].spec["loss"]["quality"] == "centerness"
+
+
+def test_the_official_nms_counts_pixels_inclusively(shapes: Callable[[str], Shapes]) -> None:
+    for recipe in (None, "plain", "improved-3x3"):
+        spec = read(shapes(OFFICIAL), recipe)[1].spec
+        assert spec["decoder"]["nms_sides"] == "inclusive"
+        assert spec["head"]["distances"] == ("exp" if recipe == "plain" else "relu")
+    assert read(shapes(OFFICIAL), "plain-3x3")[1].spec["backbone"]["stride_on"] == "3x3"
+    assert "nms_sides" not in read(shapes(ADELAIDET))[1].spec["decoder"]
+
+
+def test_bottlenecks_that_are_not_deformable_like_their_neighbours(
+    shapes: Callable[[str], Shapes],
+) -> None:
+    dcn = deformable(shapes(MMDET), r".*layer[234]\.\d+\.conv2", ".conv_offset", "")
+    without = {k: v for k, v in dcn.items() if "layer2.0.conv2.conv_offset" not in k}
+    assert len(dcn) - len(without) == 2
+    made = {k: torch.ones(v) if "layer2." in k and "conv2" in k else torch.empty(v, device="meta")
+            for k, v in without.items()}  # fmt: skip
+    found = translated({"state_dict": made}, "a.pth")
+    assert found is not None
+    assert found[1].spec["backbone"] == read(dcn)[1].spec["backbone"]
+    at = "backbone.stages.2.0.conv2"
+    assert (found[1].weights[f"{at}.weight"] == 2).all()  # for masks of 1/2
+    assert not found[1].weights[f"{at}.offset.weight"].any()
+    assert found[1].weights[f"{at}.offset.weight"].shape == (27, 128, 3, 3)
+
+
+def test_texts_reach_every_part(shapes: Callable[[str], Shapes]) -> None:
+    text = """model = dict(
+        neck=dict(add_extra_convs='on_lateral', relu_before_extra_convs=False),
+        bbox_head=dict(regress_ranges=((-1, 9), (9, 99), (99, 256), (256, 512), (512, 1e8))),
+        test_cfg=dict(score_thr=0.2, max_per_img=50, nms_pre=200, nms=dict(iou_threshold=0.4)))
+    test_pipeline = [dict(type='Resize', scale=(1000, 600), keep_ratio=True)]
+    """.replace("\n    ", "\n")
+    meta = {"config": text, "mmdet_version": "2.28.2"}
+    found = read(shapes(MMDET), meta=meta)[1]
+    with torch.device("meta"):
+        detector = build_fcos(**found.spec)
+    assert detector.fpn.p6_from == "lateral" and not detector.fpn.relu_before_p7
+    assert detector.assigner.size_ranges[0] == (-1.0, 9.0)  # type: ignore[attr-defined]
+    decoder = detector.decoder
+    assert isinstance(decoder, NMSDecoder) and not decoder.drop_empty
+    assert (decoder.score_threshold, decoder.max_detections) == (0.2, 50)
+    assert (decoder.topk_per_level, decoder.nms_iou) == (200, 0.4)
+    assert found.sides == (600, 1000)
+    # A recipe is taken in place of the text, not of what wrote the file.
+    spec = read(shapes(MMDET), "plain", meta=meta)[1].spec
+    assert "size_ranges" not in spec["assigner"] and not spec["decoder"]["drop_empty"]
+    with pytest.raises(UserError, match=r"a\.pth, of the mmdet layout: .*line 1"):
+        read(shapes(MMDET), meta={"config": "model = ("})
+    assert read(shapes(MMDET), "plain", meta={"config": "model = ("})[1].sides == (800, 1333)
+
+
 def test_averaged_weights_of_mmdet_come_in_twice(shapes: Callable[[str], Shapes]) -> None:
     plain = shapes(MMDET)
     weights = {key: torch.empty(shape, device="meta") for key, shape in plain.items()}
@@ -275,7 +372,6 @@ def test_layouts_exclude_each_other(shapes: Callable[[str], Shapes]) -> None:
 
 
 def test_recipes_of_our_own_files_are_refused(tmp_path: Path) -> None:
-    from fcos_lightning import build_fcos
     from fcos_lightning.checkpoints import describe
 
     detector = build_fcos(num_classes=1, backbone={"name": "tiny", "frozen_stages": 0})

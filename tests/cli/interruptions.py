@@ -40,6 +40,21 @@ class InValidation(L.Callback):
             _end(self.how)
 
 
+class NoGradient(L.Callback):
+    """A gradient that is no number, at a loss that is one."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: object
+    ) -> None:
+        if trainer.global_step == self.step:
+            gradient = next(pl_module.detector.head.parameters()).grad  # type: ignore[union-attr, operator]
+            assert gradient is not None
+            gradient.fill_(float("nan"))
+
+
 class Seen(L.Callback):
     """Writes down which images make up each step, one file for each rank."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tests.cli.running import SMALL, Command
 
@@ -68,7 +69,7 @@ def test_no_coco_says_which_files_where_and_what_else_to_do(
 ) -> None:
     said = refused(command, tmp_path, "model=r50", "trainer.devices=8")
     for part in (
-        "datasets/coco/annotations/instances_train2017.json",
+        "the folder data.root=datasets/coco is missing",
         "download_coco.py",
         "data.root",
         "data=shapes",
@@ -79,10 +80,10 @@ def test_no_coco_says_which_files_where_and_what_else_to_do(
 @pytest.mark.parametrize(
     ("break_it", "said"),
     [
-        (lambda s: shutil.rmtree(s / "val"), "set/val is missing"),
+        (lambda s: shutil.rmtree(s / "val"), "set/val does not exist"),
         (
             lambda s: (s / "annotations/instances_val.json").unlink(),
-            "instances_val.json is missing",
+            "no set of images called val; there is only train",
         ),
         (
             lambda s: (s / "annotations/instances_train.json").write_text("[]"),
@@ -145,6 +146,26 @@ def test_bad_boxes_are_dropped_and_counted_unless_strict(command: Command, tmp_p
     (line,) = [line for line in result.out.splitlines() if line.startswith("dropped")]
     assert "2 boxes of zero or negative size" in line
     assert "2 boxes with NaN" in line and "2 boxes outside the image" in line
+
+
+def test_without_a_box_to_find_there_is_no_ap_and_the_last_weights_are_kept(
+    command: Command, tmp_path: Path
+) -> None:
+    coco(tmp_path / "set")
+    file = tmp_path / "set/annotations/instances_val.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"annotations": []}))
+    words = [word for word in COCO if not word.startswith("trainer.max_steps")]
+    result = command("train", *words, "schedule.max_epochs=3", "run_dir=run")
+    assert result.code == 0, result.err
+    assert "instances_val has not one box: there is no AP" in result.out
+    assert "the split has no box to be found, so there is no AP" in result.out
+    assert ", AP -, " in result.out
+    assert json.loads((tmp_path / "run/metrics.json").read_text())["AP"] is None
+    best = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)
+    assert best["global_step"] == 6
+    (tmp_path / "set/annotations/instances_train.json").write_text(file.read_text())
+    result = command("train", *words, "schedule.max_epochs=1")
+    assert "instances_train has not one box: there is nothing to learn" in result.out
 
 
 def test_odd_annotations_are_said_with_their_split(command: Command, tmp_path: Path) -> None:

@@ -1,11 +1,12 @@
 """Help, which has to come at once and show all that Hydra's own shows."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
-COMMANDS = ("train", "test", "predict", "convert")
+COMMANDS = ("train", "test", "report", "predict", "convert")
 #: Libraries that cost seconds and that help has no use for.
 SLOW = ("torch", "torchvision", "lightning", "torchmetrics", "albumentations", "cv2", "numpy")
 SLOW += ("matplotlib", "tensorboard", "scipy", "pycocotools", "PIL", "rich", "timm", "optuna")
@@ -41,3 +42,18 @@ def test_help_is_hydras_own_and_loads_nothing_slow(name: str) -> None:
 def test_a_mistyped_command_line_loads_no_torch(words: list[str]) -> None:
     _, loaded = printed("train", *words, code=2)
     assert not {"torch", "lightning", "albumentations", "matplotlib"} & loaded
+
+
+def test_who_stops_reading_sees_no_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = "from fcos_lightning.cli.train import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--help"],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writing)
+    assert done.returncode == 141 and done.stderr == ""

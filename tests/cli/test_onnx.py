@@ -50,9 +50,9 @@ def test_mistakes_are_one_line(
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     for words, said in (
         (("test", "backend=tensorrt"), "backend=tensorrt: give torch or onnx"),
-        (("test", "backend=onnx"), "pip install 'fcos-lightning[onnx]'"),
+        (("test", "backend=onnx"), "pip install 'onnx>=1.18'"),
         (("test", "channels_last=maybe"), "channels_last=maybe: give auto, true or false"),
-        (("convert", "out=a.onnx"), "pip install 'fcos-lightning[onnx]'"),
+        (("convert", "out=a.onnx"), "pip install 'onnx>=1.18'"),
         (("convert", "out=a.onnx", "layout=torchvision"), "ending in .safetensors or .pth"),
     ):
         result = command(words[0], f"ckpt={ckpt}", *words[1:])

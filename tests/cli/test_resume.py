@@ -1,6 +1,7 @@
 """A run that is stopped anywhere goes on as if nothing had been."""
 
 import csv
+import json
 import os
 import resource
 import shutil
@@ -127,6 +128,17 @@ CASES = [
     ("AtStep,step=13", "checkpoint.every_n_steps=1 trainer.check_val_every_n_epoch=2", 12),
     ("AtStep,step=10,how=SIGINT", "trainer.check_val_every_n_epoch=2", 10),
     ("InValidation,step=30,how=SIGINT", "", 30),
+    # Another method: its own mapping, head and loss.
+    *(
+        ("AtStep,step=14", f"method={method} checkpoint.every_n_steps=4", 12)
+        for method in ("retinanet", "fcos_plain", "fcos_iou", "atss", "gfl", "tal", "dsla")
+    ),
+    # Accumulated batches of a mapping that looks at predictions.
+    (
+        "AtStep,step=8",
+        "method=gfl checkpoint.every_n_steps=2 trainer.accumulate_grad_batches=2",
+        6,
+    ),
 ]
 
 
@@ -228,6 +240,35 @@ def test_a_step_that_is_not_finite_can_be_looked_at_again(command: Command, tmp_
     assert not torch.isfinite(replay(tmp_path / "bad/nonfinite.pt").total)
 
 
+@pytest.mark.parametrize(
+    ("step", "words", "kept"),
+    [(9, "trainer.gradient_clip_val=10", None), (4, "checkpoint.every_n_steps=1", 4)],
+)
+def test_weights_that_are_not_finite_are_never_saved(
+    command: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    words: str,
+    kept: int | None,
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    spoils = "+callbacks.spoils._target_=interruptions.NoGradient"
+    own = ("trusted_packages=[interruptions]", f"+callbacks.spoils.step={step}", "run_dir=bad")
+    result = command("train", *RUN, spoils, *own, words)
+    assert result.code == 2 and "Traceback" not in result.err
+    assert f"the weights are not finite after step {step + 1}" in result.err
+    files = list((tmp_path / "bad").rglob("*.ckpt"))
+    if kept is None:
+        assert files == [] and "there is no checkpoint yet" in result.err
+    else:
+        assert "last.ckpt of before is intact" in result.err
+        assert [file.name for file in files] == ["last.ckpt"]
+        content = last(tmp_path / "bad")
+        assert content["global_step"] == kept
+        assert all(torch.isfinite(one).all() for one in content["state_dict"].values())
+
+
 def test_statistics_are_shared_between_gpus_only(command: Command) -> None:
     result = command("train", *RUN, "trainer.accelerator=cpu", "trainer.sync_batchnorm=true")
     assert result.code == 2 and "between GPUs only" in result.err
@@ -283,3 +324,44 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path, small_disk:
     assert "Traceback" not in second.stderr and "the one before is intact" in second.stderr
     assert (run / "checkpoints/last.ckpt").read_bytes() == before
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+def test_a_run_goes_on_for_longer_in_a_new_place_with_its_data_moved(
+    command: Command, tmp_path: Path
+) -> None:
+    small = [word for word in SMALL if not word.startswith("schedule")]
+    first = command("train", *small, "schedule.max_epochs=1", "data.root=set", "run_dir=old")
+    assert first.code == 0, first.err
+    assert yaml_of(tmp_path / "old")["data"]["root"] == str(tmp_path / "set")
+    (tmp_path / "old").rename(tmp_path / "new")
+    for word, said in (
+        ("schedule.max_epochs=0", "can only become longer"),
+        ("schedule.max_steps=50", "this run's length is schedule.max_epochs=1"),
+        ("schedule.lr=1", "resume= goes on with the run's own configuration"),
+    ):
+        refused = command("train", "resume=new", word)
+        assert refused.code == 2 and said in refused.err, refused.err
+    (tmp_path / "set").rename(tmp_path / "moved")
+    longer = command("train", "resume=new", "data.root=moved", "schedule.max_epochs=2")
+    assert longer.code == 0, longer.err
+    assert "as it began: levels" in longer.out  # not what the command line would have chosen
+    last = torch.load(tmp_path / "new/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 6 and not (tmp_path / "old").exists()
+    kept = yaml_of(tmp_path / "new")
+    assert kept["schedule"]["max_epochs"] == 2 and kept["data"]["root"] == str(tmp_path / "set")
+
+    # Other pictures under the same names are not what it began with.
+    file = tmp_path / "moved/annotations/instances_train.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"][2] += 1
+    file.write_text(json.dumps(content))
+    other = command("train", "resume=new", "data.root=moved", "schedule.max_epochs=3")
+    assert other.code == 2 and "is not the one that the run began with" in other.err, other.err
+    assert yaml_of(tmp_path / "new")["schedule"]["max_epochs"] == 2
+
+
+def yaml_of(run: Path) -> dict[str, Any]:
+    import yaml
+
+    found: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())
+    return found

@@ -357,7 +357,7 @@ def test_a_checkpoint_that_is_another_runs_is_one_line(
         ("seed", -1, "seed=-1"),
         ("trainer", 5, "trainer=5: give settings"),
         ("callbacks", [1], "callbacks=[1]: give settings or null"),
-        ("callbacks.x", 5, "callbacks.x: gives a int, not a callback"),
+        ("callbacks.x", 5, "callbacks.x: give a callback, as +callbacks.x._target_="),
         ("callbacks.best._target_", [], "callbacks.best._target_"),
         ("logger.tensorboard.name", [1], "logger.tensorboard.name=[1]: give text or null"),
         ("schedule", {"a": 1}, "schedule._target_ gives a dict"),

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,41 @@ def test_published_checkpoints_are_named(command: Command, tmp_path: Path) -> No
         assert result.code == 2 and "there are torchvision/fcos_resnet50_fpn_coco" in result.err
     result = command("train", *SMALL, "init_from=official/FCOS_R_50")
     assert result.code == 2 and "there are official/FCOS_R_50_FPN_1x" in result.err
+
+
+def test_the_size_is_the_checkpoints_whatever_data_are_given(
+    command: Command, trained: Path, tmp_path: Path
+) -> None:
+    (source,) = Path(os.environ["XDG_CACHE_HOME"]).glob("fcos-lightning/*-24-8-64px-*")
+    ckpt = (f"ckpt={trained}/checkpoints/best.ckpt", "data.eval_batch_size=8")
+    other = ("data=coco", f"data.root={source}", "data.val_split=val")
+    result = command("test", *ckpt, *other, "run_dir=coco")
+    assert result.code == 0, result.err
+    found, expected = (
+        json.loads((folder / "predictions.json").read_text())
+        for folder in (tmp_path / "coco", trained)
+    )
+    assert found == expected != []
+    assert "8 images, shorter side 64, longer at most 64; 5 classes" in result.out
+    assert "scores above 0.01, NMS at 0.6, at most 100 an image" in result.out
+    larger = command("test", *ckpt, *other, "data.shorter_side=96", "run_dir=larger")
+    assert (
+        "shorter side 96, longer at most 64 (the checkpoint says 64 as shorter_side)" in larger.out
+    )
+
+
+def test_options_of_training_are_refused_and_others_heeded(command: Command, trained: Path) -> None:
+    ckpt = (f"ckpt={trained}/checkpoints/best.ckpt", "data.eval_batch_size=2")
+    for word, said in (
+        ("trainer.max_epochs=3", "trainer.max_epochs: is about training"),
+        ("+trainer.profiler=simple", "trainer.profiler: is about training"),
+        ("trainer.limit_val_batches=0", "there would be nothing to measure"),
+    ):
+        result = command("test", *ckpt, word)
+        assert result.code == 2 and said in result.err, result.err
+    own = ("method=fcos", "model=tiny", "model.decoder.nms_iou=0.3")
+    result = command("test", *ckpt, *own)
+    assert result.code == 2 and "decoder.nms_iou= changes this choice" in result.err, result.err
+    few = command("test", *ckpt, "trainer.limit_val_batches=1", "run_dir=few")
+    assert few.code == 0, few.err
+    assert "of 2 of 8 images, the only ones looked at" in few.out

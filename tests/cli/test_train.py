@@ -218,7 +218,10 @@ def test_init_from_lists_what_it_leaves_fresh(command: Command, tmp_path: Path) 
         "run_dir=second",
     )
     assert second.code == 0, second.err
-    assert "init_from left 2 keys fresh: head.cls_logits.bias, head.cls_logits.weight" in second.out
+    assert (
+        "init_from took over classes by name: circle, square, triangle, star; fresh: none"
+        in second.out
+    )
 
     bad = command("train", *SMALL, "init_from=nothing.ckpt")
     assert bad.code == 2 and "nothing.ckpt: no such file" in bad.err
@@ -290,3 +293,38 @@ def test_the_bar_shows_losses_positives_speed_and_waiting(command: Command, show
     text = " ".join(result.out.split())
     for part in ("loss: ", "cls: ", "box: ", "quality: ", "positives: ", "images/s: ", "wait: "):
         assert (part in text) == shown
+
+
+def test_what_lightning_is_asked_for_is_done_and_said(command: Command, tmp_path: Path) -> None:
+    words = (
+        *("trainer.limit_train_batches=2", "trainer.limit_val_batches=1", "data.eval_batch_size=2"),
+        *("+trainer.profiler=simple", "trainer.enable_model_summary=true", "run_dir=run"),
+        "+callbacks.more._target_=fcos_lightning.training.callbacks.keep_more.KeepMore",
+    )
+    result = command("train", *SMALL, "schedule.max_epochs=2", *words)
+    assert result.code == 0, result.err
+    assert "2 steps an epoch" in result.out and "4 steps = 2.0 epochs" in result.out
+    assert "of 2 of 8 images" in result.out  # of each epoch; the report is of all
+    assert "profile: run/fit-profile.txt" in result.out
+    assert "run_training_batch" in (tmp_path / "run/fit-profile.txt").read_text()
+    assert "Total params" in result.out + result.err
+    kept = {file.name for file in (tmp_path / "run/checkpoints").iterdir()}
+    assert kept == {"best.ckpt", "last.ckpt", "epoch=0.ckpt", "epoch=1.ckpt"}
+    assert "images_seen" not in json.loads((tmp_path / "run/metrics.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("trainer.max_epochs=0", "trainer.max_epochs=0: give at least 1"),
+        ("+trainer.overfit_batches=1", "trainer.overfit_batches=1: a run draws its batches anew"),
+        ("callbacks.best.mode=min", "callbacks.best.mode=min: of these figures the highest"),
+        ("callbacks.best=null", "none of them keeps best.ckpt"),
+    ],
+)
+def test_what_would_not_do_what_it_says_is_refused(
+    command: Command, tmp_path: Path, word: str, said: str
+) -> None:
+    result = command("train", *SMALL, word, "run_dir=run")
+    assert result.code == 2 and said in result.err, result.err
+    assert not (tmp_path / "run").exists()

@@ -121,21 +121,26 @@ def test_the_training_split_defines_the_classes(tmp_path: Path) -> None:
 
 
 def test_a_missing_folder_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match=r"nowhere is missing, relative to .*download_coco\.py .*"):
-        _ = CocoDataModule("nowhere", **OPTIONS).train
-    with pytest.raises(UserError, match=r"/nowhere is missing; fetch .*data=shapes"):
-        _ = CocoDataModule("/nowhere", **OPTIONS).train
+    with pytest.raises(UserError, match=r"coco is missing, relative to .*download_coco\.py .*"):
+        _ = CocoDataModule("datasets/coco", **OPTIONS).train
+    with pytest.raises(UserError, match=r"/coco is missing; fetch .*data=shapes"):
+        _ = CocoDataModule("/coco", **OPTIONS).train
     with monkeypatch.context() as wheel:
         wheel.setattr(fcos_lightning, "__file__", str(tmp_path / "site-packages/a/__init__.py"))
         with pytest.raises(UserError, match="fetch COCO with https://") as caught:
-            _ = CocoDataModule("/nowhere", **OPTIONS).train
+            _ = CocoDataModule("/coco", **OPTIONS).train
     assert "scripts" not in str(caught.value)
     # A folder that is there is not one to fetch COCO into.
     with pytest.raises(UserError, match=r"split train the file .* is missing; say where") as caught:
         _ = CocoDataModule(tmp_path, **OPTIONS).train
     assert "download" not in str(caught.value)
     with pytest.raises(UserError, match=r"download_voc\.py .*data=shapes"):
-        _ = VocDataModule("nowhere", **OPTIONS).train
+        _ = VocDataModule("datasets/VOC2007", **OPTIONS).train
+    # A folder with a name of its own is not one to fetch COCO into either.
+    for kind in (CocoDataModule, VocDataModule):
+        with pytest.raises(UserError, match="roboflow is missing") as caught:
+            _ = kind("roboflow", **OPTIONS).train
+        assert "fetch" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

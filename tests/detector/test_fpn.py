@@ -1,5 +1,7 @@
 """The pyramid: which levels, of what, in which shapes."""
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,7 @@ def features(height: int = 64, width: int = 96) -> list[Tensor]:
     ]
 
 
-@pytest.mark.parametrize("p6_from", ["p5", "c5"])
+@pytest.mark.parametrize("p6_from", ["p5", "c5", "lateral"])
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (1, 1), (33, 250)])
 @pytest.mark.parametrize(
     "levels", [(3, 4, 5, 6, 7), (3, 4, 5), (4,), (3,), (5, 6), (4, 5, 6, 7, 8), (5,)]
@@ -38,9 +40,11 @@ def test_levels_and_shapes(levels: tuple[int, ...], size: tuple[int, int], p6_fr
     assert all(parameter.grad is not None for parameter in fpn.parameters())
 
 
-@pytest.mark.parametrize("p6_from", ["p5", "c5"])
-def test_the_formula_of_every_level(p6_from: str) -> None:
-    fpn = FPN(CHANNELS, STRIDES, channels=8, p6_from=p6_from)  # type: ignore[arg-type]
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("p6_from", ["p5", "c5", "lateral"])
+def test_the_formula_of_every_level(p6_from: str, relu: bool) -> None:
+    options: dict[str, Any] = {"p6_from": p6_from, "relu_before_p7": relu}
+    fpn = FPN(CHANNELS, STRIDES, channels=8, **options)
     c3, c4, c5 = features(40, 72)
     lateral, output, extra = (
         [m for m in getattr(fpn, part) if isinstance(m, nn.Conv2d)]
@@ -50,8 +54,8 @@ def test_the_formula_of_every_level(p6_from: str) -> None:
     inner4 = lateral[1](c4) + F.interpolate(inner5, size=c4.shape[-2:], mode="nearest")
     inner3 = lateral[0](c3) + F.interpolate(inner4, size=c3.shape[-2:], mode="nearest")
     p5 = output[2](inner5)
-    p6 = extra[0](p5 if p6_from == "p5" else c5)  # no ReLU here
-    p7 = extra[1](p6.clamp(min=0))  # but here
+    p6 = extra[0]({"p5": p5, "c5": c5, "lateral": inner5}[p6_from])  # no ReLU here
+    p7 = extra[1](p6.clamp(min=0) if relu else p6)  # but here
     assert (p6 < 0).any()
     expected = [output[0](inner3), output[1](inner4), p5, p6, p7]
     for got, wanted in zip(fpn([c3, c4, c5]), expected, strict=True):

@@ -130,3 +130,11 @@ def coco_golden(folder: Path) -> tuple[GroundTruth, DetectionTable]:
         labels=np.array([label_of[row["category_id"]] for row in results]),
     )
     return truth, detections
+
+
+def all_overlaps(first_xyxy: np.ndarray, second_xyxy: np.ndarray) -> np.ndarray:
+    """IoU of each with each, by torchvision."""
+    import torch
+    from torchvision.ops import box_iou
+
+    return box_iou(torch.from_numpy(first_xyxy), torch.from_numpy(second_xyxy)).numpy()

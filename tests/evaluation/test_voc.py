@@ -144,7 +144,7 @@ def test_difficult_objects_are_neither_right_nor_wrong() -> None:
     assert voc_summary(truth, table(twice_on_difficult))["mAP_area"] == 1.0
     only_difficult = ground_truth({1: [(BOX, 0)]}, ignored=[True])
     summary = voc_summary(only_difficult, table([(1, BOX, 0.9, 0)]))
-    assert summary["mAP_area"] == 0.0
+    assert summary["mAP_area"] is None
     assert summary["per_class"]["class1"]["AP_area"] is None
 
 

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from fcos_lightning.runs.opaque import opaque, opaque_text
-from fcos_lightning.runs.words import quoted, quoted_path
+from fcos_lightning.runs.words import quoted
 
 PIECES = [
     *("${", "}", "$", "{", "\\", "'", '"', "???", "?", ":", ".", ",", "[", "]", "=", " ", "a"),
@@ -48,8 +47,3 @@ def test_a_quoted_word_gives_this_very_text(text: str) -> None:
 
 def test_ordinary_text_is_not_touched() -> None:
     assert opaque({"a": ["cat", 1, None], "b": "$x {y}"}) == {"a": ["cat", 1, None], "b": "$x {y}"}
-
-
-@pytest.mark.parametrize("word", ["ckpt=${name}.ckpt", "ckpt='${x}'", "other=a b", "ckpt=null"])
-def test_what_the_user_looks_up_stays_so(word: str) -> None:
-    assert quoted_path(word, ("ckpt",)) == word

@@ -212,3 +212,23 @@ def test_a_file_that_cannot_be_read_is_named(run: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "open", refused)
     with pytest.raises(UserError, match=r"config\.yaml cannot be read: Permission denied"):
         load_config(run)
+
+
+def test_a_copy_of_which_only_the_name_was_changed_writes_into_itself(run: Path) -> None:
+    """Its Trainer and its callbacks agree on where it was, whatever ``run_dir`` says."""
+    tree = write(
+        run,
+        run_dir=str(run),
+        trainer={"default_root_dir": "/before"},
+        callbacks={"best": {"dirpath": "/before/checkpoints"}, "x": {"folder": "/beforehand"}},
+        logger={"csv": {"folder": "/before"}, "y": {"save_dir": "/before/../elsewhere"}},
+    )
+    assert tree["trainer"]["default_root_dir"] == tree["logger"]["csv"]["folder"] == str(run)
+    assert tree["callbacks"]["best"]["dirpath"] == f"{run}/checkpoints"
+    assert dict(outside(tree, run)) == {
+        "callbacks.x.folder": "/beforehand",
+        "logger.y.save_dir": f"{run}/../elsewhere",
+    }
+    # Where they do not agree, somebody chose that place.
+    tree = write(run, run_dir=str(run), trainer={"default_root_dir": "/chosen"}, callbacks={})
+    assert dict(outside(tree, run)) == {"trainer.default_root_dir": "/chosen"}

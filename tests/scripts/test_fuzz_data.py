@@ -17,7 +17,7 @@ import fuzz_data  # noqa: E402
 from fuzz_data import fuzz_coco, fuzz_voc  # noqa: E402
 
 
-@pytest.mark.parametrize("fuzz", [fuzz_coco, fuzz_voc])
+@pytest.mark.parametrize("fuzz", list(fuzz_data.FUZZ.values()), ids=list(fuzz_data.FUZZ))
 def test_odd_files_are_read_or_refused_by_one_line(
     tmp_path: Path, fuzz: Callable[[Path, int, int], fuzz_data.Report]
 ) -> None:

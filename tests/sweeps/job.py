@@ -13,7 +13,8 @@ from pathlib import Path
 
 def main() -> int:
     words = dict(word.split("=", 1) for word in sys.argv[1:])
-    words = {key: value.strip("'") for key, value in words.items()}
+    # As arguments of a data set of somebody's own, which the sweep leaves alone.
+    words = {k.lstrip("+").removeprefix("data."): v.strip("'") for k, v in words.items()}
     resumed = "resume" in words
     folder = Path(words["resume"] if resumed else words["run_dir"])
     if resumed:

@@ -17,13 +17,14 @@ from PIL import Image
 from fcos_lightning import build_fcos
 from fcos_lightning.cli import sweep as cli
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.options import keys
 from fcos_lightning.structures import Images, Target
 from fcos_lightning.sweeps import runner, search
 from fcos_lightning.sweeps.manifest import Lock, Manifest, folder_name
+from fcos_lightning.sweeps.runner import why
 from fcos_lightning.sweeps.space import parse_space
 
 JOB = Path(__file__).with_name("job.py")
-#: Keys that conf/train.yaml lacks, for the process that stands for a run.
 Sweep = Callable[..., int]
 
 
@@ -36,6 +37,8 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
         return [sys.executable, str(JOB), *(word.lstrip("+") for word in words)]
 
     monkeypatch.setattr(runner, "train_command", command)
+    # The process that stands for a run is told by keys that conf/train.yaml lacks.
+    monkeypatch.setattr(keys, "check_keys", lambda *_: None)
     monkeypatch.setattr(runner, "_LOOK_S", 0.1)
 
     def call(*words: str) -> int:
@@ -114,10 +117,12 @@ def test_what_is_unfinished_runs_again_and_nothing_else(
 
 def _when(folder: Path, number: str, then: Callable[[], None]) -> None:
     calls = folder / "calls.txt"
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not (calls.exists() and number in calls.read_text()):
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        if calls.exists() and number in calls.read_text():
+            then()
+            return
         time.sleep(0.02)
-    then()
 
 
 def test_a_crash_does_not_stop_the_others(
@@ -127,9 +132,26 @@ def test_a_crash_does_not_stop_the_others(
     assert states(tmp_path / "s") == ["failed", "done"]
     assert Manifest.load(tmp_path / "s").jobs[0].exit_code == 3
     said = capsys.readouterr().out
-    assert "exit code 3, see" in said and "1 of 2 jobs failed" in said
+    assert "exit code 3, it broke; see" in said and "1 of 2 jobs failed" in said
+    assert "\nfailed: it broke\n" in said  # below the table, where nobody scrolls past it
     (log,) = (tmp_path / "s").glob("001_*.log")
     assert log.read_text() == "it broke\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        ("model tiny\nerror: data.root=x is missing\nsee you\n", "error: data.root=x is missing"),
+        ("Traceback\n  File x\nKeyError: 'a'\n\n", "KeyError: 'a'"),
+        ("error: first\nerror: \x1b[31mlast\n", r"error: \x1b[31mlast"),
+        ("x" * 100_000 + "\nerror: the end\n", "error: the end"),
+        ("", "it printed nothing"),
+    ],
+)
+def test_why_a_job_failed_is_in_its_log(tmp_path: Path, log: str, says: str) -> None:
+    (tmp_path / "job.log").write_text(log)
+    assert why(tmp_path / "job.log") == says
+    assert why(tmp_path / "none.log") == "no log: No such file or directory"
 
 
 def test_the_end_is_a_table_files_and_a_plot(

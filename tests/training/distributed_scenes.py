@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import hydra
 import lightning as L
 import torch
 from torch import Tensor
@@ -20,7 +21,9 @@ from torch.utils.data import DataLoader
 
 from fcos_lightning import build_fcos
 from fcos_lightning.data import ShapesDataModule
-from fcos_lightning.detector import FCOS
+from fcos_lightning.detector import FCOS, DenseDetector
+from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.instantiate import make
 from fcos_lightning.structures import Batch, Detections, Images, Points, Prediction, Target, Targets
 from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.callbacks.guard import StopOnNonFinite
@@ -117,13 +120,37 @@ def fit(
     ).fit(module, datamodule=data)
 
 
-def gradients(out: Path, devices: int, accumulate: int) -> dict[str, Tensor]:
+def gradients(
+    out: Path, devices: int, accumulate: int, detector: DenseDetector | None = None
+) -> dict[str, Tensor]:
     """The gradients of one optimiser step on the same four images."""
     data = shapes(out.parent / "cache", 4, 1, 4 // accumulate)
     schedule = Schedule(SGD, lr=0.01, max_steps=1)
     keep = KeepGradients()
-    fit(FCOSModule(tiny(), schedule, data.batch_size), data, devices, accumulate, 1, keep)
+    module = FCOSModule(detector or tiny(), schedule, data.batch_size)
+    fit(module, data, devices, accumulate, 1, keep)
     return keep.gradients
+
+
+#: Of ``conf/method/``; the mappings of the last three look at the prediction.
+METHODS = ("fcos_plain", "fcos_iou", "atss", "gfl", "tal", "dsla")
+
+
+def of_method(method: str) -> DenseDetector:
+    """The tiny net of a method, without anything that depends on who else is in the batch."""
+    overrides = [f"method={method}", "model=tiny", "model.backbone.norm=frozen"]
+    with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+        config = hydra.compose("train", overrides)
+    torch.manual_seed(0)
+    names = ("circle", "square", "triangle", "star", "ring")
+    detector = make(config, "model", class_names=names, category_ids=(1, 2, 3, 4, 5))
+    assert isinstance(detector, DenseDetector)
+    return detector
+
+
+def methods(out: Path, devices: int, accumulate: int) -> dict[str, dict[str, Tensor]]:
+    """The gradients of each method on the same four images."""
+    return {name: gradients(out, devices, accumulate, of_method(name)) for name in METHODS}
 
 
 class OneRankEmpty(L.LightningDataModule):

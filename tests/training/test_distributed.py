@@ -3,11 +3,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from tests.training import distributed_scenes as scenes
+
+from fcos_lightning.structures import Batch, Images, PaddedTargets, Targets
+from fcos_lightning.training.step_totals import totals_of_step
 
 Results = list[dict[str, Any]]
 
@@ -99,7 +103,8 @@ def test_all_ranks_leave_the_step_in_which_one_is_not_finite(tmp_path: Path) -> 
     first, second = (torch.load(tmp_path / f"ended{rank}.pt") for rank in range(2))
     for rank in (first, second):
         assert rank["kind"] == "NonFiniteLoss", rank["said"]
-        assert "loss is not finite at step 1: on another rank" in rank["said"]
+        assert "loss is not finite at step 1 on rank 1: " in rank["said"]
+    assert first["said"] == second["said"]  # so that it need be printed once
     assert torch.equal(first["weights"], second["weights"])
     assert torch.isfinite(first["weights"]).all()
 
@@ -133,3 +138,58 @@ def test_four_devices_do_the_same(
     for rank in four:
         check_gradients(rank["gradients"], gradients)
     check_evaluation(four, summary)
+
+
+@pytest.fixture(scope="module")
+def of_methods(place: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """Of each method, on one device with the whole batch."""
+    return scenes.methods(place / "1", 1, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_have_the_gradients_of_one_whatever_the_method(
+    tmp_path: Path, of_methods: dict[str, dict[str, torch.Tensor]], devices: int
+) -> None:
+    for rank in play(tmp_path, devices, "methods"):
+        for method, expected in of_methods.items():
+            check_gradients(rank["methods"][method], expected)
+
+
+@pytest.mark.slow
+def test_accumulated_batches_of_mappings_that_look_at_boxes_alone(
+    place: Path, of_methods: dict[str, dict[str, torch.Tensor]]
+) -> None:
+    for accumulate in (2, 4):
+        for method in ("fcos_plain", "fcos_iou", "atss"):
+            found = scenes.gradients(place / "1", 1, accumulate, scenes.of_method(method))
+            check_gradients(found, of_methods[method])
+
+
+def test_accumulated_batches_of_mappings_that_look_at_predictions_each_by_itself() -> None:
+    """Those that follow in a step have not been predicted yet, so they are left alone."""
+    trainer = SimpleNamespace(
+        accumulate_grad_batches=3,
+        world_size=2,
+        strategy=SimpleNamespace(reduce=lambda sums, reduce_op: sums * 2),
+    )
+    for method in scenes.METHODS:
+        detector = scenes.of_method(method)
+        boxes = torch.tensor([[[8.0, 8.0, 40.0, 40.0], [20.0, 4.0, 60.0, 58.0]]])
+        padded = PaddedTargets(Targets(boxes, torch.tensor([[0, 3]])), (64, 64))
+        pixels = torch.full((1, 3, 64, 64), 99, dtype=torch.uint8)
+        images = Images(pixels, torch.tensor([[64, 64]]))
+        batch = Batch(
+            images,
+            padded.targets,
+            torch.tensor([1]),
+            images.sizes_hw,
+            rest_of_step=(padded, padded),
+        )
+        assignment = detector.assign(detector.grid(images), padded.targets, detector(images))
+        totals = totals_of_step(detector, assignment, batch, trainer)  # type: ignore[arg-type]
+        alone = method in ("gfl", "tal", "dsla")
+        assert detector.assigner.needs_prediction is alone
+        assert totals.batches == (2 if alone else 6)
+        for name, own in detector.loss.totals(assignment).items():
+            assert totals.sums[name] == own * (2 if alone else 6) > 0

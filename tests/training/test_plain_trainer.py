@@ -9,7 +9,7 @@ import torch
 
 from fcos_lightning import build_fcos
 from fcos_lightning.data import ShapesDataModule
-from fcos_lightning.data.collate import Collate
+from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Detections
 from fcos_lightning.training.module import FCOSModule
@@ -78,6 +78,7 @@ def test_predictions_are_detections_of_every_image(
     flat = [one for batch in found for one in batch]  # type: ignore[union-attr]
     assert len(flat) == 6 and all(isinstance(one, Detections) for one in flat)
     assert sum(len(one) for one in flat) > 0
+    assert {name for one in flat for name in one.names} <= set(data.train.truth.class_names)
 
 
 def test_a_checkpoint_of_such_a_fit_loads_again(

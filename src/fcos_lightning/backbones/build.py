@@ -132,7 +132,7 @@ def build_backbone(
             official dcnv2 recipes.
         finest_stride: of the feature maps, in pixels; what the FPN asks for where a detector is
             built. A net that has no map of that stride begins with the finest that it has.
-        **options: of ``TinyNet`` or ``vovnet_stages``, where that is the name.
+        **options: of ``TinyNet``, ``vovnet_stages`` or ``TimmBackbone``, where that is the name.
 
     Raises:
         UserError: if there is no such backbone or its weights do not fit.
@@ -142,7 +142,8 @@ def build_backbone(
     norm_layer: Callable[[int], nn.Module] = (
         FrozenBatchNorm2d if norm == "frozen" else nn.BatchNorm2d
     )
-    unknown = sorted(set(options) - _OPTIONS.get(name, set()))
+    timms = {"branches"} if name.startswith(PREFIX) else set()
+    unknown = sorted(set(options) - _OPTIONS.get(name, timms))
     if unknown:
         raise UserError(f"model.backbone: {name} takes no option {', '.join(unknown)}")
     if name not in RESNETS and stride_on is not None:
@@ -150,7 +151,14 @@ def build_backbone(
     if name not in RESNETS and deformable_stages:
         raise UserError(f"model.backbone.deformable_stages: {name} has none, give []")
     if name.startswith(PREFIX):
-        return TimmBackbone(name[len(PREFIX) :], weights, norm, frozen_stages, finest_stride)
+        return TimmBackbone(
+            name[len(PREFIX) :],
+            weights,
+            norm,
+            frozen_stages,
+            finest_stride=finest_stride,
+            **options,  # type: ignore[arg-type]  # names checked
+        )
     if name == "tiny":
         if weights is not None:
             raise UserError(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.extras import pip_install
 from fcos_lightning.weights.files import read_weights
 
 PREFIX = "timm/"
@@ -27,6 +28,8 @@ class TimmBackbone(nn.Module):
         frozen_stages: so many of the feature stages that timm declares for the net do not learn,
             with all that lies before them.
         finest_stride: of the feature maps, in pixels.
+        branches: of HRNet, the maps of its four branches as they are, the first of stride 4, for
+            ``fpn.merge: concatenate``; else they are widened, as for classification.
 
     Attributes:
         channels: of each feature map, fine to coarse.
@@ -45,21 +48,23 @@ class TimmBackbone(nn.Module):
         norm: Literal["frozen", "trained"] = "frozen",
         frozen_stages: int = 0,
         finest_stride: int = 8,
+        branches: bool = False,
     ) -> None:
         super().__init__()
+        if branches and not name.startswith("hrnet"):
+            raise UserError(f"model.backbone.branches=true: {PREFIX}{name} has none, give false")
         try:
             import timm
             from timm.layers import freeze_batch_norm_2d
         except ImportError as error:
             raise UserError(
-                f"model.backbone.name={PREFIX}{name}: timm is not installed; "
-                "pip install 'fcos-lightning[timm]'"
+                f"model.backbone.name={PREFIX}{name}: timm is not installed; {pip_install('timm')}"
             ) from error
         if not timm.is_model(name):
             near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), 3)
             hint = f", perhaps {' or '.join(near)}" if near else ""
             raise UserError(f"model.backbone.name={PREFIX}{name}: timm has no such model{hint}")
-        net, found = _create(name, weights, finest_stride)
+        net, found = _create(name, weights, finest_stride, branches)
         if norm == "frozen":
             before = _count_norms(net)
             net = freeze_batch_norm_2d(net)
@@ -144,7 +149,9 @@ class TimmBackbone(nn.Module):
         return list(children.values())[: last + 1]
 
 
-def _create(name: str, weights: str | None, finest_stride: int) -> tuple[Any, Mapping[str, Any]]:
+def _create(
+    name: str, weights: str | None, finest_stride: int, branches: bool
+) -> tuple[Any, Mapping[str, Any]]:
     """Return the net with its weights, and timm's description of the published ones."""
     import timm
 
@@ -169,6 +176,11 @@ def _create(name: str, weights: str | None, finest_stride: int) -> tuple[Any, Ma
             if stride in (8, 16, 32) or finest_stride <= stride < 8
         ),
     }
+    if branches:
+        options |= {
+            "feature_location": "",
+            "out_indices": tuple(map(strides.index, (4, 8, 16, 32))),
+        }
     if weights not in (None, "imagenet"):
         state = read_weights(Path(str(weights)))
         _check_keys(name, str(weights), state)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from fcos_lightning.errors import UserError, shown
+
 
 class TinyNet(nn.Module):
     """A stem of stride 4 and residual stages, each after the first of half the resolution.
@@ -23,6 +25,14 @@ class TinyNet(nn.Module):
         norm_layer: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ) -> None:
         super().__init__()
+        if (
+            not isinstance(widths, Sequence)
+            or len(widths) != len(depths)
+            or not all(isinstance(width, int) and width > 1 for width in widths)
+        ):
+            raise UserError(
+                f"model.backbone.widths={shown(widths)}: give {len(depths)} whole numbers above 1"
+            )
         stem = nn.Sequential(
             *_conv(3, widths[0] // 2, 3, 2, norm_layer),
             *_conv(widths[0] // 2, widths[0], 3, 2, norm_layer),

@@ -16,11 +16,12 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fcos_lightning.checkpoints.fitting import Unfilled, check_fit, check_same, fits
+from fcos_lightning.checkpoints.fitting import Unfilled, check_fit, check_same
 from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
 from fcos_lightning.checkpoints.native import FORMAT, KEY, PREFIX, checked, plain_content
 from fcos_lightning.checkpoints.plain_file import SUFFIX, apart
 from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
+from fcos_lightning.checkpoints.starting import Started, start
 from fcos_lightning.detector import DenseDetector, build_fcos
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError, shown
@@ -140,22 +141,20 @@ class Checkpoint:
             check_same(detector.state_dict(), self.weights)
         detector.load_state_dict(dict(self.weights))
 
-    def start(self, detector: nn.Module) -> list[str]:
-        """Give a detector the weights that fit it.
+    def start(self, detector: DenseDetector) -> Started:
+        """Give a detector the weights that fit it, those of classes by their names.
 
         Returns:
-            The detector's keys that keep their fresh values: those of another shape, as the class
-            logits where the classes differ, and those that the checkpoint lacks.
+            What was taken over. The detector's others keep their fresh values: those of another
+            shape, and those that the checkpoint lacks.
 
         Raises:
             UserError: if nothing fits.
         """
-        own = detector.state_dict()
-        fitting = {k: v for k, v in self.weights.items() if k in own and fits(own[k], v)}
-        if not fitting:
+        started = start(detector, self.weights, self.spec)
+        if started is None:
             raise UserError(f"init_from={self.path}: not one of its weights fits this model")
-        detector.load_state_dict(fitting, strict=False)
-        return sorted(set(own) - set(fitting))
+        return started
 
     def write(self, path: Path) -> None:
         """Write weights and description as our plain format, ``.safetensors``.
@@ -176,7 +175,8 @@ def load_detector(
 ) -> DenseDetector:
     """Return the detector of a checkpoint of ours or of another project, in evaluation mode.
 
-    Known are the official code's, AdelaiDet's, mmdetection's, torchvision's and detectron2's.
+    Known are the official code's, AdelaiDet's, mmdetection's, torchvision's, detectron2's and
+    rosinality's.
 
     Args:
         path: of the checkpoint, or the name of a published one, as

@@ -28,6 +28,11 @@ IMPROVED_LOSS = {"box_loss": "giou", "box_epsilon": "official", "box_units": "st
 PLAIN_LOSS = {"box_loss": "iou", "box_epsilon": "official", "box_units": "pixels"}
 
 
+#: At the end of a recipe: bottlenecks stride in their 3x3 convolutions, as torchvision's nets do.
+#: No tensor tells, and the nets that most published detectors start from stride in the first 1x1.
+ON_3X3 = "-3x3"
+
+
 @dataclass(frozen=True)
 class Source:
     """What a foreign file holds.
@@ -36,11 +41,13 @@ class Source:
         weights: under the file's own keys.
         config: the text of the configuration that the file carries along, or nothing.
         class_names: that the file carries along, or None.
+        version: of the code that wrote it, as far as the file says.
     """
 
     weights: Mapping[str, Tensor]
     config: str = ""
     class_names: tuple[str, ...] | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,13 @@ class Translation:
     spec: dict[str, Any]
     weights: dict[str, Tensor]
     sides: tuple[int, int] = (800, 1333)
+
+
+def split_recipe(recipe: str | None) -> tuple[str | None, bool]:
+    """Return a recipe without ``ON_3X3``, and whether it ended in that."""
+    if recipe is None or not recipe.endswith(ON_3X3):
+        return recipe, False
+    return recipe.removesuffix(ON_3X3), True
 
 
 def coco_classes() -> tuple[list[str], list[int]]:
@@ -89,6 +103,8 @@ def classes_of(num_classes: int, names: tuple[str, ...] | None = None) -> dict[s
 def detectron2_input(source: Source, std: list[float] | None = None) -> dict[str, Any]:
     """Return what a model built on detectron2 expects; a file that carries it says it itself.
 
+    The order of channels is that of its means: ImageNet's is largest in red, smallest in blue.
+
     Args:
         source: the file.
         std: where the file does not say; None: detectron2's.
@@ -97,4 +113,6 @@ def detectron2_input(source: Source, std: list[float] | None = None) -> dict[str
     for key, ours in (("pixel_mean", "mean"), ("pixel_std", "std")):
         if key in source.weights:
             chosen[ours] = source.weights[key].flatten().tolist()
+    if chosen["mean"][0] > chosen["mean"][-1]:
+        chosen["channel_order"] = "rgb"
     return chosen

@@ -13,6 +13,10 @@ from fcos_lightning.errors import UserError
 
 Weights = Mapping[str, Tensor]
 
+#: What torchvision's frozen BatchNorm adds to the variance.
+_EPSILON = 1e-5
+_VARIANCE = re.compile(r"backbone\..+\.running_var")
+
 #: Blocks of the four stages -> depth, and whether the blocks are bottlenecks.
 _RESNETS = {
     ((2, 2, 2, 2), False): "resnet18",
@@ -47,8 +51,11 @@ def net_of(weights: Weights) -> dict[str, Any]:
     Raises:
         UserError: if the weights are of no net that ``build_detector`` can build.
     """
-    need(weights, "fpn.lateral.0.weight", "fpn.output.0.weight")
-    channels = weights["fpn.lateral.0.weight"].shape[0]
+    need(weights, "fpn.output.0.weight")
+    channels = weights["fpn.output.0.weight"].shape[0]
+    if "fpn.merge.weight" in weights:
+        return {"backbone": _hrnet(weights), "fpn": _hrfpn(weights, channels)}
+    need(weights, "fpn.lateral.0.weight")
     return {"backbone": _backbone(weights), "fpn": _fpn(weights, channels)}
 
 
@@ -78,6 +85,42 @@ def with_masks(weights: Weights) -> dict[str, Tensor]:
     return result
 
 
+def without_epsilon(weights: Weights) -> dict[str, Tensor]:
+    """Return the weights of a source whose frozen BatchNorm adds nothing to the variance.
+
+    Ours, which is torchvision's, adds a little: that is taken off the backbone's variances.
+    """
+    return {
+        key: value - _EPSILON if _VARIANCE.fullmatch(key) else value
+        for key, value in weights.items()
+    }
+
+
+def with_offsets(weights: Weights) -> dict[str, Tensor]:
+    """Return stages in which some bottlenecks are deformable with all of them so.
+
+    The others get offsets of 0, with which they compute what they did. mmdetection's
+    ``fallback_on_stride`` leaves the first bottleneck ordinary.
+    """
+    result = dict(weights)
+    of_stage = _offsets(weights)
+    for key in weights:
+        match = re.fullmatch(r"(backbone\.stages\.(\d)\.\d+\.conv2)\.weight", key)
+        for leaf in ("weight", "bias") if match else ():
+            assert match is not None
+            alike = of_stage.get((match[2], leaf))
+            if alike is not None and f"{match[1]}.offset.{leaf}" not in weights:
+                result[f"{match[1]}.offset.{leaf}"] = alike.new_zeros(18, *alike.shape[1:])
+    return result
+
+
+def _offsets(weights: Weights) -> dict[tuple[str, str], Tensor]:
+    """Return weight and bias of one of each stage's convolutions that predict offsets."""
+    offset = re.compile(r"backbone\.stages\.(\d)\.\d+\.conv2\.offset\.(weight|bias)")
+    found = ((offset.fullmatch(key), value) for key, value in weights.items())
+    return {(match[1], match[2]): value for match, value in found if match}
+
+
 def stride_on(weights: Weights, caffe: bool) -> str | None:
     """Where a bottleneck of these weights strides, which no tensor tells.
 
@@ -105,29 +148,44 @@ def _backbone(weights: Weights) -> dict[str, Any]:
     spec: dict[str, Any] = {"weights": None, "norm": "trained" if trained else "frozen"}
     if "backbone.net.base_layer.0.weight" in weights:
         return {**spec, "name": "timm/dla34", "frozen_stages": 0}
+    if "backbone.net.conv1.0.weight" in weights:
+        name = _resnet(weights, "backbone.net.layer")
+        return {**spec, "name": f"timm/{name}d", "frozen_stages": 0 if trained else 2}
     if "backbone.stages.1.0.conv.0.0.weight" in weights:
         return {**spec, "name": "mobilenet_v2", "frozen_stages": 0}
     if "backbone.stages.1.1.merge.0.weight" in weights:
         return {**spec, **_vovnet(weights), "frozen_stages": 0}
     need(weights, "backbone.stages.1.0.conv1.weight", "backbone.stages.1.0.conv2.weight")
-    block = re.compile(r"backbone\.stages\.(\d)\.(\d+)\.conv1\.weight")
-    found = [match.groups() for key in weights if (match := block.fullmatch(key))]
-    depths = tuple(sum(stage == str(n) for stage, _ in found) for n in (1, 2, 3, 4))
-    bottleneck = "backbone.stages.1.0.conv3.weight" in weights
-    name = _RESNETS.get((depths, bottleneck))
+    name = _resnet(weights, "backbone.stages.")
     if _is_resnext(weights):
         shape = weights["backbone.stages.1.0.conv2.weight"].shape
         groups = (_groups(weights), int(shape[1]))
-        name = _RESNEXTS.get(groups) if name == "resnet101" else None
-    if name is None:
-        kind = "bottlenecks" if bottleneck else "blocks"
-        raise UserError(f"no backbone here has {list(depths)} {kind}")
-    deformable = [
-        n + 1 for n in (1, 2, 3, 4) if f"backbone.stages.{n}.0.conv2.offset.weight" in weights
-    ]
+        if name != "resnet101" or groups not in _RESNEXTS:
+            raise UserError(
+                f"no backbone here is a {name} with {groups[0]} groups of {groups[1]} channels"
+            )
+        name = _RESNEXTS[groups]
+    deformable = sorted({int(stage) + 1 for stage, _ in _offsets(weights)})
     if deformable:
         spec["deformable_stages"] = deformable
     return {**spec, "name": name, "frozen_stages": 0 if trained else 2}
+
+
+def _resnet(weights: Weights, stages: str) -> str:
+    """Return a residual net's name by the number of its blocks.
+
+    Args:
+        weights: under our names.
+        stages: what stands before the number of a stage.
+    """
+    block = re.compile(re.escape(stages) + r"(\d)\.(\d+)\.conv1\.weight")
+    found = [match.groups() for key in weights if (match := block.fullmatch(key))]
+    depths = tuple(sum(stage == str(n) for stage, _ in found) for n in (1, 2, 3, 4))
+    bottleneck = f"{stages}1.0.conv3.weight" in weights
+    if (depths, bottleneck) not in _RESNETS:
+        kind = "bottlenecks" if bottleneck else "blocks"
+        raise UserError(f"no backbone here has {list(depths)} {kind}")
+    return _RESNETS[depths, bottleneck]
 
 
 def _vovnet(weights: Weights) -> dict[str, Any]:
@@ -144,6 +202,24 @@ def _vovnet(weights: Weights) -> dict[str, Any]:
         "channels": [int(weights[f"{at}.merge.0.weight"].shape[0]) for at in stages],
         "attention": f"{stages[0]}.gate.weight" in weights,
     }
+
+
+def _hrnet(weights: Weights) -> dict[str, Any]:
+    need(weights, "backbone.net.transition1.0.0.weight")
+    width = weights["backbone.net.transition1.0.0.weight"].shape[0]
+    trained = "backbone.net.bn1.num_batches_tracked" in weights
+    return {
+        "weights": None,
+        "name": f"timm/hrnet_w{width}",
+        "branches": True,
+        "norm": "trained" if trained else "frozen",
+        "frozen_stages": 0,
+    }
+
+
+def _hrfpn(weights: Weights, channels: int) -> dict[str, Any]:
+    levels = len([key for key in weights if re.fullmatch(r"fpn\.output\.\d\.weight", key)])
+    return {"channels": channels, "levels": list(range(3, 3 + levels)), "merge": "concatenate"}
 
 
 def _fpn(weights: Weights, channels: int) -> dict[str, Any]:
@@ -168,12 +244,8 @@ def _head(weights: Weights, channels: int) -> dict[str, Any]:
         )
         for tower in ("shared_tower", "cls_tower", "box_tower")
     }
-    if len(convs["cls_tower"]) != len(convs["box_tower"]):
-        raise UserError(
-            f"its towers have {len(convs['cls_tower'])} and {len(convs['box_tower'])} "
-            "convolutions; here both have as many"
-        )
-    tower = "cls_tower" if convs["cls_tower"] else "shared_tower"
+    tower = next((tower for tower in ("cls_tower", "box_tower") if convs[tower]), "shared_tower")
+    uneven = len(convs["cls_tower"]) != len(convs["box_tower"])
     norm = "none"
     if f"head.{tower}.1.0.running_mean" in weights:
         norm = "batch"
@@ -184,6 +256,7 @@ def _head(weights: Weights, channels: int) -> dict[str, Any]:
         raise UserError("its GroupNorm has 32 groups of one channel; here none has less than two")
     return {
         "num_convs": len(convs["cls_tower"]),
+        **({"box_convs": len(convs["box_tower"])} if uneven else {}),
         "shared_convs": len(convs["shared_tower"]),
         "channels": None if first is None or first.shape[0] == channels else int(first.shape[0]),
         "norm": norm,

@@ -14,6 +14,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fcos_lightning.backbones.build import build_backbone
+from fcos_lightning.backbones.timm_nets import TimmBackbone
 from fcos_lightning.backbones.tiny import TinyNet
 from fcos_lightning.backbones.vovnet import vovnet_stages
 from fcos_lightning.detector import build_detector, build_fcos
@@ -22,6 +23,7 @@ from fcos_lightning.detector.grid import Grid
 from fcos_lightning.detector.lookup import made, part_of
 from fcos_lightning.detector.parts import Assigner, Decoder, HeadOptions, Loss
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.structures.batches import LARGEST_SIDES
 
 Hints = Mapping[str, Any]
 
@@ -43,15 +45,18 @@ _INPUT: Hints = {
     "mean": Sequence[float],
     "std": Sequence[float],
     "channel_order": Literal["rgb", "bgr"],
+    "padding": Literal["multiple", "beyond"],
 }
 
 #: Parts that check their own options, each value of a kind that a bound says something about.
 _PARTS = ("fpn", "grid", "head", "assigner", "loss", "decoder")
 #: The backbone is made by functions; their signatures say what their options are.
-_BACKBONE: tuple[Callable[..., Any], ...] = (build_backbone, TinyNet.__init__, vovnet_stages)
+_BACKBONE: tuple[Callable[..., Any], ...] = (
+    *(build_backbone, TinyNet.__init__, vovnet_stages),
+    TimmBackbone.__init__,
+)
 
 #: Images are resized to these sides, in pixels; the longer one is often meant as "any".
-_LARGEST_SIDES = {"shorter_side": 10_000, "longer_side": 1_000_000}
 #: Of counts of channels, layers, candidates; ids of a data set may be any number of 64 bits.
 _LARGEST_COUNT = 1_000_000
 _LARGEST_LEVEL = 20
@@ -76,7 +81,7 @@ def checked_description(value: object) -> dict[str, Any]:
     if not isinstance(described, dict):
         raise UserError(f"its description is {shown(value)}, not a dictionary")
     _check_kinds(described, _RUN, "")
-    for key, largest in _LARGEST_SIDES.items():
+    for key, largest in LARGEST_SIDES.items():
         side = described.get(key)
         if side is not None and not 0 < side <= largest:
             raise UserError(f"its {key} is {side}; a side has 1 to {largest} pixels")
@@ -107,7 +112,7 @@ def _check_spec(spec: dict[str, Any]) -> None:
     for kind in (HeadOptions, Assigner, Loss, Decoder):
         part_of(kind, spec.get(kind.kind))
     made(FPNOptions, spec.get("fpn") or {})
-    made(Grid, spec.get("grid") or {}, strides=())
+    made(Grid, spec.get("grid") or {}, strides=(), pooled_from=None)
     given = spec.get("input") or {}
     _check_kinds(given, _INPUT, "spec.input.")
     if not all(given.get("std", [1])):

@@ -43,7 +43,7 @@ def load_weights(detector: nn.Module, content: Mapping[str, Any], path: str | Pa
 
 def initialise(detector: nn.Module, path: str | Path) -> list[str]:
     """Start a detector from the weights that fit it; ``Checkpoint.start`` does so."""
-    return Checkpoint.read(path).start(detector)
+    return list(Checkpoint.read(path).start(detector).fresh)  # type: ignore[arg-type]  # as before
 
 
 def _value(content: Mapping[str, Any], path: str | Path) -> Checkpoint:

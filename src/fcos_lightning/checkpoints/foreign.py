@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fcos_lightning.checkpoints import layouts
 from fcos_lightning.checkpoints.conventions import Source, Translation
-from fcos_lightning.checkpoints.derive import with_masks
+from fcos_lightning.checkpoints.derive import with_masks, with_offsets
 from fcos_lightning.checkpoints.fitting import check_numbers, without_memory
 from fcos_lightning.checkpoints.naming import listed
 from fcos_lightning.errors import UserError, shown
@@ -39,9 +39,6 @@ LAYOUTS: tuple[Layout, ...] = tuple(
     for one in pkgutil.iter_modules(layouts.__path__)
 )
 
-#: Of a configuration; published ones have some 10,000.
-_LONGEST_TEXT = 1_000_000
-
 
 def translated(
     content: object, path: str | Path, recipe: str | None = None
@@ -56,8 +53,8 @@ def translated(
     Raises:
         UserError: listing keys that are left over or missing; or if the layout has no such recipe.
     """
-    weights = weights_in(content)
-    layout = next((layout for layout in LAYOUTS if layout.recognises(weights)), None)
+    found = weights_in(content)
+    layout = next((layout for layout in LAYOUTS if layout.recognises(found)), None)
     if layout is None:
         return None
     if recipe is not None and recipe not in layout.RECIPES:
@@ -66,8 +63,9 @@ def translated(
             f"{', '.join(layout.RECIPES)}"
         )
     try:
-        translation = layout.translate(_source(content, weights), recipe)
-        complete = _completed(translation.spec, with_masks(translation.weights))
+        translation = layout.translate(_source(content, found), recipe)
+        weights = with_masks(with_offsets(translation.weights))
+        complete = _completed(translation.spec, weights)
     except UserError as error:
         raise UserError(f"checkpoint {path}, of the {layout.NAME} layout: {error}") from None
     except Exception as error:  # shapes and texts that no detector of the layout has
@@ -83,16 +81,19 @@ def _source(content: object, weights: Mapping[str, Tensor]) -> Source:
     meta = content.get("meta") if isinstance(content, Mapping) else None
     if not isinstance(meta, Mapping):
         return Source(weights)
-    text = next((meta[key] for key in ("cfg", "config") if isinstance(meta.get(key), str)), "")
-    if len(text) > _LONGEST_TEXT:
-        raise UserError(f"the text of its configuration has {len(text)} characters")
+
+    def text_of(*keys: str) -> str:
+        return next((meta[key] for key in keys if isinstance(meta.get(key), str)), "")
+
+    text = text_of("cfg", "config")
+    version = text_of("mmdet_version") or ("3" if text_of("mmengine_version") else "")
     described = meta.get("dataset_meta")
     described = described if isinstance(described, Mapping) else {}
     given = (described.get("classes"), described.get("CLASSES"), meta.get("CLASSES"))
     names = next((names for names in given if isinstance(names, list | tuple)), None)
     if names is None or not all(isinstance(name, str) for name in names):
-        return Source(weights, text)
-    return Source(weights, text, tuple(names))
+        return Source(weights, text, version=version)
+    return Source(weights, text, tuple(names), version)
 
 
 def _completed(spec: Mapping[str, Any], weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -67,6 +67,8 @@ def checked(content: Mapping[Any, Any]) -> dict[str, Any]:
     """
     described = content[KEY]
     version = described.get("format") if isinstance(described, dict) else None
+    if isinstance(described, dict) and version is None:
+        raise UserError("its description lacks its version, under format")
     if type(version) is int and version not in _READABLE:
         raise UserError(
             f"format {shown(version)} is not known to this version, which reads "

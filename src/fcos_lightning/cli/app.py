@@ -6,39 +6,50 @@ Nothing here imports torch: help and mistyped overrides answer at once.
 from __future__ import annotations
 
 import copyreg
-import errno
 import io
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may hold
+from fcos_lightning import __version__
 from fcos_lightning.errors import UserError
-from fcos_lightning.printing import LONGEST_LINE, first_line, printable
+from fcos_lightning.printing import first_line, message_line
 from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.instantiate import trusted_packages
+from fcos_lightning.runs.options.keys import check_keys, explained
+from fcos_lightning.runs.refusals import refusal
+from fcos_lightning.runs.words import options_first, quoted_words
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
-
-#: A full disk, an exceeded quota or file size limit, a file system that only reads.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+#: What shells say of a process that SIGPIPE ends.
+_BROKEN_PIPE = 141
 
 
 def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Compose the configuration from the command line and run a task with it.
 
     A ``UserError`` is printed as one line and ends the process with status 2, as does a
-    configuration that Hydra cannot compose; Hydra's own hint is kept.
+    configuration that Hydra cannot compose, or that holds settings that do not exist.
     """
+    if "--version" in sys.argv[1:]:  # to Hydra that would be a question about itself
+        print(f"fcos-lightning {__version__}")
+        return
     # A name that the terminal has no letters for is no reason to end a run.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    swept = bool({"-m", "--multirun"} & set(sys.argv))
+    sys.argv[1:] = options_first(quoted_words(sys.argv[1:], swept))
     # For each group that help lists, Hydra copies its sources of configurations, and with them the
     # store behind one of them, which hands out copies only. A process has one store: so keep it.
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))
@@ -48,28 +59,58 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         nonlocal started
         started = True
         try:
+            check_keys(config, config_dir(), config_name)
             task(config)
-        except UserError as error:
-            fail(error)
-        except OmegaConfBaseException as error:
-            fail(UserError(f"configuration: {first_line(error)}"))
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
-                raise
-            fail(UserError(f"cannot write {error.filename or 'to the disk'}: {error.strerror}"))
+        except Exception as error:
+            fail_if_refused(error)
+            raise
 
     command = hydra.main(version_base="1.3", config_path=str(config_dir()), config_name=config_name)
     try:
-        command(guarded)()
+        with _errors_handed_over():
+            command(guarded)()
+    except HydraException as error:
+        fail(UserError(explained(error, config_dir(), config_name, sys.argv[1:])))
+    except OmegaConfBaseException as error:
+        fail_if_refused(error)
+    except BrokenPipeError:  # who reads what is printed, as head, has enough of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python writes as it ends
+        raise SystemExit(_BROKEN_PIPE) from None
+    except ValueError as error:  # what Hydra's own words cannot say, as augment=null
+        if started:
+            raise
+        fail(UserError(f"configuration: {first_line(error)}"))
     except SystemExit as stop:
         if stop.code == 1 and not started:
             raise SystemExit(USER_ERROR) from None
         raise
 
 
+def fail_if_refused(error: Exception) -> None:
+    """Print an error as one line and end the process, if the user can mend it."""
+    refused = refusal(error, trusted_packages())
+    if refused is not None:
+        fail(refused)
+
+
+@contextmanager
+def _errors_handed_over() -> Iterator[None]:
+    """Have Hydra raise what is wrong with a command line, rather than print its own advice."""
+    name = "HYDRA_FULL_ERROR"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
 def fail(error: BaseException) -> NoReturn:
     """Print an error as one line and end the process."""
-    print(f"error: {printable(one_line(error), LONGEST_LINE)}", file=sys.stderr, flush=True)
+    print(f"error: {message_line(one_line(error))}", file=sys.stderr, flush=True)
     raise SystemExit(USER_ERROR)
 
 

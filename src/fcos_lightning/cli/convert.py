@@ -17,16 +17,16 @@ def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
-        from fcos_lightning.runs.words import quoted_path
 
-        sys.argv[1:] = [quoted_path(word, ("ckpt", "out")) for word in sys.argv[1:]]
         run(convert, "convert")
 
 
 def convert(config: DictConfig) -> None:
     """Read a checkpoint, write it in another form, and say what it is."""
     from fcos_lightning.cli.app import required
+    from fcos_lightning.runs.kinds import check_kinds
 
+    check_kinds(config)
     given = required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
     wanted = required(config, "out", "give a file to write, as out=model.safetensors")
     if config.layout not in ("plain", "torchvision"):
@@ -50,9 +50,10 @@ def convert(config: DictConfig) -> None:
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
 
-    from fcos_lightning.checkpoints import Checkpoint, load_detector
+    from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.plain_file import write_weights
+    from fcos_lightning.runs.detectors import detector_from
     from fcos_lightning.storage.replacing import write_whole
 
     checkpoint = Checkpoint.read(source, recipe_for(given, config.recipe))
@@ -60,10 +61,12 @@ def convert(config: DictConfig) -> None:
         from fcos_lightning.inference import export_onnx
 
         sides = {key: checkpoint.about.get(key) for key in ("shorter_side", "longer_side")}
-        write_whole(export_onnx(checkpoint.detector(), **sides), out)
+        write_whole(export_onnx(detector_from(checkpoint, config), **sides), out)
     elif config.layout == "plain":
         checkpoint.write(out)
-        load_detector(out)  # what was written can be read
+        written = Checkpoint.read(out)  # what was written can be read
+        if not written.spec.get("custom"):
+            written.detector()
     else:
         weights, otherwise = for_torchvision(checkpoint.spec, checkpoint.weights, source)
         write_weights(weights, out)
@@ -71,7 +74,9 @@ def convert(config: DictConfig) -> None:
             note = f"note: torchvision sets otherwise: {', '.join(otherwise)}"
             print(printable(note, LONGEST_LINE), file=sys.stderr)
     spec, layout = checkpoint.spec, checkpoint.layout
-    backbone = (spec.get("backbone") or {}).get("name", "resnet50")
+    backbone = (spec.get("custom") or {}).get("backbone") or (spec.get("backbone") or {}).get(
+        "name", "resnet50"
+    )
     line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}"
     print(printable(line, LONGEST_LINE))
 

@@ -19,17 +19,12 @@ if TYPE_CHECKING:
     from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
 
-_PATHS = ("ckpt", "source", "out")
-
 
 def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
-        from fcos_lightning.runs.words import quoted_path
 
-        if not {"-m", "--multirun"} & set(sys.argv):  # where a comma separates values
-            sys.argv[1:] = [quoted_path(word, _PATHS) for word in sys.argv[1:]]
         run(predict, "predict")
 
 
@@ -38,7 +33,9 @@ def predict(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from fcos_lightning.cli.app import required
     from fcos_lightning.inference.sources import ImageFiles, find_source
+    from fcos_lightning.runs.kinds import check_kinds
 
+    check_kinds(config)
     path = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )
@@ -130,11 +127,15 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.predictor import sides_of
+    from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.detectors import detector_from
 
     options = {
-        key: config[key] for key in ("device", "score_threshold", "channels_last", "batch_size")
+        key: config[key]
+        for key in ("device", "score_threshold", "thresholds", "channels_last", "batch_size")
     }
+    if config.thresholds is not None and "score_threshold" not in given_words():
+        options["score_threshold"] = 0.0  # the file has one for classes that it does not name
     sides = {key: config.get(key) for key in ("shorter_side", "longer_side")}
     checkpoint = Checkpoint.read(path, config.recipe)
     shorter_side, longer_side = sides_of(checkpoint, **sides)

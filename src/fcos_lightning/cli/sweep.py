@@ -12,10 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fcos_lightning.cli.app import fail
+from fcos_lightning.cli.app import fail_if_refused
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.words import quoted_words, text_of
 from fcos_lightning.sweeps.settings import check_settings
 
 if TYPE_CHECKING:
@@ -38,9 +39,11 @@ def is_sweep(words: Sequence[str]) -> bool:
 def main(words: Sequence[str]) -> None:
     """Run a sweep; the process ends with 0 if every job was done, 1 if one failed."""
     try:
-        code = sweep([word for word in words if word not in _FLAGS])
-    except UserError as error:
-        fail(error)
+        words = [word for word in words if word not in _FLAGS]
+        code = sweep(quoted_words(words, swept=True))
+    except Exception as error:
+        fail_if_refused(error)
+        raise
     raise SystemExit(code)
 
 
@@ -57,7 +60,7 @@ def sweep(words: Sequence[str]) -> int:
 
     from fcos_lightning.sweeps.manifest import Lock
     from fcos_lightning.sweeps.results import write_report
-    from fcos_lightning.sweeps.runner import Interrupted, Runner
+    from fcos_lightning.sweeps.runner import Interrupted, Runner, why
 
     _refuse_hydra(words)
     own = [word for word in words if word.startswith(("sweep=", "sweep."))]
@@ -99,9 +102,13 @@ def sweep(words: Sequence[str]) -> int:
         lock.release()
     failed = [job for job in manifest.jobs if job.state == "failed"]
     if failed:
+        told = dict.fromkeys(why(manifest.log_file(job)) for job in failed)
+        for line in list(told)[:3]:
+            _say(f"failed: {line}")
+        more = f", with {len(told)} different errors" if len(told) > 3 else ""
         _say(
-            f"{len(failed)} of {len(manifest.jobs)} jobs failed; the same command again runs them "
-            "once more"
+            f"{len(failed)} of {len(manifest.jobs)} jobs failed{more}; the same command again runs "
+            "them once more"
         )
     return 1 if failed else 0
 
@@ -137,7 +144,7 @@ def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
     """Compose a configuration as a command would.
 
     Raises:
-        UserError: with Hydra's own hint, if it cannot be composed.
+        UserError: if it cannot be composed, or holds settings that do not exist.
     """
     import hydra
     from hydra.core.global_hydra import GlobalHydra
@@ -145,12 +152,17 @@ def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from fcos_lightning.runs.options.keys import check_keys, explained
+
     GlobalHydra.instance().clear()
     try:
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = hydra.compose(config_name, list(words))
+            check_keys(config, config_dir(), config_name)
             content = OmegaConf.to_container(config, resolve=config_name == "sweep")
-    except (HydraException, OmegaConfBaseException) as error:
+    except HydraException as error:
+        raise UserError(explained(error, config_dir(), config_name, words)) from error
+    except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
@@ -247,7 +259,7 @@ def _folder(words: Sequence[str], settings: dict[str, Any], space: Space) -> Pat
     which = [*sorted(words), settings["search"], settings["seed"], settings["params"]]
     digest = hashlib.sha256(repr(which).encode()).hexdigest()[:8]
     named = next((word for word in space.fixed if word.startswith("name=")), "")
-    name = named.removeprefix("name=") or str(compose("train", space.fixed)["name"])
+    name = text_of(named) or str(compose("train", space.fixed)["name"])
     return Path("runs", name, f"sweep_{digest}").absolute()
 
 

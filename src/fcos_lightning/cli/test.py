@@ -6,23 +6,36 @@ import functools
 import sys
 from typing import TYPE_CHECKING
 
-from fcos_lightning.cli.app import fail, run
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from omegaconf import DictConfig
 
     from fcos_lightning.checkpoints import Checkpoint
+    from fcos_lightning.detector import DenseDetector
     from fcos_lightning.training.testing import ViewSizes
 
 
 def main() -> None:
     """Entry point of the command."""
+    with stopped_in_one_line(is_first_process):
+        run_with_data_of_checkpoint(test, "test")
+
+
+def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
+    """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
+    from fcos_lightning.cli.app import fail, run
+    from fcos_lightning.runs.words import text_of
+
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
-    given = dict(word.split("=", 1) for word in sys.argv[1:] if "=" in word)
+    given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
         from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
 
@@ -38,8 +51,9 @@ def main() -> None:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
         if "data" not in given:
             # Beside the other override: words after an option would be taken for its values.
-            sys.argv.insert(sys.argv.index(f"ckpt={given['ckpt']}"), f"data={FROM_CHECKPOINT}")
-    run(test, "test")
+            at = next(i for i, word in enumerate(sys.argv) if word.startswith("ckpt="))
+            sys.argv.insert(at, f"data={FROM_CHECKPOINT}")
+    run(task, config_name)
 
 
 @functools.cache  # its data is asked for before Hydra composes, its detector afterwards
@@ -55,29 +69,41 @@ def test(config: DictConfig) -> None:
     from rich.console import Console
 
     from fcos_lightning.cli.app import required
-    from fcos_lightning.data.collate import Collate
+    from fcos_lightning.data.batches.collate import Collate
     from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+    from fcos_lightning.runs.configuration import given_words
     from fcos_lightning.runs.detectors import detector_from
-    from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
-    from fcos_lightning.runs.folder import new_run_folder
-    from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.evaluation_settings import (
+        asked_settings,
+        left_out,
+        quicker,
+        sized_as_trained,
+    )
+    from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
+    from fcos_lightning.runs.kinds import check_kinds
+    from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
+    from fcos_lightning.storage.folders import complete_or_absent
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
     from fcos_lightning.training.testing import evaluate
 
+    check_kinds(config)
     given = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )
     if config.backend not in ("torch", "onnx"):
         raise UserError(f"backend={config.backend}: give torch or onnx")
     quiet()
+    settings = asked_settings(config, given_words())
     checkpoint = _read(given, config.recipe)
     path, detector = checkpoint.path, detector_from(checkpoint, config)
+    choices = _choices(detector)
     if detector.class_names is None or detector.category_ids is None:
         raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
+    size = sized_as_trained(config, checkpoint.about, given_words())
     datamodule = make_datamodule(config)
-    datamodule.collate = Collate(detector.size_multiple)
+    datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
     datamodule.read_val(detector.class_names, detector.category_ids)
     views = view_sizes(config)
     model: bytes | None = None
@@ -89,22 +115,28 @@ def test(config: DictConfig) -> None:
         detector = OnnxDetector(detector, model)
     else:
         detector = quicker(detector, config.trainer.accelerator, config.channels_last)
+    # A folder that was asked for stays, empty, where nothing comes of it.
+    split, made = datamodule.val, new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
-    summary, table, evaluation = evaluate(
-        detector, datamodule, evaluation_settings(config), views=views
-    )
-    if not is_first_process():
-        return
-    kept = RunFolder(folder)
-    if model is not None:
-        write_whole(model, kept.onnx)
-    split = datamodule.val
+    with removed_if_stopped(folder, made):
+        summary, table, evaluation = evaluate(
+            detector, datamodule, settings, config.trainer.enable_progress_bar, views
+        )
+        if not is_first_process():
+            return
+        with complete_or_absent(folder, last=RunFolder.METRICS) as draft:
+            kept, pages = RunFolder(draft), []
+            if model is not None:
+                write_whole(model, kept.onnx)
+            write_predictions(table, split.truth, kept.predictions)
+            if split.annotated:
+                write_metrics(summary, kept.metrics)
+                if config.report:
+                    pages = report_on(path, kept, datamodule, detector, table, summary)
     written = [kept.predictions.name]
-    write_predictions(table, split.truth, kept.predictions)
     if split.annotated:
-        written.insert(0, kept.metrics.name)
-        write_metrics(summary, kept.metrics)
-        print_table(summary, Console())
+        written = [kept.metrics.name, *written, *pages]
+        print_table(summary, Console(), split.name, left_out(split))
     else:
         print(f"no figures: {split.name} has no list of annotations to measure against")
     if model is not None:
@@ -116,9 +148,28 @@ def test(config: DictConfig) -> None:
             f"could not be read and counts as without detections: {printable(file)}",
             file=sys.stderr,
         )
+    if views is not None:
+        size = f"shorter sides {', '.join(map(str, views.sizes))}, longer at most"
+        size += f" {views.longer_side}" + (", each also mirrored" if views.flip else "")
+    named = f"{len(split.truth.class_names)} classes"
+    print(printable(f"{split.name}: {len(split)} images, {size}; {named}{choices}", LONGEST_LINE))
     *others, last = written
     files = f"{', '.join(others)} and {last}" if others else last
     print(printable(f"{path.name} on {split.name}; {files} in {folder}", LONGEST_LINE))
+
+
+def _choices(detector: DenseDetector) -> str:
+    """Return how detections are chosen, for people."""
+    decoder = detector.decoder
+    shown = {
+        "score_threshold": "scores above",
+        "nms_iou": "NMS at",
+        "max_detections": "at most",
+    }
+    found = [
+        f"{said} {getattr(decoder, key):g}" for key, said in shown.items() if hasattr(decoder, key)
+    ]
+    return f"; {', '.join(found)} an image" if found else ""
 
 
 def view_sizes(config: DictConfig) -> ViewSizes | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from fcos_lightning.cli.app import run
+from fcos_lightning.errors import SharedError
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.signals import Stopped, stopped_in_one_line
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -13,29 +15,36 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the command."""
-    from fcos_lightning.cli import sweep
+    with stopped_in_one_line(is_first_process):
+        from fcos_lightning.cli import sweep
+        from fcos_lightning.cli.app import run
 
-    if sweep.is_sweep(sys.argv[1:]):
-        sweep.main(sys.argv[1:])
-    run(train, "train")
+        if sweep.is_sweep(sys.argv[1:]):
+            sweep.main(sys.argv[1:])
+        run(train, "train")
 
 
 def train(config: DictConfig) -> None:
     """Train a detector as configured, then evaluate its best checkpoint."""
     # Imported here, because this costs seconds that help and mistakes should not.
-    from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.train import carried_out
-    from fcos_lightning.signals import Stopped
 
     try:
         carried_out(config)
+    except SharedError:
+        if is_first_process():
+            raise
+        raise SystemExit(2) from None
     except Stopped as stop:
         if not is_first_process():
             raise SystemExit(0) from None  # else who started the processes sees a failure
         print(stop, flush=True)
         raise SystemExit(128 + stop.signum) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    except BaseException:
+        from fcos_lightning.training.other_ranks import end_started
+
+        end_started()
+        raise
 
 
 if __name__ == "__main__":

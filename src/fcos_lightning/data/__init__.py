@@ -11,24 +11,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fcos_lightning.data.augment import Augmentation, ShorterSide
     from fcos_lightning.data.datamodule import DetectionDataModule
+    from fcos_lightning.data.found import AutoDataModule, CsvDataModule, YoloDataModule
     from fcos_lightning.data.modules import CocoDataModule, ShapesDataModule, VocDataModule
 
 __all__ = [
     "Augmentation",
+    "AutoDataModule",
     "CocoDataModule",
+    "CsvDataModule",
     "DetectionDataModule",
     "ShapesDataModule",
     "ShorterSide",
     "VocDataModule",
+    "YoloDataModule",
 ]
 
 _HOMES = {
     "Augmentation": "augment",
+    "AutoDataModule": "found",
     "CocoDataModule": "modules",
+    "CsvDataModule": "found",
     "DetectionDataModule": "datamodule",
     "ShapesDataModule": "modules",
     "ShorterSide": "augment",
     "VocDataModule": "modules",
+    "YoloDataModule": "found",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,25 +13,36 @@ from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import DataLoader
 
 from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
-from fcos_lightning.data.collate import Collate
-from fcos_lightning.data.dataset import DetectionDataset
-from fcos_lightning.data.index import Classes, DataSplit
-from fcos_lightning.data.loader import StepLoader
-from fcos_lightning.data.sampler import EpochBatchSampler, EvaluationSampler
-from fcos_lightning.data.views import CollateViews, ViewsDataset
+from fcos_lightning.data.batches.collate import Collate
+from fcos_lightning.data.batches.dataset import DetectionDataset
+from fcos_lightning.data.batches.loader import HandedOver, StepLoader, workers_that_fit
+from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
+from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
+from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import SplitReader
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
 from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
+from fcos_lightning.structures.batches import LARGEST_SIDES
+
+#: Loader processes that a machine with few processors may have all the same.
+_MANY_WORKERS = 64
+#: A batch up to this may repeat the images of a small split.
+_LARGE_BATCH = 1024
 
 
-class DetectionDataModule(L.LightningDataModule, ABC):
+class DetectionDataModule(SplitReader, L.LightningDataModule):
     """Streams batches of images and ground truth; subclasses say how a split is read.
 
     Args:
-        train_split: name of the split to learn from; it defines the classes.
-        val_split: name of the split to measure on.
+        train_split: name of the split to learn from; it defines the classes. ``auto``, where a
+            subclass can tell, finds it by its usual name, and so of the other two.
+        val_split: name of the split to choose the best epoch by; None: a share of ``train_split``
+            is split off.
+        test_split: name of the split that the best epoch is measured on in the end; None: none.
+        val_share: how much is split off.
         batch_size: of training, over all devices.
         eval_batch_size: of evaluation, on each device. At 1 no image is padded to the size of
             another, which is how reference AP is computed.
@@ -47,6 +57,9 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         on_bad_image: ``error`` or ``skip``, see ``DetectionDataset``.
         max_pixels: larger images are refused before anything of them is decoded.
         strict: refuse boxes of no size or outside their image instead of dropping them.
+        ignore: boxes that are to be ignored, as COCO's crowds and VOC's difficult objects, make
+            their ``points`` neither positive nor background; ``none``: they are background, as in
+            the papers' code.
         seed: of the order of images and of the augmentation.
         size_multiple: height and width of batches are rounded up to a multiple of this.
     """
@@ -55,7 +68,9 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         self,
         *,
         train_split: str,
-        val_split: str,
+        val_split: str | None,
+        test_split: str | None = None,
+        val_share: float = 0.2,
         batch_size: int = 16,
         eval_batch_size: int = 1,
         shorter_side: int = 800,
@@ -65,11 +80,21 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         group_by_aspect: bool = True,
         on_bad_image: Literal["error", "skip"] = "error",
         strict: bool = False,
+        ignore: Literal["points", "none"] = "none",
         seed: int = 0,
         size_multiple: int = 32,
         max_pixels: int = 100_000_000,
     ) -> None:
-        super().__init__()
+        L.LightningDataModule.__init__(self)
+        SplitReader.__init__(
+            self,
+            train_split,
+            val_split,
+            test_split,
+            val_share,
+            on_bad_image,
+            max_pixels,
+        )
         for key, value in (
             ("batch_size", batch_size),
             ("eval_batch_size", eval_batch_size),
@@ -79,72 +104,40 @@ class DetectionDataModule(L.LightningDataModule, ABC):
         ):
             if value < 1:
                 raise UserError(f"data.{key}={value}: give at least 1")
+            if value > LARGEST_SIDES.get(key, value):
+                raise UserError(f"data.{key}={value}: give at most {LARGEST_SIDES[key]} pixels")
+        most = max(_MANY_WORKERS, 4 * processor_count())
+        if num_workers is not None and not 0 <= num_workers <= most:
+            raise UserError(
+                f"data.num_workers={num_workers}: give 0 to {most}; this machine has "
+                f"{processor_count()} processors"
+            )
         if on_bad_image not in ("error", "skip"):
             raise UserError(f"data.on_bad_image={on_bad_image}: give error or skip")
-        self.train_split = train_split
-        self.val_split = val_split
+        if ignore not in ("points", "none"):
+            raise UserError(f"data.ignore={ignore}: give points or none")
+        self.ignore: Literal["points", "none"] = ignore
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
+        self.shorter_side = shorter_side
+        self.longer_side = longer_side
         self.resize = Augmentation([ShorterSide(shorter_side, longer_side)])
         self.augmentation = augmentation or self.resize
         self.num_workers = num_workers
         self.group_by_aspect = group_by_aspect
-        self.on_bad_image: Literal["error", "skip"] = on_bad_image
         self.strict = strict
         self.seed = seed
         self.collate = Collate(size_multiple)
-        self.max_pixels = max_pixels
-        self._splits: dict[str, DataSplit] = {}
-
-    @abstractmethod
-    def read(self, split: str, classes: Classes | None) -> DataSplit:
-        """Read a split.
-
-        Args:
-            split: its name.
-            classes: those of another split or of a checkpoint, whose labels this one shall have;
-                None: the split's own.
-
-        Raises:
-            UserError: if something is missing or wrong, or is of a class that is not among them.
-        """
-
-    #: Which figures a data set of this kind is judged by: ``voc`` adds VOC mAP to COCO's AP.
-    protocol: Literal["coco", "voc"] = "coco"
 
     @property
     def train(self) -> DataSplit:
-        """The split to learn from."""
-        if "train" not in self._splits:
-            self._splits["train"] = self._checked(self.read(self.train_split, None))
-        return self._splits["train"]
-
-    @property
-    def val(self) -> DataSplit:
-        """The split to measure on, with the classes of the training split."""
-        if "val" not in self._splits:
-            self._splits["val"] = self._checked(self.read(self.val_split, self.train.classes))
-        return self._splits["val"]
-
-    def read_val(self, class_names: Sequence[str], category_ids: Sequence[int]) -> DataSplit:
-        """Read the split to measure on with a checkpoint's classes; no training split is needed.
-
-        One without annotations will do: see ``DataSplit.annotated``.
-        """
-        classes = Classes(tuple(class_names), tuple(category_ids))
-        split = self.read(self.val_split, classes)
-        self._splits["val"] = self._checked(split, annotated=False)
-        return self._splits["val"]
-
-    def _checked(self, split: DataSplit, annotated: bool = True) -> DataSplit:
-        """Refuse beforehand what training or evaluation would stumble over."""
-        if annotated and not split.annotated:
+        """The split to learn from, see ``SplitReader``; a batch of another order is refused."""
+        split = super().train
+        if self.batch_size > max(_LARGE_BATCH, len(split)):
             raise UserError(
-                f"split {split.name} has no list of annotations: it can be neither learnt from nor "
-                "measured on"
+                f"data.batch_size={self.batch_size}: the split {split.name} has only "
+                f"{len(split)} images to fill it with; give at most that"
             )
-        if self.on_bad_image == "error":
-            split.check(max_pixels=self.max_pixels)
         return split
 
     def share_of_batch(self, world_size: int) -> int:
@@ -190,25 +183,28 @@ class DetectionDataModule(L.LightningDataModule, ABC):
             self.seed,
             self.on_bad_image,
             max_pixels=self.max_pixels,
+            ignore=self.ignore,
         )
         return self._loader(
-            dataset, sampler, self.trainer.accumulate_grad_batches if self.trainer else 1
+            dataset,
+            sampler,
+            self.batch_size // self._world_size,
+            self.trainer.accumulate_grad_batches if self.trainer else 1,
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's images to measure on, each exactly once over all ranks."""
-        sampler = EvaluationSampler(
-            len(self.val), self.eval_batch_size, self._rank, self._world_size
-        )
+        split = self.measured
+        sampler = EvaluationSampler(len(split), self.eval_batch_size, self._rank, self._world_size)
         dataset = DetectionDataset(
-            self.val,
+            split,
             self.resize,
             self.seed,
             self.on_bad_image,
             training=False,
             max_pixels=self.max_pixels,
         )
-        return self._loader(dataset, sampler)
+        return self._loader(dataset, sampler, self.eval_batch_size)
 
     def views_dataloader(self, sizes: Sequence[int], longer_side: int) -> DataLoader[Views]:
         """Return this rank's images to measure on, each in several sizes.
@@ -217,21 +213,23 @@ class DetectionDataModule(L.LightningDataModule, ABC):
             sizes: shorter sides in pixels.
             longer_side: what the longer side may at most become.
         """
-        sampler = EvaluationSampler(len(self.val), 1, self._rank, self._world_size)
-        workers = self._chosen_workers() if self.num_workers is None else self.num_workers
+        split = self.measured
+        sampler = EvaluationSampler(len(split), 1, self._rank, self._world_size)
+        workers = self._chosen_workers(1) if self.num_workers is None else self.num_workers
         return DataLoader(
             ViewsDataset(  # type: ignore[arg-type]
-                self.val, sizes, longer_side, self.on_bad_image, self.max_pixels
+                split, sizes, longer_side, self.on_bad_image, self.max_pixels
             ),
             batch_sampler=sampler,
             num_workers=workers,
-            collate_fn=CollateViews(self.collate),
+            collate_fn=HandedOver(CollateViews(self.collate)),
             worker_init_fn=_start_worker if workers else None,
         )
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Return the same as ``val_dataloader``."""
-        return self.val_dataloader()
+        """Return the same of ``test_split``, or of ``val_split`` where there is none."""
+        with self.measuring("test"):
+            return self.val_dataloader()
 
     def predict_dataloader(self) -> DataLoader[Batch]:
         """Return the same as ``val_dataloader``."""
@@ -254,20 +252,30 @@ class DetectionDataModule(L.LightningDataModule, ABC):
     def _world_size(self) -> int:
         return self.trainer.world_size if self.trainer else 1
 
-    def _chosen_workers(self) -> int:
+    def _chosen_workers(self, images: int) -> int:
+        """Return how many loader processes batches of so many images are given to."""
         if self.trainer is None or isinstance(self.trainer.accelerator, CPUAccelerator):
             return 0
-        return min(max(processor_count() // self.trainer.num_devices - 1, 1), 8)
+        devices = self.trainer.num_devices
+        wanted = min(max(processor_count() // devices - 1, 1), 8)
+        fitting = workers_that_fit(wanted, images * 3 * self.longer_side**2 * devices)
+        if fitting < wanted:
+            print(
+                f"{fitting} loader processes in place of {wanted}, as there is little shared "
+                "memory (docker run --shm-size=8g gives more)"
+            )
+        return fitting
 
     def _loader(
         self,
         dataset: DetectionDataset,
         sampler: EpochBatchSampler | EvaluationSampler,
+        images: int,
         batches_per_step: int = 1,
     ) -> DataLoader[Batch]:
         workers = self.num_workers
         if workers is None:
-            workers = self._chosen_workers()
+            workers = self._chosen_workers(images)
         return StepLoader(
             dataset,
             batches_per_step=batches_per_step,

@@ -98,6 +98,16 @@ def image_size(path: Path) -> tuple[int, int]:
         return _stored_size(image)
 
 
+def image_frame(path: Path) -> tuple[tuple[int, int], int]:
+    """Read height and width of the stored pixels, and the EXIF orientation, 1 to 8.
+
+    Raises:
+        UserError: if the file is missing or no image; it names the file.
+    """
+    with _opened(path) as image:
+        return _stored_size(image), _orientation(image)
+
+
 def is_turned(path: Path) -> bool:
     """Tell whether a tag says that an image is to be shown with width and height exchanged.
 

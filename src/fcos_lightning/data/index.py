@@ -139,15 +139,51 @@ class DataSplit:
             f"{width} x {height}: {advice}"
         )
 
-    def target(self, image: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    def take(self, images: NDArray[np.int64], name: str, counted: bool) -> DataSplit:
+        """Return some of the images, with their boxes and all of the classes.
+
+        Args:
+            images: their positions, in order.
+            name: of what is returned.
+            counted: whether it says what was left out and is odd, which is known of all together.
+        """
+        truth = self.truth
+        per_image = np.diff(truth.first_box)
+        kept = np.zeros(len(self), dtype=bool)
+        kept[images] = True
+        rows = np.repeat(kept, per_image)
+        some = GroundTruth(
+            image_ids=truth.image_ids[images],
+            file_names=truth.file_names[images],
+            sizes_hw=truth.sizes_hw[images],
+            first_box=np.concatenate([[0], np.cumsum(per_image[images])]).astype(np.int64),
+            boxes_xyxy=truth.boxes_xyxy[rows],
+            labels=truth.labels[rows],
+            ignored=truth.ignored[rows],
+            areas_px=truth.areas_px[rows],
+            class_names=truth.class_names,
+            category_ids=truth.category_ids,
+        )
+        said = (self.dropped, self.remarks) if counted else ({}, ())
+        return DataSplit(some, self.image_dir, said[0], name, said[1], self.annotated)
+
+    def target(
+        self, image: int, with_ignored: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Boxes of the ``image``-th image to train on: those not ignored.
+
+        Args:
+            image: its position in the split.
+            with_ignored: the ignored ones too, with -1 as their label.
 
         Returns:
             ``[G, 4]`` float64 xyxy in pixels of the file, not clipped, and ``[G]`` int64 labels.
         """
         rows = self.truth.rows(image)
-        kept = ~self.truth.ignored[rows]
-        return self.truth.boxes_xyxy[rows][kept], self.truth.labels[rows][kept]
+        boxes, ignored = self.truth.boxes_xyxy[rows], self.truth.ignored[rows]
+        labels = np.where(ignored, -1, self.truth.labels[rows])
+        kept = np.ones_like(ignored) if with_ignored else ~ignored
+        return boxes[kept], labels[kept]
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import re
+import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import fcos_lightning
-from fcos_lightning.data.datamodule import DetectionDataModule
+from fcos_lightning.data.finding.layout import named_categories
+from fcos_lightning.data.found import AutoDataModule
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.voc import read_voc
@@ -16,79 +20,79 @@ from fcos_lightning.data.shapes.drawn import default_cache, write_shapes
 from fcos_lightning.errors import UserError
 
 
-class CocoDataModule(DetectionDataModule):
-    """Images and annotations in COCO's layout.
+class CocoDataModule(AutoDataModule):
+    """Images and annotations in COCO's format.
 
     Args:
         root: folder of the data set.
-        annotations: the JSON of a split, below ``root``; ``SPLIT`` stands for its name.
-        images: the image folder of a split, below ``root``.
-        cache: see ``read_coco``.
-        **options: of ``DetectionDataModule``.
+        annotations: the JSON of a split, below ``root``; ``SPLIT`` stands for its name. None: it
+            is looked for, as by ``AutoDataModule``.
+        images: the image folder of a split, below ``root``; needed beside ``annotations`` only.
+        **options: of ``AutoDataModule``.
     """
+
+    formats = ("coco",)
 
     def __init__(
         self,
         root: str | Path,
         *,
-        annotations: str = "annotations/instances_SPLIT.json",
-        images: str = "SPLIT",
-        cache: bool = True,
+        annotations: str | None = "annotations/instances_SPLIT.json",
+        images: str | None = "SPLIT",
+        test_split: str | None = None,
         **options: object,
     ) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]  # checked there
-        self.root = Path(root)
+        super().__init__(root, test_split=test_split, **options)  # type: ignore[arg-type]  # checked there
         self.annotations = annotations
-        self.images = images
-        self.cache = cache
+        self.images = images or "SPLIT"
 
     def read(self, split: str, classes: Classes | None) -> DataSplit:
         """Read a split; a category of its own that is not among given classes is an error."""
-        categories = None
-        if classes is not None:
-            categories = dict(zip(classes.category_ids, classes.names, strict=True))
+        if not os.path.isdir(self.root):
+            raise _missing_root(self.root, "COCO", "download_coco.py", "https://cocodataset.org")
+        if self.annotations is None:
+            return super().read(split, classes)
         annotation_file = self.root / self.annotations.replace("SPLIT", split)
         image_dir = self.root / self.images.replace("SPLIT", split)
         for path, kind in ((annotation_file, "file"), (image_dir, "folder")):
-            if os.path.exists(path):
-                continue
-            if os.path.exists(self.root):
+            if not os.path.exists(path):
                 raise UserError(
                     f"no COCO data: data.root={self.root} is there, but of the split {split} the "
-                    f"{kind} {path} is missing; say where "
-                    "data.annotations and data.images are below it, as data.annotations="
-                    "SPLIT/_annotations.coco.json for an export of Roboflow, and how "
-                    "data.train_split and data.val_split are called"
+                    f"{kind} {path} is missing; say where data.annotations and data.images are "
+                    "below it and how data.train_split and data.val_split are called, or let them "
+                    "be found by data=auto"
                 )
-            fetch = _script("download_coco.py", str(self.root)) or "https://cocodataset.org"
-            raise UserError(
-                f"no COCO data: the {kind} {path} is missing, as {_missing(self.root)}; fetch COCO "
-                f"with {fetch}, point data.root at yours, or try data=shapes, which needs no "
-                "download"
-            )
         return read_coco(
             annotation_file,
             image_dir,
-            categories=categories,
+            categories=named_categories(classes),
             strict=self.strict,
             cache=self.cache,
+            leave_out_parents=self.leave_out_parents,
         )
 
+    def set_names(self) -> Sequence[str]:
+        """Return the names of all sets of images that there are."""
+        if not os.path.isdir(self.root):
+            raise _missing_root(self.root, "COCO", "download_coco.py", "https://cocodataset.org")
+        if self.annotations is None:
+            return super().set_names()
+        return _filled_in(self.root, self.annotations)
 
-class VocDataModule(DetectionDataModule):
+
+class VocDataModule(AutoDataModule):
     """Images and annotations in PASCAL VOC's layout, or one that tools make of it.
 
     Args:
-        root: folder with Annotations, ImageSets/Main and JPEGImages, or with a folder of images
-            and XML files for each split; see ``read_voc``.
-        annotations: the folder of the XML files below ``root``, if it is another one; ``SPLIT``
-            stands for the name of the split.
+        root: folder with Annotations, ImageSets/Main and JPEGImages, or with XML files elsewhere;
+            see ``read_voc``.
+        annotations: the folder of the XML files below ``root``; ``SPLIT`` stands for the name of
+            the split. None: it is looked for, as by ``AutoDataModule``.
         images: the folder of the images, likewise.
-        class_names: the classes in the order of their labels; None: those found in the training
-            split, sorted.
-        **options: of ``DetectionDataModule``.
+        **options: of ``AutoDataModule``.
     """
 
+    formats = ("voc",)
     protocol = "voc"
 
     def __init__(
@@ -97,33 +101,42 @@ class VocDataModule(DetectionDataModule):
         *,
         annotations: str | None = None,
         images: str | None = None,
-        class_names: Sequence[str] | None = None,
+        test_split: str | None = None,
         **options: object,
     ) -> None:
-        super().__init__(**options)  # type: ignore[arg-type]  # checked there
-        self.root = Path(root)
+        super().__init__(root, test_split=test_split, **options)  # type: ignore[arg-type]  # checked there
         self.annotations = annotations
         self.images = images
-        self.class_names = None if class_names is None else tuple(class_names)
 
     def read(self, split: str, classes: Classes | None) -> DataSplit:
         """Read a split; VOC has no category ids of its own, so that names alone count."""
-        class_names = self.class_names if classes is None else classes.names
-        if not os.path.isdir(self.root):
-            fetch = _script("download_voc.py", "DIR") or "http://host.robots.ox.ac.uk/pascal/VOC"
-            raise UserError(
-                f"no VOC data: {_missing(self.root)}; fetch VOC with {fetch} and give "
-                "data.root=DIR/VOCdevkit/VOC2007, point data.root at yours, or try data=shapes, "
-                "which needs no download"
-            )
+        self._check_root()
+        by_hand = self.annotations is not None or self.images is not None
+        if not by_hand and split in self.layout.sets:
+            return super().read(split, classes)
         return read_voc(
             self.root,
             split,
-            class_names=class_names,
+            class_names=self.class_names if classes is None else classes.names,
             annotations=self.annotations,
             images=self.images,
             strict=self.strict,
         )
+
+    def set_names(self) -> Sequence[str]:
+        """Return the names of all sets of images that there are."""
+        self._check_root()
+        pattern = next((p for p in (self.annotations, self.images) if p and "SPLIT" in p), None)
+        if pattern is not None:
+            return _filled_in(self.root, pattern)
+        if self.annotations is not None or self.images is not None:
+            return _filled_in(self.root, "ImageSets/Main/SPLIT.txt")
+        return super().set_names()
+
+    def _check_root(self) -> None:
+        if not os.path.isdir(self.root):
+            home = "http://host.robots.ox.ac.uk/pascal/VOC"
+            raise _missing_root(self.root, "VOC", "download_voc.py", home)
 
 
 class ShapesDataModule(CocoDataModule):
@@ -168,12 +181,38 @@ class ShapesDataModule(CocoDataModule):
         return super().read(split, classes)
 
 
-def _missing(root: Path) -> str:
+def _filled_in(root: Path, pattern: str) -> list[str]:
+    """Return what may stand for ``SPLIT`` in a pattern of paths, which may be absolute."""
+    base = "" if os.path.isabs(pattern) else f"{root}/"
+    first, *others = pattern.split("SPLIT")
+    sought = glob.escape(base) + "*".join(map(glob.escape, (first, *others)))
+    again = "(?P=split)".join(map(re.escape, others))
+    whole = re.compile(re.escape(base + first) + r"(?P<split>[^/]+)" + again)
+    matched = (whole.fullmatch(path) for path in glob.glob(sought)) if others else ()
+    return sorted({found.group("split") for found in matched if found})
+
+
+def _missing_root(root: Path, kind: str, script: str, home: str) -> UserError:
+    """Say that a folder is missing and, where a published set goes there, how to fetch that."""
     relative = "" if root.is_absolute() else f", relative to {Path.cwd()}, where this was started"
-    return f"the folder data.root={root} is missing{relative}"
+    missing = f"no {kind} data: the folder data.root={root} is missing{relative}"
+    if not any(part.upper().startswith((kind, "VOC")) for part in root.parts):
+        return UserError(
+            f"{missing}; point data.root at yours, or try data=shapes, which needs none"
+        )
+    fetch = _script(script, str(root) if kind == "COCO" else "DIR") or home
+    then = " and give data.root=DIR/VOCdevkit/VOC2007" if kind == "VOC" else ""
+    return UserError(
+        f"{missing}; fetch {kind} with {fetch}{then}, point data.root at yours, or try "
+        "data=shapes, which needs no download"
+    )
 
 
 def _script(name: str, argument: str) -> str | None:
-    """How to run one of ``scripts/``, which an installed package has not."""
-    there = (Path(fcos_lightning.__file__).parents[2] / "scripts" / name).is_file()
-    return f"`python scripts/{name} {argument}`" if there else None
+    """How to run one of ``scripts/``, which an installed package has not, from where we are."""
+    script = Path(fcos_lightning.__file__).parents[2] / "scripts" / name
+    if not script.is_file():
+        return None
+    here = Path.cwd()
+    shown = script.relative_to(here) if script.is_relative_to(here) else script
+    return f"`python {shlex.quote(str(shown))} {shlex.quote(argument)}`"

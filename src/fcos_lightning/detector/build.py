@@ -22,6 +22,9 @@ IMAGENET_INPUT = {
     "channel_order": "rgb",
 }
 
+#: How sides of a batch are rounded up, see ``DenseDetector``; the first is the default.
+_PADDINGS = ("multiple", "beyond")
+
 
 def build_detector(
     *,
@@ -53,8 +56,9 @@ def build_detector(
         assigner: options of an assigner in ``detector/assigners/``.
         loss: options of a loss in ``detector/losses/``.
         decoder: options of a decoder in ``detector/decoders/``.
-        input: ``mean``, ``std`` (0 to 255 scale) and ``channel_order`` that the backbone expects;
-            those not given are what its ``.input`` says, as timm's do, else ``IMAGENET_INPUT``.
+        input: ``mean``, ``std`` (0 to 255 scale) and ``channel_order`` that the backbone expects,
+            and ``padding``, see ``DenseDetector``; those not given are what its ``.input`` says, as
+            timm's do, else ``IMAGENET_INPUT``.
 
     Raises:
         UserError: if an option is unknown or the parts do not fit each other.
@@ -88,7 +92,8 @@ def build_detector(
     if isinstance(built_backbone, StagedBackbone) and isinstance(built_fpn, FPN):
         built_backbone.drop_after(built_fpn.last_index)
     channels, strides = built_fpn.channels, tuple(built_fpn.strides)
-    built_grid = made(Grid, _of(grid), strides=strides)
+    pooled_from = getattr(built_fpn, "pooled_from", None)  # a plain attribute of some
+    built_grid = made(Grid, _of(grid), strides=strides, pooled_from=pooled_from)
     head_options: HeadOptions | None = None
     if isinstance(head, nn.Module):
         built_head = head
@@ -178,16 +183,16 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  # a tree of plain values, whatev
 
 
 def _input(choice: Choice | None, expected: Choice) -> dict[str, Any]:
-    unknown = set(choice or {}) - set(IMAGENET_INPUT)
+    chosen: dict[str, Any] = {"padding": _PADDINGS[0], **expected, **(choice or {})}
+    options = (*IMAGENET_INPUT, "padding")
+    unknown = set(choice or {}) - {*options}
     if unknown:
         raise UserError(
-            f"model.input.{min(unknown)}: no such option; there are {', '.join(IMAGENET_INPUT)}"
+            f"model.input.{min(unknown)}: no such option; there are {', '.join(options)}"
         )
-    chosen: dict[str, Any] = {**expected, **(choice or {})}
-    if chosen["channel_order"] not in ("rgb", "bgr"):
-        raise UserError(
-            f"model.input.channel_order={chosen['channel_order']}: give one of rgb, bgr"
-        )
+    for key, words in (("channel_order", ("rgb", "bgr")), ("padding", _PADDINGS)):
+        if chosen[key] not in words:
+            raise UserError(f"model.input.{key}={chosen[key]}: give one of {', '.join(words)}")
     for key in ("mean", "std"):
         if len(chosen[key]) != 3:
             raise UserError(f"model.input.{key}={list(chosen[key])}: give one number per channel")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fcos_lightning.detector.grid import Grid
+from fcos_lightning.detector.ignoring import pass_over
 from fcos_lightning.detector.parts import Assigner, Decoder, Loss
 from fcos_lightning.structures import (
     Assignment,
@@ -41,6 +42,8 @@ class DenseDetector(nn.Module):
         mean: of each channel on the 0 to 255 scale, in ``channel_order``.
         std: of each channel on the 0 to 255 scale, in ``channel_order``.
         channel_order: in which the backbone takes channels; images are always given as RGB.
+        padding: sides of a batch are rounded up to a ``multiple`` of the backbone's stride, or to
+            the next one ``beyond`` each side, even if it is a multiple already (rosinality).
         class_names: one per label, or None where nobody said.
         category_ids: one per label, the ids of the data set it was trained on, or None.
         spec: keyword arguments with which ``build_detector`` makes this detector again.
@@ -59,6 +62,7 @@ class DenseDetector(nn.Module):
         mean: Sequence[float],
         std: Sequence[float],
         channel_order: Literal["rgb", "bgr"] = "rgb",
+        padding: Literal["multiple", "beyond"] = "multiple",
         class_names: Sequence[str] | None = None,
         category_ids: Sequence[int] | None = None,
         spec: Mapping[str, Any] | None = None,
@@ -72,6 +76,7 @@ class DenseDetector(nn.Module):
         self.loss = loss
         self.decoder = decoder
         self.channel_order = channel_order
+        self.pad_beyond = padding == "beyond"
         self.class_names = None if class_names is None else tuple(class_names)
         self.category_ids = None if category_ids is None else tuple(category_ids)
         self.spec = dict(spec or {})
@@ -111,8 +116,8 @@ class DenseDetector(nn.Module):
         targets: Targets | Sequence[Target],
         prediction: Prediction | None = None,
     ) -> Assignment:
-        """Return which box each point answers for, see ``Assigner``."""
-        return self.assigner(points, targets, prediction)
+        """Return which box each point answers for, see ``Assigner`` and ``pass_over``."""
+        return pass_over(self.assigner(points, targets, prediction), points, targets)
 
     def decode(self, prediction: Prediction, points: Points, sizes_hw: Tensor) -> list[Detections]:
         """Return the final boxes of each image, in pixels of the padded input."""
@@ -126,7 +131,8 @@ class DenseDetector(nn.Module):
                 raise ValueError(
                     f"expected RGB uint8 images [3, H, W], got {list(image.shape)} {image.dtype}"
                 )
-        return Images.pad(images, self.size_multiple).to(self.mean.device)
+        batch = Images.pad(images, self.size_multiple, self.pad_beyond)
+        return batch.to(self.mean.device)
 
     @torch.inference_mode()
     def predict(self, images: Sequence[Tensor]) -> Prediction:

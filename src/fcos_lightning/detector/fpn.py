@@ -10,19 +10,27 @@ from typing import ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fcos_lightning.detector.hrfpn import HRFPN
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
 class FPNOptions(Part):
-    """What can be chosen of ``FPN``; the rest is derived."""
+    """What can be chosen of ``FPN``; the rest is derived.
+
+    Args:
+        merge: how the backbone's maps come together: ``add``, see ``FPN``, or ``concatenate``, see
+            ``HRFPN``, for which ``p6_from`` and ``relu_before_p7`` mean nothing.
+    """
 
     kind: ClassVar[str] = "fpn"
 
     channels: int = 256
     levels: tuple[int, ...] = (3, 4, 5, 6, 7)
-    p6_from: Literal["p5", "c5"] = "p5"
+    p6_from: Literal["p5", "c5", "lateral"] = "p5"
+    relu_before_p7: bool = True
+    merge: Literal["add", "concatenate"] = "add"
     only: int | None = None
     top_down: bool = True
 
@@ -31,9 +39,30 @@ class FPNOptions(Part):
         """The finest level that the pyramid leads down to."""
         return self.only if self.only is not None else min(self.levels, default=3)
 
-    def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.channels < 1:
+            raise UserError(f"model.fpn.channels={self.channels}: give at least 1")
+
+    def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN | HRFPN:
         """Return the pyramid on a backbone's maps."""
-        return FPN(in_channels, in_strides, **{one: getattr(self, one) for one in self._options()})
+        if self.merge == "concatenate":
+            if self.only is not None or not self.top_down:
+                raise UserError(
+                    "model.fpn.merge=concatenate: its levels are all made of one map; give neither "
+                    "model.fpn.only nor model.fpn.top_down=false"
+                )
+            return HRFPN(in_channels, in_strides, self.channels, self.levels)
+        return FPN(
+            in_channels,
+            in_strides,
+            self.channels,
+            self.levels,
+            self.p6_from,
+            self.relu_before_p7,
+            self.only,
+            self.top_down,
+        )
 
 
 class FPN(nn.Module):
@@ -48,7 +77,10 @@ class FPN(nn.Module):
         in_strides: of the same.
         channels: of every level.
         levels: which levels to return, in a row.
-        p6_from: ``p5`` or ``c5``, whatever level the backbone's coarsest map has.
+        p6_from: ``p5``, ``c5``, or ``lateral``, what P5 is made of by its 3x3 convolution,
+            whatever level the backbone's coarsest map has.
+        relu_before_p7: whether each coarser level after P6 is made of the one before it with a
+            ReLU between them.
         only: a level that is returned alone, with what comes down to it from the coarsest of
             ``levels`` that the backbone has: methods of one map; None: all of ``levels``.
         top_down: whether the coarser level is added. If not, the levels are the backbone's own
@@ -66,7 +98,8 @@ class FPN(nn.Module):
         in_strides: Sequence[int],
         channels: int = 256,
         levels: Sequence[int] = (3, 4, 5, 6, 7),
-        p6_from: Literal["p5", "c5"] = "p5",
+        p6_from: Literal["p5", "c5", "lateral"] = "p5",
+        relu_before_p7: bool = True,
         only: int | None = None,
         top_down: bool = True,
     ) -> None:
@@ -74,8 +107,8 @@ class FPN(nn.Module):
         levels = tuple(levels)
         if not levels or levels != tuple(range(levels[0], levels[0] + len(levels))):
             raise UserError(f"model.fpn.levels={list(levels)}: give levels in a row, as [3, 4, 5]")
-        if p6_from not in ("p5", "c5"):
-            raise UserError(f"model.fpn.p6_from={p6_from}: give one of p5, c5")
+        if p6_from not in ("p5", "c5", "lateral"):
+            raise UserError(f"model.fpn.p6_from={p6_from}: give one of p5, c5, lateral")
         if only is not None:
             if only > levels[-1] or not top_down:
                 raise UserError(
@@ -102,6 +135,7 @@ class FPN(nn.Module):
         self.channels = channels
         self.p6_from = p6_from
         self.top_down = top_down
+        self.relu_before_p7 = relu_before_p7
         self.lateral = nn.ModuleList(
             nn.Conv2d(in_channels[i], channels, 1) for i in self.in_indices
         )
@@ -110,7 +144,7 @@ class FPN(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1) for _ in range(outputs)
         )
         number_of_extra = max(self.levels[-1] - coarsest, 0)
-        first_in = channels if p6_from == "p5" else in_channels[-1]
+        first_in = in_channels[-1] if p6_from == "c5" else channels
         self.extra = nn.ModuleList(
             nn.Conv2d(channels if index else first_in, channels, 3, stride=2, padding=1)
             for index in range(number_of_extra)
@@ -138,12 +172,12 @@ class FPN(nn.Module):
             laterals[fine] = laterals[fine] + F.interpolate(
                 laterals[fine + 1], size=size, mode="nearest"
             )
-        maps = laterals
+        maps = list(laterals)
         if self.top_down:  # of a single level, only that one has an output
             finest = laterals[: len(self.output)]
             maps = [output(lateral) for output, lateral in zip(self.output, finest, strict=True)]
-        last = maps[-1] if self.p6_from == "p5" else features[-1]
+        last = {"p5": maps[-1], "c5": features[-1], "lateral": laterals[-1]}[self.p6_from]
         for index, convolution in enumerate(self.extra):
-            last = convolution(F.relu(last) if index else last)
+            last = convolution(F.relu(last) if index and self.relu_before_p7 else last)
             maps.append(last)
         return maps

@@ -30,6 +30,8 @@ class Grid(Part):
         anchor_ratios: height over width of those, each in every size.
         square_scales: sizes of further anchor boxes that are square, in strides (SSD has one, arXiv
             1512.02325, section 2.2).
+        pooled_from: no option either: stride of the map that all levels are pooled from, so that
+            cells which are not full are left out, see ``HRFPN``; None: they are not.
 
     Raises:
         UserError: if an option is unknown, or there are sizes without ratios.
@@ -43,6 +45,7 @@ class Grid(Part):
     anchor_scales: tuple[float, ...] = ()
     anchor_ratios: tuple[float, ...] = ()
     square_scales: tuple[float, ...] = ()
+    pooled_from: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,7 +64,7 @@ class Grid(Part):
         if not isinstance(padded, tuple):
             size, device = padded.padded_size, padded.device
         assert isinstance(size, tuple)
-        cells = [tuple(math.ceil(side / stride) for side in size) for stride in self.strides]
+        cells = [tuple(self._cells(side, stride) for side in size) for stride in self.strides]
         points = make_points(
             cells,  # type: ignore[arg-type]  # pairs, as size is one
             self.strides,
@@ -114,8 +117,17 @@ class Grid(Part):
         return (2 * half).flatten(1, 2)
 
     def spec(self) -> dict[str, Any]:
-        """Return the options; the strides are derived anew."""
-        return {key: value for key, value in super().spec().items() if key != "strides"}
+        """Return the options; what the FPN says is derived anew."""
+        derived = ("strides", "pooled_from")
+        return {key: value for key, value in super().spec().items() if key not in derived}
+
+    def _cells(self, side: int, stride: int) -> int:
+        """How many cells of a level lie along a side of the padded images, both in pixels."""
+        if self.pooled_from is None:
+            return math.ceil(side / stride)
+        step = self.strides[0] // self.pooled_from
+        full = math.ceil(side / self.pooled_from) // (stride // self.strides[0])
+        return math.ceil(max(full, 1) / step)
 
 
 def make_points(

@@ -15,6 +15,7 @@ import types
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
 
 import torch
@@ -60,8 +61,7 @@ class Part:
     @classmethod
     def _options(cls) -> dict[str, Any]:
         """Names of the options, and their types."""
-        hints = get_type_hints(cls)
-        return {one.name: hints[one.name] for one in fields(cls)}
+        return dict(_hints(cls))  # type: ignore[arg-type]  # a class is hashable whatever its objects are
 
     def check(self, strides: Sequence[int]) -> None:
         """Refuse a detector whose levels have these strides, if the part cannot serve it.
@@ -216,6 +216,13 @@ class HeadOptions(Part, ABC):
     @abstractmethod
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> nn.Module:
         """Return a head for maps ``[B, in_channels, H, W]`` and ``C`` classes."""
+
+
+@cache
+def _hints(part: type[Part]) -> dict[str, Any]:
+    """Of a class once: functions such as ``decode`` make a part at each call."""
+    hints = get_type_hints(part)
+    return {one.name: hints[one.name] for one in fields(part)}
 
 
 def plain_to(value: Any, hint: Any) -> Any:  # noqa: ANN401  # a tree of plain values

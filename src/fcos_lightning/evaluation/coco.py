@@ -37,7 +37,7 @@ def coco_summary(
         backend: who matches and counts: ``"faster"`` is `coco_arrays`.
 
     Returns:
-        ``AP, AP50, AP75, AR1, AR10, AR100``: numbers from 0 to 1, 0.0 if nothing is there to be
+        ``AP, AP50, AP75, AR1, AR10, AR100``: numbers from 0 to 1, None if nothing is there to be
         found. ``APs, APm, APl, ARs, ARm, ARl``: the same by size of the object, None where the
         ground truth has no object of that size. ``per_class``: class name -> ``{"AP", "AP50",
         "boxes"}``, in the order of the classes; ``boxes`` counts the objects not ignored, and AP
@@ -68,7 +68,7 @@ def coco_summary(
         **{f"AR{limit}": _mean(recall[..., 0, place]) for place, limit in enumerate((1, 10, 100))},
         **{f"AR{size}": _mean(recall[..., place, 2]) for place, size in enumerate("sml", 1)},
     }
-    summary: dict[str, Any] = {name: figures[name] or 0.0 for name in OVERALL}
+    summary: dict[str, Any] = {name: figures[name] for name in OVERALL}
     summary |= {name: figures[name] for name in BY_SIZE}
     summary["per_class"] = {
         key: {
@@ -79,6 +79,17 @@ def coco_summary(
         for label, key in enumerate(class_keys(truth))
     }
     return summary
+
+
+def measurable(truth: GroundTruth, protocol: str = "coco") -> set[str]:
+    """Return the names of the figures that a ground truth has something to be found for."""
+    areas = truth.areas_px[~truth.ignored]
+    if not len(areas):
+        return set()
+    sizes = {"s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, np.inf)}
+    found = {s for s, (low, high) in sizes.items() if ((areas >= low) & (areas <= high)).any()}
+    by_size = {f"{kind}{size}" for size in found for kind in ("AP", "AR")}
+    return {*OVERALL, *by_size, *(("mAP_11point", "mAP_area") if protocol == "voc" else ())}
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

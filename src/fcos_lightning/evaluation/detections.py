@@ -6,7 +6,7 @@ Legend: ``K`` detections, ``N`` images and ``M`` boxes of the ground truth, ``C`
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -142,8 +142,14 @@ def counted_boxes(truth: GroundTruth) -> NDArray[np.int64]:
 
 def class_keys(truth: GroundTruth) -> list[str]:
     """One key per class for the tables: its name, with the id where two classes share a name."""
-    shared = {name for name, times in Counter(truth.class_names).items() if times > 1}
+    return keys_of(truth.class_names, truth.category_ids)
+
+
+def keys_of(names: Sequence[str], category_ids: Sequence[int] | None) -> list[str]:
+    """One key for each of these classes, see ``class_keys``; their labels stand in for no ids."""
+    shared = {name for name, times in Counter(names).items() if times > 1}
+    ids = range(len(names)) if category_ids is None else category_ids
     return [
         f"{name} (id {category_id})" if name in shared else name
-        for name, category_id in zip(truth.class_names, truth.category_ids, strict=True)
+        for name, category_id in zip(names, ids, strict=True)
     ]

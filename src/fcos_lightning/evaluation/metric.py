@@ -39,6 +39,10 @@ class DetectionMetric(Metric):
         protocol: ``"voc"`` adds the VOC figures to the COCO ones.
         backend: who computes the COCO figures, see `coco_summary`.
 
+    Attributes:
+        seen_only: whether images that were never seen are left out of the figures, as where only a
+            part of the data set is looked at; else they count as without detections.
+
     Raises:
         ValueError: if the protocol or the backend is unknown.
     """
@@ -68,6 +72,7 @@ class DetectionMetric(Metric):
         self.truth = truth
         self.protocol = protocol
         self.backend: Backend = backend
+        self.seen_only = False
         self._table: DetectionTable | None = None
         for name in _EMPTY:
             self.add_state(name, default=[], dist_reduce_fx="cat", persistent=False)
@@ -104,15 +109,21 @@ class DetectionMetric(Metric):
 
         Returns:
             What `coco_summary` returns; for protocol ``"voc"`` with ``mAP_11point`` and
-            ``mAP_area`` beside it and ``AP_11point`` and ``AP_area`` in each class.
+            ``mAP_area`` beside it and ``AP_11point`` and ``AP_area`` in each class. Of a part of
+            the images only, ``images_seen`` and ``images`` say of how many.
 
         Raises:
             ValueError: if an image or a label is unknown to the ground truth.
         """
         self._table = self._merged()
-        summary = coco_summary(self.truth, self._table, backend=self.backend)
+        truth, counted = self.truth, {}
+        if self.seen_only:
+            truth = truth.of_images(dim_zero_cat(self.image_ids).cpu().numpy())
+            if len(truth) < len(self.truth):
+                counted = {"images_seen": len(truth), "images": len(self.truth)}
+        summary = {**counted, **coco_summary(truth, self._table, backend=self.backend)}
         if self.protocol == "voc":
-            voc = voc_summary(self.truth, self._table)
+            voc = voc_summary(truth, self._table)
             for name, row in voc.pop("per_class").items():
                 summary["per_class"][name].update(row)
             summary.update(voc)

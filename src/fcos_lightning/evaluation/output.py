@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fcos_lightning.evaluation.detections import DetectionTable, xywh_of
-from fcos_lightning.printing import printable
+from fcos_lightning.printing import class_label, printable
 from fcos_lightning.storage.replacing import replacing_text, writable, write_whole
 from fcos_lightning.structures import GroundTruth
 
@@ -36,15 +36,23 @@ _MEANINGS = {
 }
 
 
-def print_table(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the figures, first of all classes together, then of each class.
+def print_table(
+    summary: Mapping[str, Any],
+    console: Console | None = None,
+    split: str | None = None,
+    left_out: Mapping[str, int] | None = None,
+) -> None:
+    """Print the figures, first of all classes together, then of each class, then what to know.
 
     Args:
         summary: what `coco_summary` or `DetectionMetric.compute` returned.
         console: where to print; standard output by default.
+        split: name of the images that the figures are of.
+        left_out: how many boxes of the ground truth the figures leave out, by reason.
     """
     console = console or Console()
-    overall = Table(title="Detection figures (higher is better)", title_justify="left")
+    on = "" if split is None else f" on {escape(printable(split, 60))}"
+    overall = Table(title=f"Detection figures{on} (higher is better)", title_justify="left")
     overall.add_column("figure")
     overall.add_column("value", justify="right")
     overall.add_column("meaning")
@@ -54,8 +62,26 @@ def print_table(summary: Mapping[str, Any], console: Console | None = None) -> N
     console.print(overall)
 
     rows: Mapping[str, Mapping[str, Any]] = summary.get("per_class", {})
-    if not rows:
-        return
+    if rows:
+        console.print(_table_of_classes(rows))
+    for line in _foot(summary, left_out or {}):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _foot(summary: Mapping[str, Any], left_out: Mapping[str, int]) -> Iterator[str]:
+    """Say what the figures are not of."""
+    if "images_seen" in summary:
+        yield f"of {summary['images_seen']} of {summary['images']} images, the only ones looked at"
+    if "AP" in summary and summary["AP"] is None:
+        yield "the split has no box to be found, so there is no AP"
+    for reason, number in left_out.items():
+        yield (
+            f"{number} boxes {reason} are left out; pycocotools on the same file counts them as "
+            "missed, so that its figures are lower"
+        )
+
+
+def _table_of_classes(rows: Mapping[str, Mapping[str, Any]]) -> Table:
     columns = list(next(iter(rows.values())))
     by_class = Table(title="By class", title_justify="left")
     by_class.add_column("class")
@@ -63,8 +89,8 @@ def print_table(summary: Mapping[str, Any], console: Console | None = None) -> N
         by_class.add_column(column, justify="right")
     for name, row in rows.items():
         cells = (_shown(row[column]) for column in columns)
-        by_class.add_row(escape(printable(name)), *cells)
-    console.print(by_class)
+        by_class.add_row(escape(class_label(name)), *cells)
+    return by_class
 
 
 def _shown(figure: float | int | None) -> str:

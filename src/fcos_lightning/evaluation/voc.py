@@ -49,7 +49,7 @@ def voc_summary(
             a second time inside its overlap.
 
     Returns:
-        ``mAP_11point``, ``mAP_area``: means over the classes that have an object, 0.0 if none
+        ``mAP_11point``, ``mAP_area``: means over the classes that have an object, None if none
         has. ``per_class``: class name -> ``{"AP_11point", "AP_area", "boxes"}``; ``boxes`` counts
         the objects not ignored, and both AP are None for a class without any.
 
@@ -88,9 +88,9 @@ def voc_summary(
     } | {"per_class": per_class}
 
 
-def _mean(figures: list[float | None]) -> float:
+def _mean(figures: list[float | None]) -> float | None:
     known = [figure for figure in figures if figure is not None]
-    return float(np.mean(known)) if known else 0.0
+    return float(np.mean(known)) if known else None
 
 
 def _judge(

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from fcos_lightning.inference.fonts import legible
-from fcos_lightning.printing import printable
+from fcos_lightning.printing import class_label
 
 #: Eight colours that stay apart, also for most of the colour-blind (Okabe and Ito, 2008).
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")
@@ -62,7 +62,7 @@ def draw_on(
         label = int(labels[index])
         colour = COLOURS[label % len(COLOURS)]
         pen.rectangle((x1, y1, x2, y2), outline=colour, width=line_px)
-        text = printable(class_names[label], 60) if class_names else str(label)
+        text = class_label(class_names[label]) if class_names else str(label)
         text, font = legible(text, font_px)
         if scores is not None:
             text += f" {float(scores[index]):.2f}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
+from fcos_lightning.extras import pip_install
 from fcos_lightning.structures import Images, Prediction
 
 #: Of the model, in this order; ``docs/deployment.md`` has their shapes and units.
@@ -52,6 +53,7 @@ class OnnxDetector(DenseDetector):
             mean=detector.mean.flatten().tolist(),
             std=detector.std.flatten().tolist(),
             channel_order=detector.channel_order,
+            padding="beyond" if detector.pad_beyond else "multiple",
             class_names=detector.class_names,
             category_ids=detector.category_ids,
             spec=detector.spec,
@@ -76,8 +78,7 @@ def check_packages() -> None:
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"ONNX needs {' and '.join(missing)}, which is not installed; "
-            "pip install 'fcos-lightning[onnx]'"
+            f"ONNX needs {' and '.join(missing)}, which is not installed; {pip_install('onnx')}"
         )
 
 

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data.resizing import fitting_scale, planes, resized
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
+from fcos_lightning.evaluation.thresholds import Thresholds
 from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
 from fcos_lightning.structures import Detections
+from fcos_lightning.structures.batches import LARGEST_SIDES
 
 if TYPE_CHECKING:
     from fcos_lightning.detector import DenseDetector
@@ -44,11 +46,14 @@ class Predictor:
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         score_threshold: detections with a lower score are left out; 0 keeps all that the decoder
             gives.
+        thresholds: one for each class instead: a ``thresholds.json`` as ``fcos-report`` writes it,
+            or class name -> score; classes that are not named have ``score_threshold`` then.
         channels_last: memory layout: ``auto`` as is fastest on the device, or whether.
         batch_size: images at a time; above 1, smaller ones are padded as in training.
 
     Raises:
-        UserError: if the device is not there, or a number is out of its range.
+        UserError: if the device is not there, a number is out of its range, or the thresholds name
+            a class that the detector does not have.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Predictor:
         *,
         device: str | torch.device = "auto",
         score_threshold: float = 0.0,
+        thresholds: Mapping[str, float] | str | Path | None = None,
         channels_last: bool | Literal["auto"] = "auto",
         batch_size: int = 1,
     ) -> None:
@@ -69,6 +75,8 @@ class Predictor:
         ):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"{name}={value}: give a whole number of at least 1")
+            if value > LARGEST_SIDES.get(name, value):
+                raise UserError(f"{name}={value}: give at most {LARGEST_SIDES[name]} pixels")
         is_number = isinstance(score_threshold, int | float) and not isinstance(
             score_threshold, bool
         )
@@ -77,6 +85,7 @@ class Predictor:
         self.device = chosen_device(device)
         self.shorter_side, self.longer_side = shorter_side, longer_side
         self.score_threshold = score_threshold
+        self._least = _least_scores(detector, score_threshold, thresholds)
         self.batch_size = batch_size
         self.detector = for_inference(detector, channels_last, self.device).to(self.device)
         names = detector.class_names
@@ -89,6 +98,7 @@ class Predictor:
         device: str | torch.device = "auto",
         *,
         score_threshold: float = 0.0,
+        thresholds: Mapping[str, float] | str | Path | None = None,
         decoder: Mapping[str, Any] | Part | None = None,
         shorter_side: int | None = None,
         longer_side: int | None = None,
@@ -104,6 +114,7 @@ class Predictor:
                 ``official/FCOS_imprv_R_50_FPN_1x``, which is fetched once.
             device: see the class.
             score_threshold: see the class.
+            thresholds: see the class.
             decoder: see ``load_detector``.
             shorter_side: to resize to, in pixels; None: as the checkpoint was evaluated.
             longer_side: likewise.
@@ -125,6 +136,7 @@ class Predictor:
             longer_side,
             device=chosen,
             score_threshold=score_threshold,
+            thresholds=thresholds,
             channels_last=channels_last,
             batch_size=batch_size,
         )
@@ -200,13 +212,33 @@ class Predictor:
             replace(
                 detections.resized(torch.tensor(small.shape[1:]), torch.tensor(image.shape[:2])),
                 class_names=self.class_names,
-            ).above(self.score_threshold)
+            ).above(self._least)
             for detections, small, image in zip(found, seen, images, strict=True)
         ]
 
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = image.shape[:2]
         return resized(image, fitting_scale(height, width, self.shorter_side, self.longer_side))
+
+
+def _least_scores(
+    detector: DenseDetector,
+    score_threshold: float,
+    thresholds: Mapping[str, float] | str | Path | None,
+) -> float | Tensor:
+    """Return the score that detections need: one for all classes, or ``[C]`` one for each."""
+    if thresholds is None:
+        return score_threshold
+    if isinstance(thresholds, Mapping):
+        chosen = Thresholds(score_threshold, thresholds)
+    elif score_threshold:
+        raise UserError(
+            f"score_threshold={score_threshold}: thresholds={thresholds} has one for all classes "
+            "and for each; give one of the two"
+        )
+    else:
+        chosen = Thresholds.read(thresholds)
+    return torch.tensor(chosen.of_classes(detector.class_names, detector.category_ids))
 
 
 def sides_of(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data.images import IMAGE_ENDINGS, image_size, read_image
 from fcos_lightning.errors import UserError
+from fcos_lightning.extras import pip_install
 
 VIDEO_ENDINGS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
@@ -185,7 +186,7 @@ def import_av() -> ModuleType:
         import av
     except ImportError:
         raise UserError(
-            'videos need PyAV, which is not installed: pip install "fcos-lightning[video]"'
+            f"videos need PyAV, which is not installed: {pip_install('video')}"
         ) from None
     av.logging.set_level(av.logging.PANIC)  # what matters of FFmpeg's own lines, errors tell
     return av

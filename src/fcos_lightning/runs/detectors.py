@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.configuration import given_words
 from fcos_lightning.runs.instantiate import check_part, make
 
 #: What makes a detector of ours of its parts.
@@ -24,13 +25,13 @@ def detector_from(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
 
     Args:
         checkpoint: that was read.
-        config: of the command: ``model`` (may be null) and ``decoder`` (options instead of the
-            checkpoint's).
+        config: of the command: ``model`` (may be null) and, where it has it, ``decoder`` (options
+            instead of the checkpoint's).
 
     Raises:
         UserError: if a part is missing, or the weights do not fit.
     """
-    options = {k: v for k, v in (config.decoder or {}).items() if v is not None}
+    options = {k: v for k, v in (config.get("decoder") or {}).items() if v is not None}
     given: dict[str, Any] = {"decoder": options or None}
     model: Any = check_part(config, "model") or {}
     if model.get("_target_") not in (None, *_BUILDERS):
@@ -45,7 +46,15 @@ def detector_from(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
             raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
         checkpoint.fill(detector)
         return detector.eval()
-    for key in _PARTS:
-        if isinstance(model.get(key), dict) and "_target_" in model[key]:
-            given[key] = make(config.model, key)
+    own = [k for k in _PARTS if isinstance(model.get(k), dict) and "_target_" in model[k]]
+    for key in given_words():
+        part, _, option = key.removeprefix("model.").partition(".")
+        if key.startswith("model.") and part not in own:
+            hint = f"decoder.{option}= changes this choice" if part == "decoder" else ""
+            raise UserError(
+                f"{key}: the detector comes from the checkpoint, this with it; "
+                f"{hint or 'leave it out'}"
+            )
+    for key in own:
+        given[key] = make(config.model, key)
     return checkpoint.detector(**given)

@@ -14,8 +14,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.arguments import check_arguments
+from fcos_lightning.arguments import check_arguments, check_names
 from fcos_lightning.errors import UserError
+from fcos_lightning.extras import pip_install
 from fcos_lightning.printing import first_line
 from fcos_lightning.runs.targets import check_trusted, target
 
@@ -31,7 +32,8 @@ _TARGET, _ARGS, _PARTIAL, _RECURSIVE, _CONVERT = (
 
 
 #: Packages whose annotations say what their classes really take.
-_ANNOTATED = ("fcos_lightning", "lightning")
+_OURS = "fcos_lightning"
+_ANNOTATED = (_OURS, "lightning")
 
 
 def make(
@@ -149,7 +151,10 @@ def _made(
         raise UserError(f"{place}._args_={args}: give a list")
     called = target(node[_TARGET], place, trusted)
     options = {str(key): value for key, value in {**inner, **(more or {})}.items()}
-    if called.__module__.split(".")[0] in _ANNOTATED:
+    package = called.__module__.split(".")[0]
+    # Lightning's hand on to others as well: DDPStrategy to torch's wrapper of the model.
+    check_names(called, set(inner) - set(more or {}), place, bases_too=package == _OURS)
+    if package in _ANNOTATED:
         check_arguments(called, options, place)
     if node.get(_PARTIAL):
         return partial(called, *args, **options)
@@ -162,7 +167,11 @@ def _called(
     try:
         return function(*args, **options)
     except ModuleNotFoundError as error:
-        raise UserError(f"{place}: {first_line(error)}; install what it needs first") from error
+        extra = place.removeprefix("logger.")
+        needs = (
+            pip_install(extra) if extra in ("mlflow", "wandb") else "install what it needs first"
+        )
+        raise UserError(f"{place}: {first_line(error)}; {needs}") from error
     except Exception as error:  # whatever a library says to arguments that do not fit
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):

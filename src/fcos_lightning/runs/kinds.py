@@ -5,7 +5,7 @@ Those are checked as they are made; these are read by the commands themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf
@@ -52,23 +52,60 @@ OTHERS: dict[str, Any] = {
 }
 
 
+#: Of the commands that look at a checkpoint, where they have them.
+OF_COMMANDS: dict[str, Any] = {
+    "name": str | int | float,
+    "seed": int,
+    "recipe": str | None,
+    "score_threshold": float,
+    "draw": bool,
+    "decoder": _Parts | None,
+    "channels_last": bool | Literal["auto"],
+    "trainer": _Parts,
+    "data": _Parts,
+    "test": _Parts,
+    "test.sizes": list[int],
+    "test.longer_side": int,
+    "test.flip": bool,
+}
+
+
+def check_kinds(config: DictConfig) -> None:
+    """Refuse settings of a kind that ``fcos-test``, ``fcos-predict`` or ``fcos-convert`` lacks.
+
+    Raises:
+        UserError: naming the first, and what it may be.
+    """
+    _check(config, OF_COMMANDS, needed=())
+
+
 def check_settings(config: DictConfig) -> None:
     """Refuse settings of a kind that no run can be made of.
 
     Raises:
         UserError: naming the first, and what it may be.
     """
-    for key, hint in {**NEEDED, **OTHERS}.items():
+    _check(config, {**NEEDED, **OTHERS}, needed=NEEDED)
+    if not 0 <= config.seed < _SEEDS:
+        raise UserError(f"seed={config.seed}: give a whole number from 0 to {_SEEDS - 1}")
+
+
+def _check(config: DictConfig, hints: Mapping[str, Any], needed: Container[str]) -> None:
+    for key, hint in hints.items():
         before, _, last = key.rpartition(".")
         parent: Any = OmegaConf.select(config, before) if before else config
         if not isinstance(parent, DictConfig) or last not in parent:
-            if key in NEEDED:
+            if key in needed:
                 raise UserError(f"{key} is missing from the configuration; give {described(hint)}")
             continue
         value: Any = parent[last]
         if OmegaConf.is_config(value):
             value = OmegaConf.to_container(value, resolve=True)
         if not fits(value, hint):
-            raise UserError(f"{key}={printable(value)}: give {described(hint)}")
-    if not 0 <= config.seed < _SEEDS:
-        raise UserError(f"seed={config.seed}: give a whole number from 0 to {_SEEDS - 1}")
+            raise UserError(f"{key}={printable(_shown(value))}: give {described(hint)}")
+
+
+def _shown(value: object) -> object:
+    """Return a value as a command line says it."""
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -9,19 +10,32 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.instantiate import check_targets, trusted_packages
 from fcos_lightning.runs.opaque import opaque
-from fcos_lightning.runs.stored_config import as_config, load_config, outside
+from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.stored_config import (
+    as_config,
+    load_config,
+    outside,
+    plain_yaml,
+    read_plain_yaml,
+)
 from fcos_lightning.runs.words import quoted
+from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.storage.run_folder import RunFolder
 
-#: Where a run goes on may be another place than where it began.
+#: Where a run goes on may be another place than where it began, and so may its data.
+DATA_ROOT = "data.root"
 MOVABLE = (
+    DATA_ROOT,
     "trainer.accelerator",
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
     "data.num_workers",
 )
+#: A run may become longer while it goes on, and stays so.
+LENGTHS = ("schedule.max_epochs", "schedule.max_steps", "trainer.max_epochs", "trainer.max_steps")
 #: What a run appends to or fills, whatever its configuration says.
 _FILLED = ("checkpoints", RunFolder.METRICS_CSV)
 
@@ -50,14 +64,23 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
             continue
         value = _plain(given, key)
         silenced = key.startswith("logger.") and key.count(".") == 1 and value is None
-        if not (key in MOVABLE or key in elsewhere or silenced or _repeats(config, key, value)):
-            raise UserError(
-                f"{key}: resume= goes on with the run's own configuration; beside it only "
-                f"{', '.join(MOVABLE[:-1])} and {MOVABLE[-1]} may be given, and "
-                "++logger.NAME=null; to change more, start a new run with init_from=CHECKPOINT"
-            )
+        if key == DATA_ROOT and isinstance(value, str):
+            value = str(Path(value).absolute())
+        fine = key in MOVABLE or key in elsewhere or silenced
+        if not fine and not _repeats(config, key, value):
+            if key not in LENGTHS:
+                raise UserError(
+                    f"{key}: resume= goes on with the run's own configuration; beside it only "
+                    f"{', '.join(MOVABLE)}, a longer {LENGTHS[0]} or {LENGTHS[1]} and "
+                    "++logger.NAME=null may be given; to change more, start a new run with "
+                    "init_from=CHECKPOINT"
+                )
+            _check_longer(config, key, value)
         OmegaConf.update(config, key, opaque(value))
         said.add(key)
+    # What may not be called at all needs no advice on where it may write.
+    for part in config:
+        check_targets(_plain(config, str(part)), str(part), trusted_packages())
     unsaid = {key: value for key, value in elsewhere.items() if key not in said}
     if unsaid:
         key, value = next(iter(unsaid.items()))
@@ -68,6 +91,48 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
         )
     _check_links(folder, said)
     return config
+
+
+def keep_length(config: DictConfig, folder: Path, given: Collection[str]) -> None:
+    """Write down how long the run is now, so that it stays so when it goes on once more.
+
+    Args:
+        config: it goes on with.
+        folder: of the run.
+        given: keys that the command line gives.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    longer = [key for key in LENGTHS if key in given]
+    if not longer or not is_first_process():
+        return
+    file = RunFolder(folder).config
+    tree = read_plain_yaml(file)
+    for key in longer:
+        part, _, name = key.partition(".")
+        tree[part][name] = _plain(config, key)
+    write_whole(plain_yaml(tree), file)
+
+
+def _check_longer(config: DictConfig, key: str, value: object) -> None:
+    """Refuse another length than a greater one of the same kind.
+
+    Raises:
+        UserError: saying which can be given.
+    """
+    before = _plain(config, key)
+    part, _, name = key.partition(".")
+    overruled = OmegaConf.select(config, f"trainer.{name}") if part == "schedule" else None
+    known = [f"{k}={_plain(config, k)}" for k in LENGTHS if _plain(config, k) is not None]
+    if before is None or overruled is not None:
+        raise UserError(
+            f"{key}={value}: this run's length is {' and '.join(known)}; give more there"
+        )
+    if not isinstance(value, int) or isinstance(value, bool) or value < before:
+        raise UserError(
+            f"{key}={value}: the run is {before} long, and can only become longer while it goes on"
+        )
 
 
 def _without_weights(model: Any) -> Any:  # noqa: ANN401  # a plain tree

@@ -5,48 +5,43 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
-from rich.console import Console
 
 from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.collate import Collate
+from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
-from fcos_lightning.evaluation.detections import DetectionTable
-from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
-from fcos_lightning.printing import LONGEST_LINE, first_line, printable
+from fcos_lightning.lightning_internals import signals_left_alone
+from fcos_lightning.printing import first_line
 from fcos_lightning.runs.description import describe_run
-from fcos_lightning.runs.evaluation_settings import evaluation_settings, quicker
-from fcos_lightning.runs.instantiate import check_part, make, make_group
+from fcos_lightning.runs.ending import keep_the_end, shown_path, trained
+from fcos_lightning.runs.hyperparameters import log_configuration
+from fcos_lightning.runs.instantiate import check_part, make
 from fcos_lightning.runs.kinds import check_settings
-from fcos_lightning.runs.opaque import opaque
-from fcos_lightning.runs.ranks import is_first_process
+from fcos_lightning.runs.next_steps import resume_command
+from fcos_lightning.runs.opaque import opaque, opaque_text
+from fcos_lightning.runs.options.trainer import check_trainer
+from fcos_lightning.runs.same_data import KEY as DIGESTS
+from fcos_lightning.runs.same_data import check_same_data, digests
 from fcos_lightning.runs.summary import print_summary
+from fcos_lightning.runs.trainer import make_trainer, profiles
 from fcos_lightning.signals import Stopped
-from fcos_lightning.storage.replacing import copy_whole
 from fcos_lightning.storage.run_folder import RunFolder
-from fcos_lightning.training.acceleration import accelerate, peak_memory
-from fcos_lightning.training.callbacks.figures import Evaluation
-from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
-from fcos_lightning.training.cluster import cluster_plugins
+from fcos_lightning.training.acceleration import accelerate
 from fcos_lightning.training.compiling import TranslationError
 from fcos_lightning.training.csv_log import rewind_logs
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
-from fcos_lightning.training.resuming import CheckResumed, going_on_from
+from fcos_lightning.training.other_ranks import LostRank, together
+from fcos_lightning.training.resuming import going_on_from
 from fcos_lightning.training.schedule import Schedule
-from fcos_lightning.training.testing import evaluate
 
 
 @dataclass
@@ -58,14 +53,20 @@ class Session:
         datamodule: its splits are read.
         detector: with fresh or given weights.
         schedule: how long and how fast.
-        fresh: keys of the detector that ``init_from`` did not fill.
+        started: what it took over from ``init_from``.
+        trainer: once there is one.
     """
 
     config: DictConfig
     datamodule: DetectionDataModule
     detector: DenseDetector
     schedule: Schedule
-    fresh: Sequence[str] = ()
+    started: Started = field(default_factory=Started)
+    trainer: L.Trainer | None = None
+
+    def has_learnt(self) -> bool:
+        """Tell whether the run has taken a step."""
+        return self.trainer is not None and self.trainer.global_step > 0
 
     @classmethod
     def prepare(cls, config: DictConfig, resumed: bool) -> Session:
@@ -78,13 +79,27 @@ class Session:
         check_settings(config)
         for key in ("augment", "data", "schedule", "model", "callbacks", "logger", "trainer"):
             check_part(config, key)  # before the data is read, which may take a while
+        check_trainer(check_part(config, "trainer"), check_part(config, "schedule"))
         L.seed_everything(config.seed, workers=True, verbose=False)
         datamodule = make_datamodule(config)
+        if resumed:
+            datamodule.use_split(RunFolder(Path(str(config.run_dir))).split)
         truth = datamodule.train.truth
-        _ = datamodule.val  # a mistake in it should not wait for the end of the first epoch
+        # A mistake in these should not wait for the end of the first epoch, or of the last.
+        _ = datamodule.val, datamodule.test
+        if resumed:
+            run = RunFolder(Path(config.run_dir))
+            check_same_data(run.path, Checkpoint.read(run.last).about, datamodule)
+        for key in ("train_split", "val_split", "test_split"):
+            if key in config.data:  # as they were found; written down in config.yaml
+                config.data[key] = opaque(getattr(datamodule, key))
         if "class_names" in config.data and config.data.class_names is None:
             # Written down in config.yaml.
             config.data.class_names = opaque(truth.class_names)
+        root = config.data.get("root")
+        if isinstance(root, str) and root and Path(root).exists():
+            # The run may be gone on with, and its checkpoint be tested, from another folder.
+            config.data.root = opaque_text(str(Path(root).absolute()))
         schedule = make(config, "schedule")
         if not isinstance(schedule, Schedule):
             raise UserError(f"schedule._target_ gives a {type(schedule).__name__}, not a schedule")
@@ -93,11 +108,11 @@ class Session:
         )
         if not isinstance(detector, DenseDetector):
             raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
-        datamodule.collate = Collate(detector.size_multiple)
-        fresh: Sequence[str] = ()
+        datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
+        started = Started()
         if config.init_from is not None and not resumed:
-            fresh = Checkpoint.read(str(config.init_from)).start(detector)
-        return cls(config, datamodule, detector, schedule, fresh)
+            started = Checkpoint.read(str(config.init_from)).start(detector)
+        return cls(config, datamodule, detector, schedule, started)
 
     def fit(self, trainer: L.Trainer, run: RunFolder, resumed: bool) -> None:
         """Train until the end of the schedule.
@@ -119,135 +134,50 @@ class Session:
             self.detector,
             self.schedule,
             data.batch_size,
-            describe_run(config, channels_last),
+            describe_run(config, channels_last) | {DIGESTS: digests(data)},
             int(config.seed),
             _moving_positives(config),
         )
         if trainer.is_global_zero:
-            print_summary(config, data, self.detector, self.schedule, trainer, run.path, self.fresh)
+            if not resumed:
+                data.write_split(run.split)
+            made = (self.detector, self.schedule, trainer, run.path, self.started)
+            print_summary(config, data, *made, resumed)
         last = run.last if resumed else None
+        before: Any = 0
         if last is not None and trainer.is_global_zero:  # who writes the logs
-            rewind_logs(trainer, Checkpoint.read(last).run)
+            content = Checkpoint.read(last).run
+            before = content.get("global_step")
+            rewind_logs(trainer, content)
+        if config.trainer.get("enable_autolog_hparams", True) and trainer.is_global_zero:
+            log_configuration(trainer, config)
         began = time.monotonic()
         try:
-            with going_on_from(last):
+            with together(trainer), signals_left_alone(trainer), going_on_from(last):
                 trainer.fit(module, datamodule=data, ckpt_path=last, weights_only=True)
         except Stopped as stop:
-            again = f"fcos-train resume={shown_path(run.path)}"
+            again = resume_command(config, run.path)
             more = f" after step {trainer.global_step}; go on with: {again}"
             raise Stopped(stop.signum, more) from None
+        except LostRank as lost:
+            if not run.last.is_file():
+                raise
+            raise LostRank(f"{lost}; go on with: {resume_command(config, run.path)}") from lost
         except TranslationError as error:
             raise UserError(
                 f"trainer.compile=true: torch.compile cannot translate this model here "
                 f"({first_line(error)}); on processors it needs a C++ compiler; leave it out"
             ) from error
-        except MisconfigurationException as error:
-            raise UserError(
-                f"Lightning refuses these settings: {' '.join(str(error).split())}"
-            ) from error
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        self._keep_the_end(trainer, run)
+        keep_the_end(self, trainer, run)
         if trainer.is_global_zero:
-            minutes = (time.monotonic() - began) / 60
-            peak = peak_memory(trainer)
-            print(
-                f"trained {trainer.global_step} steps in {minutes:.1f} minutes"
-                + (f", with at most {peak}" if peak else "")
-            )
-
-    def _keep_the_end(self, trainer: L.Trainer, run: RunFolder) -> None:
-        """Measure and keep the final weights where the run ended in the middle of an epoch.
-
-        Lightning validates and saves at the end of epochs only, but a schedule in steps seldom
-        ends with one: the official 90,000 steps are 12.3 epochs.
-        """
-        evaluation = next(c for c in trainer.callbacks if isinstance(c, Evaluation))  # type: ignore[attr-defined]
-        if evaluation.step == trainer.global_step:
-            return
-        trainer.save_checkpoint(run.last)
-        summary, _, _ = self._evaluate(run.last)
-        scores = [getattr(c, "best_model_score", None) for c in trainer.checkpoint_callbacks]
-        before = max((float(score) for score in scores if score is not None), default=None)
-        if trainer.is_global_zero and (before is None or summary["AP"] >= before):
-            copy_whole(run.last, run.best)
-
-    def _evaluate(self, file: Path) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
-        """Measure a checkpoint; the detector, which may be the user's own make, is at hand."""
-        Checkpoint.read(file).fill(self.detector)
-        settings = evaluation_settings(self.config)
-        detector = quicker(self.detector, self.config.trainer.accelerator)
-        return evaluate(detector, self.datamodule, settings, progress=False)
+            print(trained(trainer, before, (time.monotonic() - began) / 60))
+            for name in profiles(trainer, run):
+                print(f"profile: {shown_path(run.path)}/{name}")
 
     def make_trainer(self) -> L.Trainer:
-        """Make the Trainer with its callbacks and loggers; nothing is written yet.
-
-        Raises:
-            UserError: if a setting does not fit, or the devices cannot share a batch.
-        """
-        callbacks = make_group(self.config, "callbacks", L.Callback)
-        if not self.config.trainer.enable_progress_bar:
-            callbacks = [one for one in callbacks if not isinstance(one, ProgressBar)]
-        data = self.datamodule
-        evaluation = Evaluation(data.val.truth, data.protocol)
-        # AP must be known before the checkpoint callback asks for it.
-        config = self.config.copy()
-        if "compile" in config.trainer:
-            del config.trainer.compile  # ours, not Lightning's
-        trainer = make(
-            config,
-            "trainer",
-            max_epochs=self.config.trainer.max_epochs or self.schedule.max_epochs,
-            max_steps=self.config.trainer.max_steps or self.schedule.max_steps or -1,
-            callbacks=[CheckResumed(), evaluation, *callbacks],
-            logger=make_group(self.config, "logger", Logger) or False,
-            plugins=[AtomicCheckpointIO(), *cluster_plugins()],
-            # Without ours Lightning would add its own.
-            enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),
-            use_distributed_sampler=False,
-        )
-        if not isinstance(trainer, L.Trainer):
-            raise UserError(f"trainer._target_ gives a {type(trainer).__name__}, not a trainer")
-        data.share_of_batch(trainer.world_size)
-        if self.config.trainer.get("sync_batchnorm") and isinstance(
-            trainer.accelerator, CPUAccelerator
-        ):
-            raise UserError(
-                "trainer.sync_batchnorm=true: torch shares BatchNorm statistics between GPUs "
-                "only; leave it out here"
-            )
-        return trainer
-
-    def report(self, run: RunFolder) -> dict[str, Any]:
-        """Evaluate the best checkpoint; print and write what was reached and what to do next.
-
-        Returns:
-            The figures; none if no checkpoint was written.
-        """
-        if not run.best.is_file():
-            print(f"no checkpoint was written; run folder {run.path}")
-            return {}
-        summary, table, evaluation = self._evaluate(run.best)
-        if not is_first_process():
-            return summary
-        write_metrics(summary, run.metrics)
-        write_predictions(table, self.datamodule.val.truth, run.predictions)
-        console = Console()
-        print_table(summary, console)
-        _say_unreadable(evaluation)
-        shown = shown_path(run.path)
-        images = shown_path(self.datamodule.val.image_dir)
-        console.print(
-            f"run folder {shown}: config.yaml, checkpoints, metrics.csv, metrics.json, "
-            "predictions.json, previews, tensorboard\n\nnext:\n"
-            f"  fcos-test ckpt={shown}/checkpoints/best.ckpt\n"
-            f"  fcos-predict ckpt={shown}/checkpoints/best.ckpt source={images} out=predictions\n"
-            "  fcos-train experiment=finetune data=voc data.root=DIR  # or data=coco",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
-        )
-        return summary
+        """Make the Trainer, see there; nothing is written yet."""
+        self.trainer = make_trainer(self.config, self.datamodule, self.schedule)
+        return self.trainer
 
 
 def _moving_positives(config: DictConfig) -> MovingPositives | None:
@@ -269,6 +199,9 @@ def quiet() -> None:
     # Which devices there are stands in the summary.
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # These speak only where a setting asks them to.
+    for name in ("model_summary", "early_stopping"):
+        logging.getLogger(f"lightning.pytorch.callbacks.{name}").setLevel(logging.INFO)
     for pattern in (
         ".*does not have many workers.*",
         ".*exists and is not empty.*",  # the run folder: ours
@@ -280,21 +213,6 @@ def quiet() -> None:
         ".*isinstance.treespec, LeafSpec.*",  # Lightning's own use of torch
         ".*could not find the monitored key.*",  # before the first validation
         ".*your dataloader is not resumable.*",  # ours goes on where it was
+        ".*DataLoader will create .* worker processes.*",  # as was asked for
     ):
         warnings.filterwarnings("ignore", pattern)
-
-
-def _say_unreadable(evaluation: Evaluation) -> None:
-    if evaluation.unreadable:
-        print(
-            f"{len(evaluation.unreadable)} images could not be read and count as without "
-            f"detections: {printable(min(evaluation.unreadable))}, ..."
-        )
-
-
-def shown_path(path: Path) -> str:
-    """Show a path relative to the current folder where that is shorter."""
-    try:
-        return printable(path.relative_to(Path.cwd()), LONGEST_LINE)
-    except ValueError:
-        return printable(path, LONGEST_LINE)

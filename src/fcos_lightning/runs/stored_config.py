@@ -117,12 +117,27 @@ def load_config(folder: Path) -> dict[str, Any]:
     tree = read_plain_yaml(file)
     # What may be called is said on the command line, by whoever goes on with the run.
     tree.pop("trusted_packages", None)
-    stored = tree.get("run_dir")
-    if isinstance(stored, str) and stored:
+    for place in _earlier_places(tree):
         for part in set(_WRITERS) & set(tree):
-            tree[part] = _moved(tree[part], stored, str(folder))
+            tree[part] = _moved(tree[part], place, str(folder))
     tree["run_dir"] = str(folder)
     return tree
+
+
+def _earlier_places(tree: Mapping[str, Any]) -> list[str]:
+    """Return where the run folder was: as it says, and as its callbacks and its Trainer agree.
+
+    They may differ where somebody has edited one of them, as in the copy of a run.
+    """
+    said = tree.get("run_dir")
+    trainer = tree.get("trainer")
+    root = trainer.get("default_root_dir") if isinstance(trainer, dict) else None
+    places = [said] if isinstance(said, str) and said else []
+    if isinstance(root, str) and root.startswith("/") and root.rstrip("/") and root != said:
+        checkpoints = f"{root}/{RunFolder(Path(root)).checkpoints.name}"
+        if any(text == checkpoints for _, _, text in _texts(tree.get("callbacks"), "", "")):
+            places.append(root)
+    return places
 
 
 def as_config(tree: dict[str, Any]) -> DictConfig:

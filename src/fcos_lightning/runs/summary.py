@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lightning as L
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.printing import LONGEST_LINE, class_label, printable
+from fcos_lightning.training.length import steps_per_epoch
 from fcos_lightning.training.schedule import Schedule
 
 
@@ -24,25 +25,31 @@ def print_summary(
     schedule: Schedule,
     trainer: L.Trainer,
     folder: Path,
-    skipped: Sequence[str],
+    started: Started,
+    resumed: bool,
 ) -> None:
     """Print the summary of a run that is about to begin."""
     choices = dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {}
+    if resumed:  # with what it has, not with what the command line would choose
+        choices = dict.fromkeys(("model", "augment", "schedule"), "as it began")
     levels = [f"P{stride.bit_length() - 1}" for stride in detector.strides]
     total = sum(p.numel() for p in detector.parameters())
     learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)
     accumulated = trainer.accumulate_grad_batches
     images_per_step = data.batch_size * accumulated
-    steps_an_epoch = math.ceil(data.batches_per_epoch / accumulated)
+    steps_an_epoch = max(steps_per_epoch(trainer, data), 1)
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
     lengths = [
         trainer.max_steps if trainer.max_steps > 0 else None,
         epochs and epochs * steps_an_epoch,
     ]
     steps = min(length for length in lengths if length)
+    test = data.test
+    others = (data.val,) if test is None else (data.val, test)
     dropped = {**data.train.dropped}
-    for reason, number in data.val.dropped.items():
-        dropped[reason] = dropped.get(reason, 0) + number
+    for split in others:
+        for reason, number in split.dropped.items():
+            dropped[reason] = dropped.get(reason, 0) + number
     weights = config.model.get("backbone", {}).get("weights")
     start = f"weights {weights}" if weights else "fresh weights"
     if config.init_from is not None:
@@ -54,15 +61,17 @@ def print_summary(
             f"{total / 1e6:.1f} M parameters ({learning / 1e6:.1f} M learn), {start}",
         ),
         ("classes", f"{len(data.train.truth.class_names)}: {_some(data.train.truth.class_names)}"),
+        *([("data", data.found)] if data.found else []),
         ("train", _split(data.train)),
         ("val", _split(data.val)),
+        *([("test", _split(test))] if test is not None else []),
         (
             "dropped",
             ", ".join(f"{n} boxes {reason}" for reason, n in dropped.items()) or "no boxes",
         ),
         *(
             ("note", f"{split.name}: {remark}")
-            for split in (data.train, data.val)
+            for split in (data.train, *others)
             for remark in split.remarks
         ),
         (
@@ -83,13 +92,37 @@ def print_summary(
             f"epochs, lr {schedule.scaled_lr(images_per_step):g} ({schedule.lr:g} for a batch of "
             f"{schedule.reference_batch})",
         ),
+        *(("note", note) for note in _notes(data, schedule, steps)),
         ("device", f"{trainer.accelerator.__class__.__name__}, precision {trainer.precision}"),
         ("run folder", str(folder)),
     ]
     for key, value in rows:
         print(f"{key:<11}{printable(value, LONGEST_LINE)}")
-    if skipped:
-        print(f"init_from left {len(skipped)} keys fresh: {', '.join(skipped)}")
+    for line in started.notes():
+        print(printable(line, LONGEST_LINE))
+
+
+def _notes(data: DetectionDataModule, schedule: Schedule, steps: int) -> Iterator[str]:
+    """Say what is likely meant otherwise."""
+    if not (~data.train.truth.ignored).any():
+        yield f"{data.train.name} has not one box: there is nothing to learn"
+    if not (~data.val.truth.ignored).any():
+        yield (
+            f"{data.val.name} has not one box: there is no AP, and best.ckpt will hold the last "
+            "weights"
+        )
+    late = [mark for mark in schedule.milestones if mark >= steps]
+    if schedule.decay == "step" and late:
+        yield (
+            f"schedule.milestones: {', '.join(f'{mark:g}' for mark in late)} lie behind the last "
+            f"of {steps} steps, so that the learning rate is not lowered there; shares of the run, "
+            "as 0.67, fit any length"
+        )
+    if schedule.warmup_steps >= steps:
+        yield (
+            f"schedule.warmup_steps={schedule.warmup_steps:g}: the run has {steps} steps, so that "
+            "the full learning rate is never reached; a share of the run, as 0.05, fits any length"
+        )
 
 
 def _split(split: DataSplit) -> str:
@@ -101,5 +134,5 @@ def _split(split: DataSplit) -> str:
 
 
 def _some(names: Sequence[str], most: int = 8) -> str:
-    shown = [printable(name, 60) for name in names[:most]]
+    shown = [class_label(name) for name in names[:most]]
     return ", ".join(shown) + (", ..." if len(names) > most else "")

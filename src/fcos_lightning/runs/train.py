@@ -52,6 +52,8 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
         KeyboardInterrupt: if it is interrupted; ``resume=`` goes on with the run folder.
     """
     from fcos_lightning.runs.configuration import composed
+    from fcos_lightning.runs.instantiate import trusted_packages
+    from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.signals import Stopped, handlers_kept
 
     for word in overrides:
@@ -59,7 +61,8 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
             raise UserError(f'train({word!r}): give overrides, as "data.root=DIR"')
     with composed("train", overrides, config_dir) as config, _environment_kept(), handlers_kept():
         try:
-            return carried_out(config)
+            with refusals_in_one_line(trusted_packages()):
+                return carried_out(config)
         except Stopped as stop:
             raise KeyboardInterrupt(str(stop)) from None
 
@@ -72,34 +75,82 @@ def carried_out(config: DictConfig) -> Run:
         Stopped: if the run was asked to stop, and has kept a checkpoint.
         KeyboardInterrupt: if it was interrupted at once.
     """
-    from fcos_lightning.runs.folder import new_run_folder, removed_if_refused, save_config
-    from fcos_lightning.runs.opaque import opaque_text
+    from fcos_lightning.runs.configuration import given_words
+    from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
     from fcos_lightning.runs.resuming import continued
-    from fcos_lightning.runs.session import Session
+    from fcos_lightning.signals import Asked, Stopped
 
-    resumed = config.resume is not None
-    if resumed:
+    try:
+        if config.resume is None:
+            settle_length(config, given_words())
+            settle_optimizer(config, given_words())
+            return _begun(config)
         if config.init_from is not None:
             raise UserError(
                 "resume= goes on with a run in its folder, init_from= starts a new one from "
                 "weights; give one of the two"
             )
         folder = Path(str(config.resume)).absolute()
-        config = continued(config, folder)
-    session = Session.prepare(config, resumed)
-    if resumed:
-        trainer = session.make_trainer()
-    else:
-        # Of runs/<name>/<time>, what is there already stays because it is not empty.
-        made = 3 if config.run_dir is None else 0 if Path(config.run_dir).exists() else 1
-        folder = new_run_folder(config.run_dir, config.name)
-        config.run_dir = opaque_text(str(folder))
-        with removed_if_refused(folder, made):
-            trainer = session.make_trainer()
-        save_config(config, folder)
+        return _gone_on(continued(config, folder), RunFolder(folder))
+    except Asked as asked:
+        raise Stopped(asked.signum) from None
+
+
+def _begun(config: DictConfig) -> Run:
+    """Carry out a new run."""
+    from fcos_lightning.runs.ending import report, saying_how_to_go_on
+    from fcos_lightning.runs.folder import (
+        held_for_run,
+        new_levels,
+        new_run_folder,
+        removed_if_refused,
+        removed_if_stopped,
+        save_config,
+    )
+    from fcos_lightning.runs.instantiate import trusted_packages
+    from fcos_lightning.runs.opaque import opaque_text
+    from fcos_lightning.runs.refusals import refusals_in_one_line
+    from fcos_lightning.runs.session import Session
+
+    session = Session.prepare(config, resumed=False)
+    made = new_levels(config.run_dir)
+    folder = new_run_folder(config.run_dir, config.name)
     run = RunFolder(folder)
-    session.fit(trainer, run, resumed)
-    return Run(folder, session.report(run))
+    config.run_dir = opaque_text(str(folder))
+    with (
+        held_for_run(folder),
+        removed_if_stopped(folder, made),
+        saying_how_to_go_on(config, run),
+    ):
+        with (
+            removed_if_refused(run, made, session.has_learnt),
+            refusals_in_one_line(trusted_packages()),
+        ):
+            trainer = session.make_trainer()
+            save_config(config, folder)
+            session.fit(trainer, run, resumed=False)
+        return Run(folder, report(session, run))
+
+
+def _gone_on(config: DictConfig, run: RunFolder) -> Run:
+    """Go on with a run."""
+    from fcos_lightning.runs.configuration import given_words
+    from fcos_lightning.runs.ending import report, saying_how_to_go_on
+    from fcos_lightning.runs.folder import held_for_run
+    from fcos_lightning.runs.ranks import is_first_process
+    from fcos_lightning.runs.resuming import keep_length
+    from fcos_lightning.runs.session import Session
+    from fcos_lightning.storage.replacing import remove_drafts
+
+    with held_for_run(run.path), saying_how_to_go_on(config, run):
+        session = Session.prepare(config, resumed=True)
+        if is_first_process():
+            for folder in (run.path, run.checkpoints, run.previews):
+                remove_drafts(folder)
+        trainer = session.make_trainer()
+        keep_length(config, run.path, given_words())
+        session.fit(trainer, run, resumed=True)
+        return Run(run.path, report(session, run))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,8 +57,9 @@ def complete_or_absent(folder: Path, last: str = "") -> Iterator[Path]:
         for one in made:
             with suppress(OSError):  # never made, or someone else's by now
                 one.rmdir()
-        if isinstance(error, OSError):
-            reason = error.strerror or error
+        if isinstance(error, OSError | RecursionError):  # of thousands of folders in each other
+            deep = "too many folders in each other"
+            reason = deep if isinstance(error, RecursionError) else error.strerror or error
             raise UserError(
                 f"cannot write {folder}: {reason}; free the place or choose another folder"
             ) from error
@@ -91,15 +93,64 @@ def _remove_if_dead(draft: Path) -> None:
 def _held(draft: Path) -> int | None:
     """Hold a folder for this process; None where another one does, or no one can."""
     try:
+        return hold(draft)
+    except BlockingIOError:
+        return None
+
+
+def hold(folder: Path, wait_s: float = 0.0) -> int | None:
+    """Hold a folder for this process and those that it forks, until all have ended or let go.
+
+    Args:
+        folder: to be held.
+        wait_s: how long to wait for another process to let go: those of a run that was killed
+            take some seconds to notice.
+
+    Returns:
+        What ``os.close`` lets go; None where the system or the disk knows no locks.
+
+    Raises:
+        BlockingIOError: if another process holds it.
+    """
+    try:
         import fcntl
     except ImportError:  # Windows
         return None
-    with suppress(OSError):
-        handle = os.open(draft, os.O_RDONLY)
+    until = time.monotonic() + wait_s
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # held, or a network folder without locks
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(handle)
+                raise
+            time.sleep(0.2)
+        except OSError:  # a network folder without locks
             os.close(handle)
             return None
-        return handle
-    return None
+        else:
+            return handle
+
+
+def set_aside(folder: Path, word: str, number: int = 1) -> Path:
+    """Rename a folder, so that its name is free and nothing in it is lost.
+
+    Args:
+        folder: to be renamed.
+        word: what its new name says, as ``attempt``.
+        number: of the first name that is tried.
+
+    Returns:
+        Its new name.
+
+    Raises:
+        OSError: if it cannot be renamed.
+    """
+    while (aside := folder.with_name(f"{folder.name}.{word}{number}")).exists():
+        number += 1
+    folder.rename(aside)
+    return aside

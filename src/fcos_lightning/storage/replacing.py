@@ -115,6 +115,13 @@ def writable(path: Path) -> Iterator[None]:
         ) from error
 
 
+def remove_drafts(folder: Path) -> None:
+    """Remove what killed processes left half written, where no other process writes files."""
+    for draft in folder.glob(f".*{DRAFT}"):
+        if draft.is_file():
+            draft.unlink(missing_ok=True)
+
+
 def _remove_abandoned(folder: Path, prefix: str) -> None:
     """Remove drafts of processes that were killed long ago."""
     with suppress(OSError), os.scandir(folder) as entries:

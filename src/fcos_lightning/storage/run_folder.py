@@ -21,7 +21,15 @@ class RunFolder:
     BEST: ClassVar[str] = "best.ckpt"
     LAST: ClassVar[str] = "last.ckpt"
     #: Below the folder itself.
+    METRICS: ClassVar[str] = "metrics.json"
     METRICS_CSV: ClassVar[str] = "metrics.csv"
+    #: What a run and its loggers may have made before there is a checkpoint.
+    OF_A_BEGINNING: ClassVar[frozenset[str]] = frozenset(
+        (
+            *("config.yaml", "split.json", METRICS_CSV, "checkpoints", "previews"),
+            *("tensorboard", "mlflow", "wandb"),
+        )
+    )
 
     @property
     def config(self) -> Path:
@@ -44,6 +52,11 @@ class RunFolder:
         return self.checkpoints / self.LAST
 
     @property
+    def previews(self) -> Path:
+        """The folder of pictures, one for each epoch."""
+        return self.path / "previews"
+
+    @property
     def metrics_csv(self) -> Path:
         """The course of the run: a row for each time something was logged."""
         return self.path / self.METRICS_CSV
@@ -51,12 +64,42 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         """The figures of the best checkpoint; with them the run is finished."""
-        return self.path / "metrics.json"
+        return self.path / self.METRICS
 
     @property
     def predictions(self) -> Path:
         """What the best checkpoint finds, in COCO's results format."""
         return self.path / "predictions.json"
+
+    @property
+    def test_metrics(self) -> Path:
+        """The figures of the best checkpoint on the images that nothing was chosen by."""
+        return self.path / "test_metrics.json"
+
+    @property
+    def test_predictions(self) -> Path:
+        """What it finds on those."""
+        return self.path / "test_predictions.json"
+
+    @property
+    def split(self) -> Path:
+        """Which images are for training and which for validation, where a share was split off."""
+        return self.path / "split.json"
+
+    @property
+    def report(self) -> Path:
+        """The page for people."""
+        return self.path / "report.html"
+
+    @property
+    def report_numbers(self) -> Path:
+        """Every number of that page."""
+        return self.path / "report.json"
+
+    @property
+    def thresholds(self) -> Path:
+        """The best score threshold of each class."""
+        return self.path / "thresholds.json"
 
     @property
     def onnx(self) -> Path:

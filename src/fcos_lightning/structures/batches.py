@@ -12,6 +12,9 @@ from torch import Tensor
 from fcos_lightning.structures.on_device import OnDevice
 from fcos_lightning.structures.targets import Targets
 
+#: What the sides of an image may be resized to, in pixels; more is a slip, and takes all memory.
+LARGEST_SIDES = {"shorter_side": 10_000, "longer_side": 1_000_000}
+
 
 @dataclass(frozen=True, eq=False)
 class Images(OnDevice):
@@ -27,12 +30,19 @@ class Images(OnDevice):
     sizes_hw: Tensor
 
     @classmethod
-    def pad(cls, images: Sequence[Tensor], multiple: int) -> Images:
-        """Lay uint8 images ``[3, H, W]`` into one tensor, its sides rounded up to ``multiple``."""
+    def pad(cls, images: Sequence[Tensor], multiple: int, beyond: bool = False) -> Images:
+        """Lay uint8 images ``[3, H, W]`` into one tensor.
+
+        Args:
+            images: of any sizes.
+            multiple: the tensor's sides are rounded up to multiples of this.
+            beyond: to the next multiple above each side, also where it is one already.
+        """
         if not images:
             raise ValueError("expected at least one image")
         sizes = torch.tensor([image.shape[-2:] for image in images])
-        height, width = (math.ceil(int(side) / multiple) * multiple for side in sizes.amax(dim=0))
+        longest = [int(side) + beyond for side in sizes.amax(dim=0)]
+        height, width = (math.ceil(side / multiple) * multiple for side in longest)
         device = images[0].device
         pixels = torch.empty(len(images), 3, height, width, dtype=torch.uint8, device=device)
         for row, image in zip(pixels, images, strict=True):

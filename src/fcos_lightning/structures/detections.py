@@ -43,9 +43,14 @@ class Detections(OnDevice):
             return None
         return tuple(self.class_names[label] for label in self.labels.tolist())
 
-    def above(self, score: float) -> Detections:
-        """Return those with at least this score."""
-        kept = self.scores >= score
+    def above(self, score: float | Tensor) -> Detections:
+        """Return those with at least this score.
+
+        Args:
+            score: one for all, or ``[C]`` one for each class.
+        """
+        least = score.to(self.scores)[self.labels] if isinstance(score, Tensor) else score
+        kept = self.scores >= least
         parts = (self.boxes_xyxy[kept], self.scores[kept], self.labels[kept])
         return Detections(*parts, self.class_names)
 

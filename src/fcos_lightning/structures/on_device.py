@@ -17,13 +17,16 @@ class OnDevice:
 
     def to(self: _Self, device: torch.device | str, non_blocking: bool = False) -> _Self:
         """Return a copy whose tensors lie on ``device``."""
-        moved: _Self = _changed(self, lambda one: one.to(device, non_blocking=non_blocking))
-        return moved
+        return self.changed(lambda one: one.to(device, non_blocking=non_blocking))
 
     def pin_memory(self: _Self) -> _Self:
         """Return a copy in memory that a GPU can read while the processor goes on."""
-        pinned: _Self = _changed(self, lambda one: one.pin_memory())
-        return pinned
+        return self.changed(lambda one: one.pin_memory())
+
+    def changed(self: _Self, change: Callable[[Tensor], Tensor]) -> _Self:
+        """Return a copy in which a function was applied to every tensor."""
+        made: _Self = _changed(self, change)
+        return made
 
 
 def _changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:  # noqa: ANN401  # of its type

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +23,8 @@ class Target(OnDevice):
     Attributes:
         boxes_xyxy: ``[G, 4]`` float32 pixels. ``G`` may be 0.
         labels: ``[G]`` int64, 0-based.
+        ignored_xyxy: ``[K, 4]`` float32 pixels, boxes in which nothing is background: crowds,
+            objects too difficult to ask for; None: there are none.
 
     Raises:
         ValueError: if the shapes do not fit each other.
@@ -30,6 +32,7 @@ class Target(OnDevice):
 
     boxes_xyxy: Tensor
     labels: Tensor
+    ignored_xyxy: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.boxes_xyxy.ndim != 2 or self.boxes_xyxy.shape[1] != 4:
@@ -39,6 +42,9 @@ class Target(OnDevice):
                 f"{len(self.boxes_xyxy)} boxes need labels of shape [{len(self.boxes_xyxy)}], "
                 f"not {list(self.labels.shape)}"
             )
+        ignored = self.ignored_xyxy
+        if ignored is not None and (ignored.ndim != 2 or ignored.shape[1] != 4):
+            raise ValueError(f"ignored_xyxy must be [K, 4], not {list(ignored.shape)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +55,13 @@ class Targets(OnDevice):
         boxes_xyxy: ``[B, G, 4]`` float32 pixels of the padded input; rows beyond an image's own
             boxes are zero.
         labels: ``[B, G]`` int64, -1 on padding rows.
+        ignored_xyxy: ``[B, K, 4]`` float32 pixels, boxes in which nothing is background; padding
+            rows are zero, so that no point lies in them. None: no image has any.
     """
 
     boxes_xyxy: Tensor
     labels: Tensor
+    ignored_xyxy: Tensor | None = None
 
     @property
     def valid(self) -> Tensor:
@@ -63,9 +72,16 @@ class Targets(OnDevice):
     def stack(cls, targets: Sequence[Target]) -> Targets:
         """Pad the boxes of several images to one tensor; an image without boxes is ordinary."""
         pad = torch.nn.utils.rnn.pad_sequence
+        ignored = [
+            target.boxes_xyxy.new_zeros(0, 4, dtype=torch.float32)
+            if target.ignored_xyxy is None
+            else target.ignored_xyxy.float()
+            for target in targets
+        ]
         return cls(
             boxes_xyxy=pad([target.boxes_xyxy.float() for target in targets], batch_first=True),
             labels=pad([t.labels for t in targets], batch_first=True, padding_value=-1),
+            ignored_xyxy=pad(ignored, batch_first=True) if any(map(len, ignored)) else None,
         )
 
 
@@ -82,8 +98,8 @@ class GroundTruth:
         first_box: ``[N + 1]`` int64.
         boxes_xyxy: ``[M, 4]`` float64 pixels, as annotated (they may stick out of the image).
         labels: ``[M]`` int64, 0-based.
-        ignored: ``[M]`` bool: COCO crowds and VOC difficult objects. They are left out of the
-            loss; in evaluation a detection on one is neither right nor wrong.
+        ignored: ``[M]`` bool: COCO crowds and VOC difficult objects. Nothing learns to find
+            them; in evaluation a detection on one is neither right nor wrong.
         areas_px: ``[M]`` float64, the annotated area where there is one (COCO: of the segment).
             It decides between small, medium and large.
         class_names: one per label.
@@ -107,3 +123,24 @@ class GroundTruth:
     def rows(self, image: int) -> slice:
         """The rows that hold the boxes of the ``image``-th image."""
         return slice(int(self.first_box[image]), int(self.first_box[image + 1]))
+
+    def of_images(self, image_ids: NDArray[np.int64]) -> GroundTruth:
+        """Return the ground truth of some images, in the same order as here.
+
+        Args:
+            image_ids: ``[K]`` their ids; others than those that are here are passed over.
+        """
+        kept = np.isin(self.image_ids, image_ids)
+        boxes = np.diff(self.first_box)
+        rows = np.repeat(kept, boxes)
+        return replace(
+            self,
+            image_ids=self.image_ids[kept],
+            file_names=self.file_names[kept],
+            sizes_hw=self.sizes_hw[kept],
+            first_box=np.concatenate([[0], np.cumsum(boxes[kept])]).astype(np.int64),
+            boxes_xyxy=self.boxes_xyxy[rows],
+            labels=self.labels[rows],
+            ignored=self.ignored[rows],
+            areas_px=self.areas_px[rows],
+        )

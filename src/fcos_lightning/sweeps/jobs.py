@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.extras import pip_install
 from fcos_lightning.processors import processor_count
 
 #: How long a job may take to keep a checkpoint before it is killed.
@@ -120,9 +121,7 @@ class SubmititLauncher:
         try:
             import submitit
         except ModuleNotFoundError:
-            raise UserError(
-                "sweep.launcher: needs submitit; pip install 'fcos-lightning[sweep]'"
-            ) from None
+            raise UserError(f"sweep.launcher: needs submitit; {pip_install('sweep')}") from None
         if self.cluster == "slurm" and shutil.which("sbatch") is None:
             raise UserError(
                 "sweep.launcher=slurm: there is no sbatch here; run this on a machine from which "

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fcos_lightning.printing import printable
 from fcos_lightning.runs.words import quoted
+from fcos_lightning.signals import STOPPING, Asked
+from fcos_lightning.storage.folders import set_aside
 from fcos_lightning.sweeps.course import ap_by_epoch, best_ap, can_go_on
 from fcos_lightning.sweeps.jobs import Handle, Launcher, train_command, wait_for
 from fcos_lightning.sweeps.manifest import Job, Manifest
@@ -17,6 +20,7 @@ from fcos_lightning.sweeps.stored_words import said_again
 
 _PAUSE_S = 0.2
 _LOOK_S = 5.0  # how often a running job's AP is looked at
+_END_BYTES = 20_000  # of a log, in which its error is looked for
 
 
 class Interrupted(Exception):
@@ -75,10 +79,9 @@ class Runner:
         """Run every job that is not finished.
 
         Raises:
-            Interrupted: on SIGINT or SIGTERM, when the running jobs have kept a checkpoint.
+            Interrupted: on a signal that asks to stop, when running jobs have kept a checkpoint.
         """
-        signals = (signal.SIGINT, signal.SIGTERM)
-        before = {signum: signal.signal(signum, self._note) for signum in signals}
+        before = {signum: signal.signal(signum, self._note) for signum in STOPPING}
         waiting = self._waiting()
         try:
             exhausted = False
@@ -103,7 +106,7 @@ class Runner:
 
     def _note(self, signum: int, frame: object) -> None:
         if self._signum:  # twice: at once
-            raise KeyboardInterrupt
+            raise Asked(signum)
         self._signum = signum
 
     def _waiting(self) -> Iterator[Job]:
@@ -118,7 +121,8 @@ class Runner:
             again = said_again((*self.manifest.fixed, *job.swept), folder)
             words, verb = [quoted("resume", str(folder)), *again], "goes on"
         else:
-            _set_aside(folder, job.attempts)
+            if folder.exists():  # what cannot go on; the next attempt wants an empty folder
+                set_aside(folder, "attempt", max(job.attempts, 1))
             words = [*self.manifest.fixed, *job.swept, quoted("run_dir", str(folder))]
             verb = "started"
         slot = min(set(range(self.parallel)) - {running.slot for running in self._running})
@@ -166,7 +170,10 @@ class Runner:
             # A crashed trial is run again by the next start, so it stays open until then.
             if state != "failed":
                 self.search.tell(job.trial, ap, pruned=state == "pruned")
-        how = f"exit code {code}, see {self.manifest.log_file(job)}" if state == "failed" else ""
+        how = ""
+        if state == "failed":
+            log = self.manifest.log_file(job)
+            how = f"exit code {code}, {why(log)}; see {log}"
         figure = f"AP {ap:.3f}" if ap is not None else ""
         parts = [part for part in (figure, how, f"{took / 60:.1f} min") if part]
         self.say(f"job {self._place(job)} {state}: {', '.join(parts)}")
@@ -184,10 +191,14 @@ class Runner:
         return f"{job.number}/{total}"
 
 
-def _set_aside(folder: Path, attempts: int) -> None:
-    """Keep what a job left that cannot go on; its next attempt wants an empty folder."""
-    if folder.exists():
-        number = max(attempts, 1)
-        while (aside := folder.with_name(f"{folder.name}.attempt{number}")).exists():
-            number += 1
-        folder.rename(aside)
+def why(log: Path) -> str:
+    """Return the line of a job's log that says why it failed: its last error, or its last line."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _END_BYTES))
+            lines = file.read().decode("utf-8", "replace").split("\n")
+    except OSError as error:
+        return f"no log: {error.strerror}"
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if line.startswith("error: ")]
+    return printable((errors or said or ["it printed nothing"])[-1], 300)

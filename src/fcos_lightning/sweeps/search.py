@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.extras import pip_install
 from fcos_lightning.printing import first_line
 from fcos_lightning.sweeps.space import Space
 
@@ -32,9 +33,7 @@ class Search:
         try:
             import optuna
         except ModuleNotFoundError:
-            raise UserError(
-                "sweep.search=optuna: needs Optuna; pip install 'fcos-lightning[sweep]'"
-            ) from None
+            raise UserError(f"sweep.search=optuna: needs Optuna; {pip_install('sweep')}") from None
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend
 

@@ -86,9 +86,3 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         file = Path(path)
         if file.suffix == ".ckpt" and file.is_file():
             file.unlink()
-
-
-def remove_drafts(folder: Path) -> None:
-    """Remove what killed processes left half written in a folder that no other process uses."""
-    for draft in folder.glob(".*.ckpt.*"):
-        draft.unlink(missing_ok=True)

@@ -24,12 +24,7 @@ def total_steps(trainer: L.Trainer) -> int:
     data: Any = trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
     if not isinstance(data, DetectionDataModule):
         return int(trainer.estimated_stepping_batches)
-    batches, limit = data.batches_per_epoch, trainer.limit_train_batches
-    if isinstance(limit, int):
-        batches = min(batches, limit)
-    elif limit is not None:
-        batches = int(batches * limit)
-    steps = math.ceil(batches / trainer.accumulate_grad_batches)
+    steps = steps_per_epoch(trainer, data)
     epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
     lengths = [length for length in (trainer.max_steps, steps * epochs) if length >= 0]
     if not lengths:
@@ -38,3 +33,13 @@ def total_steps(trainer: L.Trainer) -> int:
             "Trainer max_steps= or max_epochs="
         )
     return min(lengths)
+
+
+def steps_per_epoch(trainer: L.Trainer, data: DetectionDataModule) -> int:
+    """Return the optimiser steps of an epoch, as far as ``limit_train_batches`` lets it go."""
+    batches, limit = data.batches_per_epoch, trainer.limit_train_batches
+    if isinstance(limit, int):
+        batches = min(batches, limit)
+    elif limit is not None:
+        batches = int(batches * limit)
+    return math.ceil(batches / trainer.accumulate_grad_batches)

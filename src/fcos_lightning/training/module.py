@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,10 @@ class FCOSModule(L.LightningModule):
     test_step = validation_step
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Detections]:
-        """Return the detections of a batch in pixels of the original images."""
-        return self.validation_step(batch, batch_idx)["detections"]
+        """Return the detections of a batch in pixels of the original images, with their names."""
+        found = self.validation_step(batch, batch_idx)["detections"]
+        names = self.detector.class_names
+        return [replace(one, class_names=None if names is None else tuple(names)) for one in found]
 
     def configure_callbacks(self) -> list[L.Callback]:
         """Measure what is found where nobody else does; called by Lightning."""

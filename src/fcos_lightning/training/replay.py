@@ -33,7 +33,7 @@ def save_replay(
         KEY: describe(detector),
         "batch": {
             "images": {k: v.cpu() for k, v in asdict(images).items()},
-            "targets": {k: v.cpu() for k, v in asdict(targets).items()},
+            "targets": {k: v.cpu() for k, v in asdict(targets).items() if v is not None},
             "image_ids": image_ids.cpu(),
         },
     }

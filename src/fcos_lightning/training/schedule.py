@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import first_line
 
 
 class Schedule:
@@ -66,14 +67,33 @@ class Schedule:
                 "schedule: give the length of the run as one of max_steps and max_epochs, "
                 f"not max_steps={max_steps} and max_epochs={max_epochs}"
             )
+        for name, length in (("max_steps", max_steps), ("max_epochs", max_epochs)):
+            if length is not None and length < 1:
+                raise UserError(f"schedule.{name}={length}: give at least 1")
         for key, value, known in (
             ("warmup", warmup, ("constant", "linear")),
             ("decay", decay, ("step", "cosine")),
         ):
             if value not in known:
                 raise UserError(f"schedule.{key}={value}: give {' or '.join(known)}")
-        if lr <= 0:
+        if not 0 < lr < math.inf:
             raise UserError(f"schedule.lr={lr}: give a number above 0")
+        if reference_batch < 1:
+            raise UserError(f"schedule.reference_batch={reference_batch}: give at least 1")
+        for key, number in (
+            ("weight_decay", weight_decay),
+            ("bias_lr_factor", bias_lr_factor),
+            ("bias_weight_decay", bias_weight_decay),
+            ("norm_weight_decay", norm_weight_decay or 0.0),
+            ("backbone_lr_factor", backbone_lr_factor),
+            ("warmup_steps", warmup_steps),
+            ("warmup_factor", warmup_factor),
+            ("gamma", gamma),
+            ("final_factor", final_factor),
+            *(("milestones", milestone) for milestone in milestones),
+        ):
+            if not 0 <= number < math.inf:
+                raise UserError(f"schedule.{key}={number}: give a number of at least 0")
         self.optimizer = optimizer
         self.lr = lr
         self.reference_batch = reference_batch
@@ -120,7 +140,12 @@ class Schedule:
     ) -> tuple[Optimizer, LambdaLR]:
         """Return the optimiser of a detector and what sets its rate at each step."""
         lr = self.scaled_lr(batch_size)
-        optimizer = self.optimizer(self.parameter_groups(detector, lr), lr=lr)
+        groups = self.parameter_groups(detector, lr)
+        try:
+            optimizer = self.optimizer(groups, lr=lr)
+        except Exception as error:  # whatever a library says to options that do not fit
+            kind = type(error).__name__
+            raise UserError(f"schedule.optimizer: {kind}: {first_line(error)}") from error
         return optimizer, LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
 
     def parameter_groups(self, detector: nn.Module, lr: float) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 from torch.utils.data import DataLoader
@@ -14,13 +14,18 @@ from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.inference.views import detect_merged
+from fcos_lightning.lightning_internals import signals_left_alone
 from fcos_lightning.structures import Detections, Views
+from fcos_lightning.structures.batches import LARGEST_SIDES
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.module import FCOSModule
+from fcos_lightning.training.other_ranks import together
 
 #: Settings of a trainer that evaluation shares with training.
 EVALUATION_SETTINGS = ("accelerator", "devices", "num_nodes", "strategy", "precision")
+#: Those that change which images are looked at, or how; only where they are asked for.
+ASKED_FOR = ("limit_val_batches", "deterministic", "benchmark", "inference_mode")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class ViewSizes:
     flip: bool
 
     def __post_init__(self) -> None:
+        largest = LARGEST_SIDES["shorter_side"]
+        if self.sizes and max(self.sizes) > largest:
+            raise UserError(f"test.sizes={list(self.sizes)}: give at most {largest} pixels")
         if not self.sizes or min(self.sizes) < 1 or self.longer_side < 1:
             raise UserError(
                 f"test.sizes={list(self.sizes)} test.longer_side={self.longer_side}: give pixels "
@@ -72,8 +80,9 @@ def evaluate(
     trainer: Mapping[str, Any],
     progress: bool = True,
     views: ViewSizes | None = None,
+    split: Literal["val", "test"] = "val",
 ) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
-    """Evaluate a detector on the validation split.
+    """Evaluate a detector on a split.
 
     Args:
         detector: to be measured.
@@ -81,25 +90,28 @@ def evaluate(
         trainer: settings of the Trainer; those that concern training are left out.
         progress: whether to show a progress bar.
         views: test every image in several sizes; None: in one, that of the data module.
+        split: which; ``test`` is that of the data module where it has one.
 
     Returns:
         The summary, the detections in pixels of the original images, and the callback that
         collected them.
     """
-    evaluation = Evaluation(datamodule.val.truth, datamodule.protocol)
-    tester = L.Trainer(
-        **{key: trainer[key] for key in EVALUATION_SETTINGS if key in trainer},
-        callbacks=[evaluation],
-        plugins=cluster_plugins(),  # type: ignore[arg-type]  # a list of one of the kinds it takes
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=progress,
-        use_distributed_sampler=False,
-    )
-    if views is None:
-        tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
-    else:
-        datamodule.trainer = tester  # which rank asks for the loader is known only then
-        tester.validate(_Merging(detector, datamodule, views), verbose=False)
-    return evaluation.summary, evaluation.metric.table, evaluation
+    with datamodule.measuring(split):
+        evaluation = Evaluation(datamodule.measured.truth, datamodule.protocol)
+        tester = L.Trainer(
+            **{key: trainer[key] for key in (*EVALUATION_SETTINGS, *ASKED_FOR) if key in trainer},
+            callbacks=[evaluation],
+            plugins=cluster_plugins(),  # type: ignore[arg-type]  # a list of one of the kinds it takes
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=progress,
+            use_distributed_sampler=False,
+        )
+        with together(tester), signals_left_alone(tester):
+            if views is None:
+                tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
+            else:
+                datamodule.trainer = tester  # which rank asks for the loader is known only then
+                tester.validate(_Merging(detector, datamodule, views), verbose=False)
+        return evaluation.summary, evaluation.metric.table, evaluation

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,10 +26,10 @@ def random_prediction(seed: int, classes: int = 3) -> tuple[Prediction, Points, 
     return prediction, points, torch.tensor([[48, 64], [41, 50]])
 
 
-def overlap(a: list[float], b: list[float]) -> float:
-    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
-    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (a, b)]
+def overlap(a: list[float], b: list[float], more: float = 0.0) -> float:
+    width = max(0.0, min(a[2], b[2]) - max(a[0], b[0]) + more)
+    height = max(0.0, min(a[3], b[3]) - max(a[1], b[1]) + more)
+    areas = [(box[2] - box[0] + more) * (box[3] - box[1] + more) for box in (a, b)]
     union = sum(areas) - width * height
     return width * height / union if union else 0.0
 
@@ -44,9 +45,11 @@ def oracle(
     score: str = "sqrt",
     rank_by: str = "score",
     clip_to: str = "edge",
+    nms_sides: str = "plain",
 ) -> list[list[Row]]:
     """Threshold, top-k of each level, clip, NMS of each class, the best: one number at a time."""
     images = []
+    more = 1.0 if nms_sides == "inclusive" else 0.0
     for image, (height, width) in enumerate(sizes_hw.tolist()):
         far = [width, height] if clip_to == "edge" else [width - 1, height - 1]
         candidates: list[Row] = []
@@ -71,7 +74,7 @@ def oracle(
             first += number
         kept: list[Row] = []
         for row in sorted(candidates, key=lambda row: -row[1]):
-            if all(row[2] != k[2] or overlap(row[0], k[0]) <= nms_iou for k in kept):
+            if all(row[2] != k[2] or overlap(row[0], k[0], more) <= nms_iou for k in kept):
                 kept.append(row)
         images.append(kept[:max_detections])
     return images
@@ -88,6 +91,8 @@ def oracle(
         {"score_threshold": 0.0, "nms_iou": 0.3},
         {"max_detections": 5},
         {"nms_iou": 0.0, "clip_to": "last_pixel"},
+        {"nms_sides": "inclusive"},
+        {"nms_sides": "inclusive", "nms_iou": 0.3, "clip_to": "last_pixel"},
         {"nms_iou": 1.0, "topk_per_level": 1},
         {"score": "product", "rank_by": "class", "topk_per_level": 3, "max_detections": 4},
     ],
@@ -118,6 +123,7 @@ def test_the_options_make_a_difference() -> None:
         {"max_detections": 5},
         {"score_threshold": 0.5},
         {"clip_to": "last_pixel"},
+        {"nms_sides": "inclusive"},
     ):
         other = decode(prediction, points, sizes, **options)[0]  # type: ignore[arg-type]
         same = len(other) == len(base) and torch.equal(other.scores, base.scores)
@@ -226,3 +232,32 @@ def test_no_graph_is_kept() -> None:
     prediction, points, sizes = random_prediction(0)
     prediction.ltrb_px.requires_grad_()
     assert not decode(prediction, points, sizes)[0].boxes_xyxy.requires_grad
+
+
+def test_inclusive_sides_matter_for_small_boxes_and_move_none() -> None:
+    # 8 px wide and 2 px apart: 6/10 of plain sides, 7/11 of inclusive ones.
+    points = make_points([(1, 2)], [2], offset=0.0)
+    cls = torch.tensor([[[2.0], [1.0]]])
+    prediction = Prediction(cls, torch.tensor([[[4.0, 4.0, 4.0, 4.0]] * 2]), torch.zeros(1, 2))
+    size = torch.tensor([[100, 100]])
+    options: dict[str, Any] = {"nms_iou": 0.62, "clip": "never"}
+    (plain,) = decode(prediction, points, size, **options)
+    (inclusive,) = decode(prediction, points, size, **options, nms_sides="inclusive")
+    assert plain.boxes_xyxy.tolist() == [[-4.0, -4.0, 4.0, 4.0], [-2.0, -4.0, 6.0, 4.0]]
+    assert inclusive.boxes_xyxy.tolist() == [[-4.0, -4.0, 4.0, 4.0]]
+    # As many boxes as torchvision takes one class at a time, or all at once.
+    for number in (20, 3000):
+        generator = torch.Generator().manual_seed(number)
+        many = Prediction(
+            torch.rand(1, number, 2, generator=generator) * 4,
+            torch.rand(1, number, 4, generator=generator) * 6 + 4,
+            torch.zeros(1, number),
+        )
+        row = make_points([(1, number)], [2])
+        wide = torch.tensor([[100, 2 * number]])
+        for sides in ("plain", "inclusive"):
+            chosen: dict[str, Any] = {"nms_sides": sides, "max_detections": 30}
+            (found,) = decode(many, row, wide, **chosen)
+            expected = oracle(many, row, wide, **chosen)[0]
+            boxes = torch.tensor([box for box, _, _ in expected])
+            torch.testing.assert_close(found.boxes_xyxy, boxes, rtol=0, atol=1e-3)

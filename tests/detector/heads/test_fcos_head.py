@@ -239,3 +239,28 @@ def test_towers_without_bias() -> None:
     fewer = set(with_bias.state_dict()) - set(without.state_dict())
     assert fewer == {f"{t}_tower.{i}.bias" for t in ("cls", "box") for i in (0, 3, 6, 9)}
     assert without(maps()).cls_logits.shape == (2, 21, 2)
+
+
+def test_towers_of_uneven_depth() -> None:
+    torch.manual_seed(0)
+    maps = [torch.randn(1, 6, 4, 5), torch.randn(1, 6, 2, 3)]
+    for cls, box in ((2, 1), (1, 3), (2, 0), (0, 2)):
+        for quality_on in ("box", "classification"):
+            head = Head(
+                6, 3, (8, 16), num_convs=cls, box_convs=box, channels=8, quality_on=quality_on
+            )
+            counts = [
+                sum(isinstance(one, torch.nn.Conv2d) for one in tower)
+                for tower in (head.cls_tower, head.box_tower)
+            ]
+            assert counts == [cls, box]
+            assert head(maps).ltrb_px.shape == (1, 26, 4)
+            before = (cls, box)[quality_on == "box"]
+            assert head.quality_logits.in_channels == (8 if before else 6)
+    even = Head(6, 3, (8, 16), num_convs=2, channels=8)
+    same = Head(6, 3, (8, 16), num_convs=2, box_convs=2, channels=8)
+    assert list(even.state_dict()) == list(same.state_dict())
+    with pytest.raises(UserError, match=r"model\.head\.box_convs=-1: give 0 or more"):
+        Head(6, 3, (8, 16), box_convs=-1)
+    with pytest.raises(UserError, match=r"model\.head\.box_convs=0 leaves none"):
+        Head(6, 3, (8, 16), box_convs=0, deformable=True)

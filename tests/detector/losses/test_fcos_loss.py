@@ -135,7 +135,7 @@ def plain_losses(
             centerness = math.sqrt(
                 min(t[0], t[2]) / max(t[0], t[2]) * min(t[1], t[3]) / max(t[1], t[3])
             )
-            goal = centerness if quality == "centerness" else plain_iou(p, t, 0.0)
+            goal = centerness if quality == "centerness" else plain_iou(p, t, offset)
             weight = centerness if quality == "centerness" else 1.0
             q = sigmoid(prediction.quality_logits[image, point].item())
             positives += 1
@@ -284,6 +284,42 @@ def test_the_official_losses_and_gradients(shared: Path) -> None:
         for part, norms in case["grad_norms"].items():
             ours = [level.grad.norm().item() for level in levels[part]]
             assert ours == pytest.approx(list(norms), rel=1e-3, abs=1e-9)
+
+
+def test_the_official_log_iou_has_no_bound() -> None:
+    # 1 px about a point in a box of 2000 by 2000 px: (1 + 1) / (4e6 + 1), below any clamp's 1e-6.
+    points = make_points([(1, 1)], [8])
+    prediction = Prediction(torch.zeros(1, 1, 1), torch.full((1, 1, 4), 0.5), torch.zeros(1, 1))
+    far = torch.full((1, 1, 4), 1000.0)
+    assignment = Assignment(*(torch.zeros(1, 1, dtype=torch.int64), far), *[torch.zeros(1, 1)] * 2)
+    options: dict[str, Any] = {"box_loss": "iou", "box_units": "pixels"}
+    official = fcos_loss(prediction, assignment, points, **options, box_epsilon="official")
+    assert official.terms["box"].item() == pytest.approx(-math.log(2 / (4e6 + 1)), rel=1e-6)
+    plain = fcos_loss(prediction, assignment, points, **options, box_epsilon="plain")
+    assert plain.terms["box"].item() == pytest.approx(-math.log(1e-6), rel=1e-6)
+
+
+def test_dividing_by_positives_and_images() -> None:
+    prediction, assignment, points = scene()
+    usual = fcos_loss(prediction, assignment, points)
+    more = fcos_loss(prediction, assignment, points, divide_by="positives_and_images")
+    positives, images = int(assignment.positive.sum()), len(assignment.labels)
+    ratio = positives / (positives + images)
+    assert more.terms["cls"].item() == pytest.approx(usual.terms["cls"].item() * ratio, rel=1e-6)
+    for term in ("box", "quality"):
+        assert more.terms[term] == usual.terms[term]
+    # Of two batches that a step accumulates, each divides by its share of both.
+    loss = FCOSLoss(divide_by="positives_and_images")
+    sums = {name: 2 * value for name, value in loss.totals(assignment).items()}
+    assert sums["images"] == 2 * images
+    shared = loss(prediction, assignment, points, Totals(sums, batches=2))
+    assert shared.terms["cls"].item() == pytest.approx(more.terms["cls"].item(), rel=1e-6)
+    averaged = Totals({**sums, "moving_positives": torch.tensor(10.0)}, batches=2)
+    moving = loss(prediction, assignment, points, averaged).terms["cls"].item()
+    assert moving == pytest.approx(usual.terms["cls"].item() * positives / (5 + images), rel=1e-6)
+    nothing, none_assigned, _ = scene(empty=True)
+    empty = fcos_loss(nothing, none_assigned, points, divide_by="positives_and_images")
+    assert math.isfinite(empty.total.item())
 
 
 @pytest.mark.parametrize("quality", ["centerness", "iou"])

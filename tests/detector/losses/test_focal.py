@@ -6,7 +6,12 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from fcos_lightning.detector.losses import focal
-from fcos_lightning.detector.losses.focal import plain_focal_sum, sigmoid_focal_sum
+from fcos_lightning.detector.losses.focal import (
+    plain_focal_sum,
+    plain_quality_focal_sum,
+    quality_focal_sum,
+    sigmoid_focal_sum,
+)
 
 
 def scene(
@@ -94,3 +99,33 @@ def test_without_gradients_none_is_worked_out() -> None:
     total = sigmoid_focal_sum(logits, labels, 0.25, 2.0)
     assert not total.requires_grad
     torch.testing.assert_close(total, plain_focal_sum(logits, labels, 0.25, 2.0))
+
+
+@pytest.mark.parametrize("positive", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("classes", [1, 5, 80])
+@pytest.mark.parametrize("beta", [2.0, 1.5, 1.0, 0.0])
+def test_quality_focal_equals_the_plain_formula(positive: float, classes: int, beta: float) -> None:
+    logits, labels = scene(classes=classes, positive=positive)
+    goal = torch.rand(labels.shape, generator=torch.Generator().manual_seed(1))
+    goal[:, ::4] = goal[:, ::4].round()  # some of them 0 or 1
+    ours, our_gradient = with_gradient(quality_focal_sum, logits, labels, goal, beta)
+    plain, plain_gradient = with_gradient(plain_quality_focal_sum, logits, labels, goal, beta)
+    torch.testing.assert_close(ours, plain, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(our_gradient, plain_gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_quality_focal_of_goal_1_is_the_focal_loss_without_alpha() -> None:
+    logits, labels = scene()
+    quality = with_gradient(quality_focal_sum, logits, labels, torch.ones(labels.shape), 2.0)
+    focal_loss = with_gradient(sigmoid_focal_sum, logits, labels, -1.0, 2.0)
+    torch.testing.assert_close(quality, focal_loss, rtol=1e-6, atol=1e-7)
+
+
+def test_quality_focal_of_extreme_logits_is_finite_and_leaves_out_what_is_ignored() -> None:
+    logits = torch.tensor([[[-200.0, 200.0], [200.0, -200.0], [0.0, 90.0], [3.0, -3.0]]])
+    labels, goal = torch.tensor([[0, -1, 1, 0]]), torch.tensor([[0.7, 0.0, 0.0, 0.4]])
+    total, gradient = with_gradient(quality_focal_sum, logits, labels, goal, 2.0)
+    assert total.isfinite() and gradient.isfinite().all()
+    out = torch.tensor([[False, False, False, True]])
+    less, its = with_gradient(quality_focal_sum, logits, labels.where(~out, -1), goal, 2.0, out)
+    assert less < total and (its[0, 3] == 0).all() and torch.equal(its[0, :3], gradient[0, :3])

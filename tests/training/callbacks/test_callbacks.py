@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from fcos_lightning import build_fcos
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.drawing import COLOURS, draw
+from fcos_lightning.storage.replacing import remove_drafts
 from fcos_lightning.structures import Batch, Detections, Images, Target, Targets
 from fcos_lightning.training.callbacks import monitor as monitor_module
 from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.callbacks.monitor import Monitor
 from fcos_lightning.training.callbacks.previews import Previews
-from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO, remove_drafts
+from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.training.csv_log import RunCSVLogger
 from fcos_lightning.training.module import FCOSModule
 
@@ -144,7 +145,7 @@ def test_boxes_and_names_are_drawn_where_they_are() -> None:
 class Watched:
     """What ``Monitor`` looks at of a trainer, between steps that it does not log."""
 
-    current_epoch, max_epochs, callback_metrics = 0, 3, {}
+    current_epoch, max_epochs, callback_metrics, callbacks = 0, 3, {}, ()
     num_devices, world_size, log_every_n_steps, is_last_batch = 1, 1, 50, False
 
     def __init__(self, accelerator: type[Accelerator]) -> None:

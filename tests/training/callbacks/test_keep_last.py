@@ -1,13 +1,15 @@
 """When ``last.ckpt`` is saved; that a run goes on from it is shown in tests/cli/test_resume.py."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from lightning.pytorch.trainer.states import TrainerFn
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.signals import Stopped
+from fcos_lightning.signals import Asked, Stopped
 from fcos_lightning.training.callbacks import keep_last as module
 from fcos_lightning.training.callbacks.keep_last import KeepLast
 
@@ -16,6 +18,7 @@ class Trainer:
     """What the callback asks of one, at a step between batches."""
 
     world_size, accumulate_grad_batches, is_global_zero, global_step = 1, 2, True, 0
+    state, sanity_checking, is_last_batch = SimpleNamespace(fn=TrainerFn.FITTING), False, False
 
     def __init__(self) -> None:
         self.saved: list[int] = []
@@ -69,14 +72,33 @@ def test_it_saves_after_so_many_minutes_since_the_last_time(
     assert trainer.saved == [3, 6, 9, 12]  # 75 s each
 
 
-def test_it_saves_where_an_epoch_ended_without_validation(
+def test_it_saves_at_the_end_of_each_epoch_and_of_validations_within(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     callback, trainer, _ = started(tmp_path, monkeypatch, every_n_minutes=None)
     at(callback, trainer, 0, batch_idx=0)  # nothing was trained yet
-    at(callback, trainer, 5, batch_idx=0)
-    at(callback, trainer, 5, batch_idx=2)
-    assert trainer.saved == [5]
+    for trainer.global_step, trainer.is_last_batch in ((3, False), (5, True)):
+        callback.on_validation_end(trainer, None)  # type: ignore[arg-type]
+    assert trainer.saved == [3]  # the best checkpoint of the epoch is not kept yet
+    callback.on_train_epoch_end(trainer, None)  # type: ignore[arg-type]
+    assert trainer.saved == [3, 5]
+
+
+def test_a_signal_in_the_first_step_stops_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torch.compile takes minutes in it, and there is nothing to keep."""
+    callback, trainer, _ = started(tmp_path, monkeypatch)
+    at(callback, trainer, 0, batch_idx=0)
+    with pytest.raises(Asked):
+        callback._watch._note(signal.SIGTERM, None)
+    callback._watch.received = 0
+    callback.on_train_batch_end(trainer)
+    at(callback, trainer, 1, batch_idx=2)
+    callback._watch._note(signal.SIGTERM, None)
+    assert callback._watch.received == signal.SIGTERM
+    with pytest.raises(Asked):  # Ctrl-C, after all
+        callback._watch._note(signal.SIGINT, None)
 
 
 def test_it_saves_only_between_optimiser_steps(

@@ -7,7 +7,7 @@ shared towers and a BatchNorm for each level.
   word it is centerness. Distances are ReLU and in strides.
 - Input: BGR less ImageNet's means; ResNeXt-101-32x8d divided by ImageNet's deviations as well. A
   file that carries ``pixel_mean`` and ``pixel_std`` says it itself. Nets without groups stride in
-  the first 1x1.
+  the first 1x1; recipes that end in ``-3x3`` are for those trained with ``STRIDE_IN_1X1`` False.
 - Boxes are not clipped to the image: there this is up to the code around the detector. Ask for it
   by ``decoder={"clip": "after_nms", "drop_empty": True}``, which is what that code does. Those that
   score as the hundredth does stay as well.
@@ -24,6 +24,7 @@ from fcos_lightning.checkpoints.conventions import (
     Translation,
     classes_of,
     detectron2_input,
+    split_recipe,
 )
 from fcos_lightning.checkpoints.derive import spec_of, stride_on
 from fcos_lightning.checkpoints.naming import (
@@ -37,7 +38,7 @@ from fcos_lightning.checkpoints.naming import (
 )
 
 NAME = "adelaidet"
-RECIPES = ("centerness", "iou")
+RECIPES = ("centerness", "iou", "centerness-3x3", "iou-3x3")
 
 _HEAD = r"proposal_generator\.fcos_head\."
 
@@ -49,9 +50,10 @@ def recognises(keys: Collection[str]) -> bool:
 
 def translate(source: Source, recipe: str | None) -> Translation:
     """Return a file of this layout in our terms."""
+    recipe, on_3x3 = split_recipe(recipe)
     weights = renamed(source.weights, _RULES)
     spec = spec_of(weights)
-    if on := stride_on(weights, caffe=True):
+    if on := stride_on(weights, caffe=not on_3x3):
         spec["backbone"]["stride_on"] = on
     std = [57.375, 57.12, 58.395] if spec["backbone"]["name"] == "resnext101_32x8d" else None
     quality = "iou" if recipe == "iou" else "centerness"

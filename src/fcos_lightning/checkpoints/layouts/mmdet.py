@@ -4,22 +4,24 @@
   (``norm_on_bbox``, ``centerness_on_reg``; NMS at .6). Files of mmdetection carry their
   configuration as text, which says it. Without one, towers whose convolutions have a bias beside
   GroupNorm are of the tricks recipe, as ``conv_bias`` is among its settings.
-- Backbones: ``caffe`` style (BGR, stride in the first 1x1) or ``pytorch`` style (RGB less
-  ImageNet's means, divided by its deviations; stride in the 3x3). Again the text says it; without
-  one R-50 and R-101 are caffe and all others pytorch. ``plain-pytorch`` and ``tricks-pytorch``
-  override both.
+- Backbones: ResNet and ResNeXt with or without deformable convolutions, MobileNetV2; ResNetV1d and
+  HRNet by way of timm. ``caffe`` style (BGR, stride in the first 1x1) or ``pytorch`` style (RGB
+  less ImageNet's means, divided by its deviations; stride in the 3x3). Again the text says it;
+  without one R-50 and R-101 are caffe and all others pytorch, but that HRNet takes BGR.
+  ``plain-pytorch`` and ``tricks-pytorch`` override both.
 - Where its runs averaged weights, files hold both sets. The model's own names hold the set that it
   was evaluated with, which is what its code loads; ``ema_...`` holds the other.
 - The score is class times centerness, its top-k goes by the class alone; boxes are clipped before
-  NMS, and those left without an area dropped.
+  NMS. Those left without an area are dropped, but by version 2.
+- What else a text says is in ``config_texts/mmdetection.py``. A recipe is taken in its place.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any
 
+from fcos_lightning.checkpoints.config_texts.mmdetection import Usual, settings_of
 from fcos_lightning.checkpoints.conventions import (
     CAFFE_INPUT,
     DETECTRON2_INPUT,
@@ -35,6 +37,7 @@ from fcos_lightning.checkpoints.naming import (
     mobilenet_key,
     renamed,
 )
+from fcos_lightning.errors import UserError
 
 NAME = "mmdet"
 RECIPES = ("plain", "tricks", "plain-pytorch", "tricks-pytorch")
@@ -51,73 +54,60 @@ def translate(source: Source, recipe: str | None) -> Translation:
     given = {key: value for key, value in source.weights.items() if key not in other_set}
     laterals = len([key for key in given if re.fullmatch(r"neck\.lat.*\.weight", key)])
     per_conv = 3 if any(".gn." in key for key in given) else 2
-    weights = renamed(given, _rules(laterals, per_conv))
+    deep_stem = "backbone.stem.0.weight" in given
+    hrnet = "neck.reduction_conv.conv.weight" in given
+    before = _HRNET if hrnet else _DEEP_STEM if deep_stem else ()
+    rules = (*before, *_rules(laterals, per_conv))
+    weights = renamed(given, rules)
     spec = spec_of(weights)
     backbone, head = spec["backbone"], spec["head"]
-    if backbone["name"] != "mobilenet_v2":
+    if backbone["name"] != "mobilenet_v2" and not hrnet:
         # Its norm_eval keeps the statistics still, whatever the files count.
         backbone |= {"norm": "frozen", "frozen_stages": 2}
-    text = source.config if recipe is None else ""
     biased = head["tower_bias"] and head["norm"] != "none"
     tricks = recipe.startswith("tricks") if recipe else biased
-    in_strides = _said(text, "norm_on_bbox", tricks)
-    on_box = _said(text, "centerness_on_reg", tricks)
-    caffe = backbone["name"] in ("resnet50", "resnet101")
-    if recipe is not None and recipe.endswith("pytorch"):
-        caffe = False
-    elif style := re.search(r"style\s*=\s*'(caffe|pytorch)'", text):
-        caffe = style[1] == "caffe"
-    if on := stride_on(weights, caffe):
+    caffe = backbone["name"] in ("resnet50", "resnet101") and not str(recipe).endswith("pytorch")
+    strides = [2**level for level in spec["fpn"]["levels"]]
+    usual = Usual(tricks, caffe, source.version, strides)
+    settings = settings_of(source.config if recipe is None else "", usual)
+    if on := stride_on(weights, settings.caffe):
         backbone["stride_on"] = on
-    head |= {
-        "distances": "relu" if in_strides else "exp",
-        "quality_on": "box" if on_box else "classification",
-    }
-    overlap = re.search(r"nms\s*=\s*dict\([^)]{0,500}?iou_(?:threshold|thr)\s*=\s*([\d.]+)", text)
-    radius = 1.5 if _said(text, "center_sampling", tricks) else None
+    elif deep_stem and settings.caffe:
+        raise UserError("it is a ResNetV1d in caffe style, which no backbone here is")
+    usual_input = dict(DETECTRON2_INPUT if tricks else CAFFE_INPUT) if settings.caffe else None
+    if hrnet:
+        usual_input = DETECTRON2_INPUT | {"std": [57.375, 57.12, 58.395]}
     return Translation(
         spec={
             **spec,
             **classes_of(spec["num_classes"], source.class_names),
-            "assigner": {"center_radius": radius},
-            "loss": {
-                "box_loss": "giou" if "GIoULoss" in text or (tricks and not text) else "iou",
-                "box_epsilon": "plain",
-                "box_units": "strides" if in_strides else "pixels",
-            },
-            "decoder": {
-                "score": "product",
-                "rank_by": "class",
-                "nms_iou": float(overlap[1]) if overlap else (0.6 if tricks else 0.5),
-                "drop_empty": True,
-            },
-            "input": _input(text, caffe, tricks),
+            "head": head | settings.head,
+            "fpn": spec["fpn"] | settings.fpn,
+            "assigner": settings.assigner,
+            "loss": settings.loss,
+            "decoder": settings.decoder,
+            "input": settings.input or usual_input,
         },
         weights=weights,
+        sides=settings.sides,
     )
 
 
-def _said(text: str, option: str, default: bool) -> bool:
-    """What a configuration's text says about an option; not a word means mmdetection's False."""
-    if not text:
-        return default
-    found = re.findall(rf"\b{option}\s*=\s*(True|False)", text)
-    return bool(found) and found[-1] == "True"
+#: Of ResNetV1d, three convolutions in place of the stem's one, and averages before shortcuts
+#: (arXiv 1812.01187); timm has the same net.
+_DEEP_STEM: tuple[Rule, ...] = (
+    (r"backbone\.stem\.([01346])\.(\w+)", r"backbone.net.conv1.\1.\2"),
+    (r"backbone\.stem\.7\.(\w+)", r"backbone.net.bn1.\1"),
+    (r"backbone\.(layer[1-4]\..+)", r"backbone.net.\1"),
+)
 
 
-def _input(text: str, caffe: bool, tricks: bool) -> dict[str, Any] | None:
-    numbers = r"\s*=\s*\[([^\]]{1,500})\]"
-    mean, std = (re.search(rf"\b{key}{numbers}", text) for key in ("mean", "std"))
-    to_rgb = re.search(r"\b(?:bgr_to_rgb|to_rgb)\s*=\s*(True|False)", text)
-    if mean and std and to_rgb:
-        return {
-            "mean": [float(number) for number in mean[1].split(",") if number.strip()],
-            "std": [float(number) for number in std[1].split(",") if number.strip()],
-            "channel_order": "rgb" if to_rgb[1] == "True" else "bgr",
-        }
-    if not caffe:
-        return None
-    return dict(DETECTRON2_INPUT if tricks else CAFFE_INPUT)
+#: Of HRNet and its pyramid; timm's net has the same names.
+_HRNET: tuple[Rule, ...] = (
+    (r"backbone\.(.+)", r"backbone.net.\1"),
+    (r"neck\.reduction_conv\.conv\.(\w+)", r"fpn.merge.\1"),
+    (r"neck\.fpn_convs\.(\d)\.conv\.(\w+)", r"fpn.output.\1.\2"),
+)
 
 
 def _rules(laterals: int, per_conv: int) -> tuple[Rule, ...]:

@@ -5,10 +5,11 @@ VoVNet-FCOS, which builds on it.
 
 - Recipes: ``improved`` (the ``imprv`` configurations) and ``plain``. No tensor tells them apart.
   Without a word the recipe is improved, for MobileNetV2 and VoVNet plain, as all published ones.
-- Input: BGR less Caffe's means, for all backbones. Nets without groups stride in the first 1x1.
+- Input: BGR less Caffe's means, for all backbones. Nets without groups stride in the first 1x1;
+  ``improved-3x3`` and ``plain-3x3`` are for those trained with ``STRIDE_IN_1X1`` False.
 - Its frozen BatchNorm adds nothing to the variance, ours 1e-5; that is taken off the variances.
-- Boxes are clipped to the last pixel; those that score as the hundredth does stay as well. Its
-  labels count from 1, ours from 0.
+- Boxes are clipped to the last pixel; NMS counts pixels inclusively; those that score as the
+  hundredth does stay as well. Its labels count from 1, ours from 0.
 """
 
 from __future__ import annotations
@@ -22,15 +23,13 @@ from fcos_lightning.checkpoints.conventions import (
     Source,
     Translation,
     classes_of,
+    split_recipe,
 )
-from fcos_lightning.checkpoints.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.derive import spec_of, stride_on, without_epsilon
 from fcos_lightning.checkpoints.naming import NOT_NEEDED, Rule, mobilenet_rules, renamed, vovnet_key
 
 NAME = "official"
-RECIPES = ("improved", "plain")
-
-#: What torchvision's frozen BatchNorm adds to the variance.
-_EPSILON = 1e-5
+RECIPES = ("improved", "plain", "improved-3x3", "plain-3x3")
 
 
 def recognises(keys: Collection[str]) -> bool:
@@ -40,16 +39,15 @@ def recognises(keys: Collection[str]) -> bool:
 
 def translate(source: Source, recipe: str | None) -> Translation:
     """Return a file of this layout in our terms."""
+    recipe, on_3x3 = split_recipe(recipe)
     weights = renamed(source.weights, _RULES)
     spec = spec_of(weights)
     backbone = spec["backbone"]
     plain = (recipe == "plain") if recipe else backbone["name"] in ("mobilenet_v2", "vovnet")
-    if on := stride_on(weights, caffe=True):
+    if on := stride_on(weights, caffe=not on_3x3):
         backbone["stride_on"] = on
     if backbone["norm"] == "frozen":
-        for key in weights:
-            if key.startswith("backbone.") and key.endswith("running_var"):
-                weights[key] = weights[key] - _EPSILON
+        weights = without_epsilon(weights)
     spec["head"] |= {
         "distances": "exp" if plain else "relu",
         "quality_on": "classification" if plain else "box",
@@ -60,7 +58,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
             **classes_of(spec["num_classes"], source.class_names),
             "assigner": {"center_radius": None if plain else 1.5},
             "loss": dict(PLAIN_LOSS if plain else IMPROVED_LOSS),
-            "decoder": {"clip_to": "last_pixel", "keep_ties": True},
+            "decoder": {"clip_to": "last_pixel", "keep_ties": True, "nms_sides": "inclusive"},
             "input": CAFFE_INPUT,
         },
         weights=weights,

@@ -108,8 +108,10 @@ def for_torchvision(
         ("backbone", "stride_on", "3x3"),
         ("head", "distances", "relu"),
         ("head", "quality_on", "box"),
+        ("fpn", "p6_from", "p5"),
+        ("fpn", "relu_before_p7", True),
     ):
-        if ((ours.get(part) or {}).get(option) or chosen) != chosen:
+        if (ours.get(part) or {}).get(option) not in (None, chosen):
             otherwise.append(f"{part}.{option}")
     return result, otherwise
 

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from torch import Tensor
 
 from fcos_lightning.checkpoints.conventions import Source, Translation
-from fcos_lightning.checkpoints.derive import need, net_of, stride_on
+from fcos_lightning.checkpoints.derive import need, net_of, stride_on, without_epsilon
 from fcos_lightning.checkpoints.layouts.torchvision_fcos import NET_RULES, labels_of
 from fcos_lightning.checkpoints.naming import Rule, renamed
 from fcos_lightning.errors import UserError
@@ -33,8 +33,6 @@ _GRID = {
     "anchor_ratios": [0.5, 1.0, 2.0],
 }
 _ANCHORS = 9
-#: What a frozen BatchNorm adds to the variance here.
-_EPSILON = 1e-5
 
 _CLS, _BOX = "head.classification_head.", "head.regression_head."
 
@@ -53,9 +51,7 @@ def translate(source: Source, recipe: str | None) -> Translation:
     if on := stride_on(weights, caffe=False):
         net["backbone"]["stride_on"] = on
     if recipe == "published" and net["backbone"]["norm"] == "frozen":
-        for key in weights:
-            if key.startswith("backbone.") and key.endswith("running_var"):
-                weights[key] = weights[key] - _EPSILON
+        weights = without_epsilon(weights)
     anchors, left = divmod(weights["head.box_offsets.weight"].shape[0], 4)
     number, uneven = divmod(weights["head.cls_logits.weight"].shape[0], _ANCHORS)
     if anchors != _ANCHORS or left or uneven:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from fcos_lightning.data.images import image_size
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.coco_checked import PlainColumns, refuse
 from fcos_lightning.data.readers.coco_quick import Columns, read_quick
+from fcos_lightning.data.readers.values import spelt
 from fcos_lightning.data.saved_index import SavedIndex
 from fcos_lightning.errors import UserError, shown
 
@@ -28,6 +28,8 @@ def read_coco(
     categories: Mapping[int, str] | None = None,
     strict: bool = False,
     cache: bool = True,
+    leave_out_parents: bool = False,
+    by_last_name: bool = False,
 ) -> DataSplit:
     """Read annotations in COCO's detection format.
 
@@ -49,6 +51,9 @@ def read_coco(
         strict: refuse boxes that would otherwise be dropped and counted.
         cache: keep what was read of a large file in the user's cache folder, and take it from
             there while nothing has changed, see ``SavedIndex``.
+        leave_out_parents: a category that others name as their ``supercategory`` is no class if
+            no box has it, as the root that Roboflow adds; it is said. Not with ``categories``.
+        by_last_name: of each ``file_name`` the part behind the last separator counts.
 
     Raises:
         UserError: for anything that is not such a file, a missing or outside image file, or a
@@ -56,7 +61,13 @@ def read_coco(
             coordinate that is not a number is refused, strict or not.
     """
     own = None if categories is None else [(int(i), name) for i, name in categories.items()]
-    saved = SavedIndex.of(annotation_file, image_dir, options=[own, strict]) if cache else None
+    saved = (
+        SavedIndex.of(
+            annotation_file, image_dir, options=[own, strict, leave_out_parents, by_last_name]
+        )
+        if cache
+        else None
+    )
     if saved and (split := saved.load()):
         return split
     listed = read_quick(annotation_file) or PlainColumns(annotation_file)
@@ -65,7 +76,10 @@ def read_coco(
         raise UserError(f"{annotation_file} lists no images")
     if not names:
         raise UserError(f"{annotation_file} has no categories: at least one class is needed")
-    images, remarks = _images(listed, Folder(image_dir))
+    images, remarks = _images(listed, Folder(image_dir), by_last_name)
+    if leave_out_parents and categories is None:
+        names, said = _without_parents(listed, names)
+        remarks += said
     unsized = np.flatnonzero((images.sizes_hw == 0).any(axis=1))
     for row in unsized:
         images.sizes_hw[row] = image_size(images.folder.root / images.file_names[row])
@@ -94,10 +108,15 @@ class _Images:
     sizes_hw: NDArray[np.int64]
 
 
-def _images(listed: Columns | PlainColumns, folder: Folder) -> tuple[_Images, list[str]]:
+def _images(
+    listed: Columns | PlainColumns, folder: Folder, by_last_name: bool
+) -> tuple[_Images, list[str]]:
     """Find the image files, and say what is odd about their list."""
     ids, names, sizes_hw = listed.image_ids, listed.file_names, listed.sizes_hw
     remarks = []
+    if by_last_name:
+        names = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
+        remarks.append("file names are paths of another place; their last parts are taken")
     _, first = np.unique(ids, return_index=True)
     if len(first) < len(ids):
         first.sort()
@@ -199,7 +218,7 @@ def _categories(
         return dict(sorted(own.items()))
     # A spelling may differ between files; another name under the same id is a mix-up.
     for category, name in own.items():
-        if category in given and _spelt(given[category]) != _spelt(name):
+        if category in given and spelt(given[category]) != spelt(name):
             raise UserError(
                 f"{listed.file}: category id {category} is {shown(name)} here, but "
                 f"{shown(given[category])} in training: give a class the same id and name in both"
@@ -207,9 +226,20 @@ def _categories(
     return given
 
 
-def _spelt(name: str) -> str:
-    """A name less what tools change about it."""
-    return re.sub(r"[\s_-]+", "", name.casefold())
+def _without_parents(
+    listed: Columns | PlainColumns, names: Mapping[int, str]
+) -> tuple[Mapping[int, str], list[str]]:
+    """Leave out categories that are parents of others and that no box has."""
+    called = {parent for child, parent in listed.parents if parent != names[child]}
+    used = set(np.unique(listed.annotated_categories[~listed.boxless]).tolist())
+    out = {one: name for one, name in names.items() if name in called and one not in used}
+    if not out or len(out) == len(names):
+        return names, []
+    kept = {one: name for one, name in names.items() if one not in out}
+    return kept, [
+        f"the category {shown(name)} is the parent of others and has no boxes; it is left out"
+        for name in out.values()
+    ]
 
 
 def _labels(listed: Columns | PlainColumns, category_ids: Sequence[int]) -> NDArray[np.int64]:

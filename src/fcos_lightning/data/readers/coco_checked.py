@@ -95,6 +95,16 @@ class PlainColumns:
         return list(zip(ids, self._texts(entries, "categories", "name"), strict=True))
 
     @property
+    def parents(self) -> list[tuple[int, str]]:
+        """Ids of categories with the name of their supercategory, where they have one."""
+        if "categories" not in self._content:
+            return []
+        entries = self._entries("categories")
+        ids = self._integers(entries, "categories", "id").tolist()
+        named = ((one, entry.get("supercategory")) for one, entry in zip(ids, entries, strict=True))
+        return [(one, parent) for one, parent in named if isinstance(parent, str)]
+
+    @property
     def boxless(self) -> NDArray[np.bool_]:
         """``[M]``: entries without a box, as of captions, or of outlines alone."""
         return np.array([_lacks_box(entry) for entry in self._annotations], dtype=bool)

@@ -15,7 +15,7 @@ import secrets
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -48,6 +48,7 @@ class Columns:
         ignored: ``[M]`` bool.
         areas_px: ``[M]`` float64, NaN where the file states none.
         categories: ids and names, or None where the file has no such list.
+        parents: ids of categories with the name of their supercategory, where they have one.
         boxless: ``[M]`` bool, entries without a box.
         has_annotations: whether the file has a list of annotations.
     """
@@ -62,6 +63,7 @@ class Columns:
     ignored: NDArray[np.bool_]
     areas_px: NDArray[np.float64]
     categories: list[tuple[int, str]] | None
+    parents: list[tuple[int, str]]
     boxless: NDArray[np.bool_]
     has_annotations: bool = True
 
@@ -89,6 +91,7 @@ class _Annotation(msgspec.Struct, gc=False):
 class _Category(msgspec.Struct, gc=False):
     id: int
     name: str
+    supercategory: Any = None
 
 
 class _Frame(msgspec.Struct):
@@ -164,6 +167,7 @@ def _read(file: Path, content: mmap.mmap) -> Columns | None:
         ignored=ignored,
         areas_px=areas_px,
         categories=_categories(frame),
+        parents=_parents(frame),
         boxless=np.zeros(len(image_ids), dtype=bool),
     )
 
@@ -241,6 +245,13 @@ def _categories(frame: _Frame) -> list[tuple[int, str]] | None:
         return None
     ids = _integers([category.id for category in frame.categories]).tolist()
     return list(zip(ids, (category.name for category in frame.categories), strict=True))
+
+
+def _parents(frame: _Frame) -> list[tuple[int, str]]:
+    if isinstance(frame.categories, msgspec.UnsetType):
+        return []
+    named = ((category.id, category.supercategory) for category in frame.categories)
+    return [(one, parent) for one, parent in named if isinstance(parent, str)]
 
 
 def _integers(values: list[int]) -> NDArray[np.int64]:

@@ -57,6 +57,11 @@ def flag(value: object) -> bool | None:
     return {0: False, 1: True}.get(-1 if (found := whole(value)) is None else found)
 
 
+def spelt(name: str) -> str:
+    """Return the name of a class less what tools change about it."""
+    return re.sub(r"[\s_-]+", "", name.casefold())
+
+
 def is_text(value: str) -> bool:
     """Tell whether a text can be written: half of a pair of surrogates cannot."""
     try:

@@ -12,7 +12,7 @@ import numpy as np
 from fcos_lightning.data.images import image_size
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.values import flag, number
-from fcos_lightning.data.readers.voc_layout import find_files
+from fcos_lightning.data.readers.voc_layout import VocFiles, find_files
 from fcos_lightning.data.readers.voc_xml import NO_TEXT, read_xml
 from fcos_lightning.errors import UserError, shown
 
@@ -66,13 +66,32 @@ def read_voc(
             folder, an unknown class, or if there is no class at all; it names the file.
     """
     files = find_files(root, split, annotations, images)
+    return read_voc_files(files, split, class_names=class_names, strict=strict)
+
+
+def read_voc_files(
+    files: VocFiles, name: str, *, class_names: Sequence[str] | None = None, strict: bool = False
+) -> DataSplit:
+    """Read the files of a split, wherever they were found; see ``read_voc``.
+
+    Args:
+        files: of the split.
+        name: of the split.
+        class_names: see ``read_voc``.
+        strict: see ``read_voc``.
+
+    Raises:
+        UserError: see ``read_voc``.
+    """
     sizes_hw: list[tuple[int, int]] = []
     objects: list[_Object] = []
     image_of_object: list[int] = []
     lacking = 0
-    for image, (xml_file, name) in enumerate(zip(files.xml_files, files.file_names, strict=True)):
+    for image, (xml_file, file_name) in enumerate(
+        zip(files.xml_files, files.file_names, strict=True)
+    ):
         annotation = read_xml(xml_file)
-        sizes_hw.append(_size_hw(annotation) or image_size(files.images.root / name))
+        sizes_hw.append(_size_hw(annotation) or image_size(files.images.root / file_name))
         for place, element in enumerate(annotation.findall("object"), start=1):
             thing = _read_object(element, f"{xml_file}: object {place}")
             if thing is not None:
@@ -91,7 +110,7 @@ def read_voc(
         raise UserError(f"{files.source}: no class, as none is given and no image has an object")
     if len(set(names)) < len(names):
         raise UserError(f"class names repeat: {_some(names)}")
-    label_of = {name: label for label, name in enumerate(names)}
+    label_of = {one: label for label, one in enumerate(names)}
     for thing, image in zip(objects, image_of_object, strict=True):
         if thing.name not in label_of:
             raise UserError(
@@ -112,7 +131,7 @@ def read_voc(
         return f"{files.xml_files[image]}: image {shown(files.file_names[image])}, object {place}"
 
     return build_split(
-        name=split,
+        name=name,
         image_dir=files.images.root,
         image_ids=range(1, len(files.file_names) + 1),
         file_names=files.file_names,

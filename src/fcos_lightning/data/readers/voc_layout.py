@@ -61,13 +61,22 @@ def find_files(root: Path, split: str, annotations: str | None, images: str | No
     image_folder = Folder(root / images.replace("SPLIT", split))
     xml_folder = Folder(root / annotations.replace("SPLIT", split), "annotation")
     if with_list or os.path.isfile(list_file):
-        found = _from_list(list_file, image_folder, xml_folder)
+        found = from_list(list_file, image_folder, xml_folder)
     else:
-        found = _from_folder(image_folder, xml_folder)
+        found = from_folder(image_folder, xml_folder)
     for name in found.file_names:
-        if not is_text(name):
-            raise UserError(f"{found.images.root}: file name {shown(name)} is no valid Unicode")
+        check_text(name, found.images.root)
     return found
+
+
+def check_text(name: str, folder: Path) -> None:
+    """Refuse the name of a file that no text can hold.
+
+    Raises:
+        UserError: naming it.
+    """
+    if not is_text(name):
+        raise UserError(f"{folder}: file name {shown(name)} is no valid Unicode")
 
 
 def _layout(root: Path, split: str) -> tuple[Path, str, str, bool]:
@@ -91,8 +100,12 @@ def _layout(root: Path, split: str) -> tuple[Path, str, str, bool]:
     )
 
 
-def _from_folder(images: Folder, annotations: Folder) -> VocFiles:
-    """All XML files, each with the image of its name."""
+def from_folder(images: Folder, annotations: Folder) -> VocFiles:
+    """Take all XML files of a folder, each with the image of its name.
+
+    Raises:
+        UserError: if there are none, or an image is missing.
+    """
     image_of, xml_of = images.by_stem(IMAGE_ENDINGS), annotations.by_stem((".xml",))
     if not xml_of:
         raise UserError(f"annotation folder {annotations.root} has no XML file")
@@ -112,8 +125,12 @@ def _from_folder(images: Folder, annotations: Folder) -> VocFiles:
     )
 
 
-def _from_list(list_file: Path, images: Folder, annotations: Folder) -> VocFiles:
-    """The images that a list names, in its order."""
+def from_list(list_file: Path, images: Folder, annotations: Folder) -> VocFiles:
+    """Take the images that a list names, in its order.
+
+    Raises:
+        UserError: if the list is none, or a file that it names is missing.
+    """
     names = _Names(images, annotations)
     found: dict[str, str] = {}
     listed = without = 0

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fcos_lightning.detector.assigners.claims import padded
 from fcos_lightning.detector.assigners.smallest import (
-    as_batch,
     assignment_of_ranks,
     in_order,
     smallest_first,
@@ -74,7 +74,7 @@ class CenterNetAssigner(Assigner):
         prediction: Prediction | None = None,
     ) -> CenterAssignment:
         """Return the assignment; the prediction is not looked at."""
-        targets = as_batch(targets)
+        targets = padded(targets)
         order = smallest_first(targets)
         boxes, valid = in_order(targets, order)
         sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)

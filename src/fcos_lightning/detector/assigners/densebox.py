@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.detector.assigners.centernet import cell_of, check_one_level
+from fcos_lightning.detector.assigners.claims import padded
 from fcos_lightning.detector.assigners.smallest import (
-    as_batch,
     assignment_of_ranks,
     in_order,
     smallest_first,
@@ -60,7 +60,7 @@ class DenseBoxAssigner(Assigner):
         prediction: Prediction | None = None,
     ) -> Assignment:
         """Return the assignment; the prediction is not looked at."""
-        targets = as_batch(targets)
+        targets = padded(targets)
         order = smallest_first(targets)
         boxes, valid = in_order(targets, order)
         sides = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0)

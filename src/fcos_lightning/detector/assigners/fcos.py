@@ -16,8 +16,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from fcos_lightning.detector.assigners.claims import padded
 from fcos_lightning.detector.assigners.smallest import (
-    as_batch,
     assignment_of_ranks,
     in_order,
     rank_type,
@@ -98,7 +98,7 @@ def assign(
     """
     if len(size_ranges) != len(points.strides):
         raise ValueError(f"{len(size_ranges)} size ranges but {len(points.strides)} levels")
-    targets = as_batch(targets)
+    targets = padded(targets)
     order = smallest_first(targets)
     boxes, valid = in_order(targets, order)
 

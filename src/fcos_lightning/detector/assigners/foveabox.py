@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fcos_lightning.detector.assigners.claims import padded
 from fcos_lightning.detector.assigners.smallest import (
-    as_batch,
     assignment_of_ranks,
     in_order,
     rank_type,
@@ -73,7 +73,7 @@ class FoveaBoxAssigner(Assigner):
         prediction: Prediction | None = None,
     ) -> Assignment:
         """Return the assignment; the prediction is not looked at."""
-        targets = as_batch(targets)
+        targets = padded(targets)
         order = smallest_first(targets)
         boxes, valid = in_order(targets, order)
         area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)

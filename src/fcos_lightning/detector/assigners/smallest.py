@@ -6,28 +6,12 @@ With the boxes in order of area, the smallest that claims a point is the one of 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from fcos_lightning.boxes import xyxy_to_ltrb
-from fcos_lightning.structures import Assignment, Points, Target, Targets
-
-
-def as_batch(targets: Targets | Sequence[Target]) -> Targets:
-    """Return the targets of a batch in one, with at least one row for boxes, maybe of padding.
-
-    Reductions over the boxes then have something to reduce over.
-    """
-    if not isinstance(targets, Targets):
-        targets = Targets.stack(targets)
-    if targets.labels.shape[1]:
-        return targets
-    return Targets(
-        boxes_xyxy=targets.boxes_xyxy.new_zeros(len(targets.labels), 1, 4),
-        labels=targets.labels.new_full((len(targets.labels), 1), -1),
-    )
+from fcos_lightning.structures import Assignment, Points, Targets
 
 
 def smallest_first(targets: Targets) -> Tensor:

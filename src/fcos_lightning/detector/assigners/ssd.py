@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fcos_lightning.boxes import xyxy_to_ltrb
 from fcos_lightning.detector.assigners.anchors import MostOverlapping, overlaps_in_parts
-from fcos_lightning.detector.assigners.smallest import as_batch
+from fcos_lightning.detector.assigners.claims import padded
 from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
@@ -57,7 +57,7 @@ class SSDAssigner(Assigner):
         Raises:
             ValueError: if the points have no anchors.
         """
-        targets = as_batch(targets)
+        targets = padded(targets)
         images = zip(targets.boxes_xyxy, targets.valid, strict=True)
         each = [self._of_image(points, boxes, valid) for boxes, valid in images]
         matched, claims = (torch.stack(rows) for rows in zip(*each, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -40,9 +40,11 @@ class NMSDecoder(Decoder):
         drop_empty: leave out boxes that have no area once clipped (detectron2, mmdetection).
         keep_ties: beyond ``max_detections``, keep the boxes that score as the last one does
             (official, AdelaiDet). Only a saturated detector has such.
+        nms_sides: how long NMS takes a box's sides for: ``x2 - x1`` (``plain``), or one pixel more
+            (``inclusive``, official), by which small boxes overlap each other more.
 
     Raises:
-        UserError: if the threshold is no probability.
+        UserError: if a threshold is not from 0 to 1, or a number of boxes below 1.
     """
 
     name: ClassVar[str] = "nms"
@@ -58,13 +60,22 @@ class NMSDecoder(Decoder):
     clip: Literal["before_nms", "after_nms", "never"] = "before_nms"
     drop_empty: bool = False
     keep_ties: bool = False
+    nms_sides: Literal["plain", "inclusive"] = "plain"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.score_threshold <= 1:
-            raise UserError(
-                f"model.decoder.score_threshold={self.score_threshold}: give a number in [0, 1]"
-            )
+        for option, value in (
+            ("score_threshold", self.score_threshold),
+            ("nms_iou", self.nms_iou),
+        ):
+            if not 0 <= value <= 1:
+                raise UserError(f"model.decoder.{option}={value}: give a number in [0, 1]")
+        for option, count in (
+            ("topk_per_level", self.topk_per_level),
+            ("max_detections", self.max_detections),
+        ):
+            if count < 1:
+                raise UserError(f"model.decoder.{option}={count}: give a number of at least 1")
 
     @torch.no_grad()
     def __call__(
@@ -90,7 +101,11 @@ class NMSDecoder(Decoder):
     @torch.no_grad()
     def best(self, candidates: Detections, size_hw: Tensor) -> Detections:
         """Return what NMS leaves of an image's candidates, best first."""
-        kept = _kept(candidates, self.nms_iou, self.max_detections, self.keep_ties)
+        compared = candidates
+        if self.nms_sides == "inclusive":
+            far = candidates.boxes_xyxy.new_tensor([0.0, 0.0, 1.0, 1.0])
+            compared = replace(candidates, boxes_xyxy=candidates.boxes_xyxy + far)
+        kept = _kept(compared, self.nms_iou, self.max_detections, self.keep_ties)
         found = _rows(candidates, kept)
         return self._clipped(found, size_hw) if self.clip == "after_nms" else found
 

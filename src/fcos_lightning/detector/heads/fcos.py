@@ -25,6 +25,7 @@ class FCOSHeadOptions(HeadOptions):
 
     Args:
         num_convs: convolutions of each tower.
+        box_convs: of the box tower, where it has another number of them; None: ``num_convs``.
         channels: of the towers; None: as the feature maps.
         norm: of the towers: ``group`` (32 groups, fewer in narrow towers), ``batch``: BatchNorm,
             one for each level, as statistics differ between levels while the convolutions are
@@ -33,7 +34,8 @@ class FCOSHeadOptions(HeadOptions):
             ``classification`` (the paper's first version), or ``none``: there is no such branch,
             so that neither loss nor score know of it.
         distances: ``relu`` gives strides, made pixels here (improved); ``exp`` gives pixels
-            (first version).
+            (first version); ``exp_strides`` gives strides that are never 0 (RTMDet), for mappings
+            that look at predicted boxes.
         level_scales: a learnable factor for each level's distances (paper, section 3.2).
         prior: probability that each class starts with (arXiv 1708.02002, section 3.3).
         fast_start: He initialisation of the towers, and distances that begin at one stride instead
@@ -56,26 +58,29 @@ class FCOSHeadOptions(HeadOptions):
     channels: int | None = None
     norm: Literal["group", "batch", "none"] = "group"
     quality_on: Literal["box", "classification", "none"] = "box"
-    distances: Literal["relu", "exp"] = "relu"
+    distances: Literal["relu", "exp", "exp_strides"] = "relu"
     level_scales: bool = True
     prior: float = 0.01
     fast_start: bool = False
     shared_convs: int = 0
     tower_bias: bool = True
     deformable: bool = False
+    box_convs: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.prior < 1:
             raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
-        for key, least in (("num_convs", 0), ("shared_convs", 0), ("channels", 1)):
+        at_least = {"num_convs": 0, "box_convs": 0, "shared_convs": 0, "channels": 1}
+        for key, least in at_least.items():
             if (value := getattr(self, key)) is not None and value < least:
                 raise UserError(f"model.head.{key}={value}: give {least} or more")
-        if self.deformable and self.num_convs == 0:
-            raise UserError(
-                "model.head.deformable=true: it is the last convolution of each tower, and "
-                "model.head.num_convs=0 leaves none"
-            )
+        for key in ("num_convs", "box_convs"):
+            if self.deformable and getattr(self, key) == 0:
+                raise UserError(
+                    "model.head.deformable=true: it is the last convolution of each tower, and "
+                    f"model.head.{key}=0 leaves none"
+                )
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> Head:
         """Return the head; it predicts one box for each cell."""
@@ -111,6 +116,7 @@ class Head(nn.Module):
             raise UserError(f"a detector needs at least one class, not {num_classes}")
         options = options or FCOSHeadOptions(**more)
         norm, num_convs, shared_convs = options.norm, options.num_convs, options.shared_convs
+        box_convs = num_convs if options.box_convs is None else options.box_convs
         tower_bias, deformable, prior = options.tower_bias, options.deformable, options.prior
         quality_on, distances = options.quality_on, options.distances
         self.options = options
@@ -124,11 +130,12 @@ class Head(nn.Module):
         shared = width if shared_convs else in_channels
         self.shared_tower = Tower(in_channels, width, shared_convs, norm, levels, tower_bias)
         self.cls_tower = Tower(shared, width, num_convs, norm, levels, tower_bias, deformable)
-        self.box_tower = Tower(shared, width, num_convs, norm, levels, tower_bias, deformable)
-        last = width if num_convs else shared
-        self.cls_logits = nn.Conv2d(last, num_classes, 3, padding=1)
-        self.box_ltrb = nn.Conv2d(last, 4, 3, padding=1)
+        self.box_tower = Tower(shared, width, box_convs, norm, levels, tower_bias, deformable)
+        last_cls, last_box = (width if count else shared for count in (num_convs, box_convs))
+        self.cls_logits = nn.Conv2d(last_cls, num_classes, 3, padding=1)
+        self.box_ltrb = nn.Conv2d(last_box, 4, 3, padding=1)
         if quality_on != "none":
+            last = last_box if quality_on == "box" else last_cls
             self.quality_logits = nn.Conv2d(last, 1, 3, padding=1)
         self.scales = nn.Parameter(
             torch.ones(len(self.strides)), requires_grad=options.level_scales
@@ -167,7 +174,9 @@ class Head(nn.Module):
         # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must
         # not round it once more.
         raw = by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
-        ltrb_px = F.relu(raw) * self.strides[level] if self.distances == "relu" else raw.exp()
+        ltrb_px = F.relu(raw) if self.distances == "relu" else raw.exp()
+        if self.distances != "exp":
+            ltrb_px = ltrb_px * self.strides[level]
         cls_logits = by_point(self.cls_logits(cls_feature))
         if self.quality_on == "none":
             return cls_logits, ltrb_px

@@ -36,7 +36,8 @@ class FCOSLoss(Loss):
         box_loss: ``iou`` is ``-log(IoU)`` (the paper's first version), ``linear_iou`` is
             ``1 - IoU``, then GIoU, DIoU, CIoU.
         box_epsilon: ``official`` adds 1 to intersection and union in whatever unit the distances
-            have, which is a large bias for small boxes; ``plain`` adds only 1e-7 to the union.
+            have, which is a large bias for small boxes; ``plain`` adds only 1e-7 to the union. It
+            holds for the target of ``quality: iou`` as well.
         box_units: of the distances when the IoU is taken; matters only beside ``official``. The
             official plain recipe uses pixels, all later ones strides.
         box_weight: ``centerness`` weighs the box loss of each point by its target and divides by
@@ -45,6 +46,8 @@ class FCOSLoss(Loss):
         quality: ``centerness``, or ``iou``: the IoU of the predicted box (AdelaiDet's
             ``BOX_QUALITY``; the box loss is then not weighted), or ``none``: no such loss, and no
             weights (the paper's first ablation).
+        divide_by: the classification loss: by the ``positives``, or by the
+            ``positives_and_images``, one more for each image (rosinality).
         focal_alpha: weight of positives in the focal loss.
         focal_gamma: how strongly easy examples are faded out.
     """
@@ -58,13 +61,18 @@ class FCOSLoss(Loss):
     quality: Literal["centerness", "iou", "none"] = "centerness"
     focal_alpha: float = 0.25
     focal_gamma: float = 2.0
+    divide_by: Literal["positives", "positives_and_images"] = "positives"
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
-        """Count the ``positives`` of a batch and sum their centerness targets, ``quality``."""
-        return {
-            "positives": assignment.positive.sum().float(),
-            "quality": _centerness_targets(assignment).sum(),
-        }
+        """Count the ``positives`` of a batch and sum their centerness targets, ``quality``.
+
+        Count its ``images`` as well, where they are divided by.
+        """
+        quality = _centerness_targets(assignment).sum()
+        sums = {"positives": assignment.positive.sum().float(), "quality": quality}
+        if self.divide_by == "positives_and_images":
+            sums["images"] = torch.full_like(quality, len(assignment.labels))
+        return sums
 
     def __call__(
         self,
@@ -79,8 +87,8 @@ class FCOSLoss(Loss):
             prediction: what the head says at each point.
             assignment: what it should say.
             points: for their strides.
-            totals: ``positives`` and ``quality``; with ``moving_positives`` beside them the
-                classification loss is divided by that.
+            totals: what the method of that name gives; with ``moving_positives`` beside them the
+                classification loss is divided by that in place of the positives.
         """
         with torch.autocast(prediction.cls_logits.device.type, enabled=False):
             totals = totals or Totals(self.totals(assignment))
@@ -96,7 +104,10 @@ class FCOSLoss(Loss):
                 self.focal_gamma,
                 assignment.ignored,
             )
-            terms = {"cls": classification / totals.share(counted, at_least=1.0)}
+            divisor = totals.share(counted, at_least=1.0)
+            if self.divide_by == "positives_and_images":
+                divisor = totals.share(counted) + totals.share("images")
+            terms = {"cls": classification / divisor}
 
             # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
             unit = points.stride[:, None] if self.box_units == "strides" else 1.0
@@ -107,7 +118,8 @@ class FCOSLoss(Loss):
             box_per_point = _box_loss(predicted, target, self.box_loss, offset)
 
             if quality == "iou":
-                goal = torch.where(positive, iou_of_ltrb(predicted, target), 0.0).detach()
+                overlap = iou_of_ltrb(predicted, target, "iou", offset)
+                goal = torch.where(positive, overlap, 0.0).detach()
             else:
                 goal = _centerness_targets(assignment)
             if quality == "centerness" and self.box_weight == "centerness":
@@ -164,7 +176,10 @@ def _box_loss(predicted: Tensor, target: Tensor, kind: BoxLoss, area_offset: flo
         "ciou": "ciou",
     }
     overlap = iou_of_ltrb(predicted, target, kinds[kind], area_offset)
-    return -overlap.clamp(min=1e-6).log() if kind == "iou" else 1 - overlap
+    if kind != "iou":
+        return 1 - overlap
+    # With an offset it is never 0, and the official code has no bound either.
+    return -(overlap if area_offset else overlap.clamp(min=1e-6)).log()
 
 
 def _binary_entropy(probability: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The focal loss of all points and classes: one pass for loss and gradient, without copies."""
+"""Focal losses of all points and classes: one pass for loss and gradient, without copies."""
 
 from __future__ import annotations
 
@@ -41,8 +41,43 @@ def sigmoid_focal_sum(
         logits = logits.masked_fill(ignored[..., None], _NEVER)
     if torch.compiler.is_compiling():  # the compiler itself fuses the plain formula
         return plain_focal_sum(logits, labels, alpha, gamma)
-    total: Tensor = _FocalSum.apply(logits, labels, alpha, gamma)
+    total: Tensor = _FocalSum.apply(logits, labels, alpha, gamma, None)
     return total
+
+
+def quality_focal_sum(
+    logits: Tensor, labels: Tensor, goal: Tensor, beta: float, ignored: Tensor | None = None
+) -> Tensor:
+    """Return the sum of the quality focal loss over all points and classes.
+
+    ``|y - p|^beta`` times the cross-entropy of ``p`` and ``y``, where ``y`` is a point's goal for
+    its class and 0 for others (arXiv 2006.04388, eq. 5). Equal to ``plain_quality_focal_sum``.
+
+    Args:
+        logits: ``[B, P, C]``.
+        labels: ``[B, P]`` int64, -1 is background.
+        goal: ``[B, P]`` float32 between 0 and 1, without gradient.
+        beta: how strongly easy examples are faded out, 1 or more, or 0.
+        ignored: ``[B, P]`` bool, points that are left out; None: none is.
+
+    Returns:
+        A scalar, float32.
+    """
+    if ignored is not None:
+        logits = logits.masked_fill(ignored[..., None], _NEVER)
+    if torch.compiler.is_compiling():
+        return plain_quality_focal_sum(logits, labels, goal, beta)
+    total: Tensor = _FocalSum.apply(logits, labels, -1.0, beta, goal)
+    return total
+
+
+def plain_quality_focal_sum(logits: Tensor, labels: Tensor, goal: Tensor, beta: float) -> Tensor:
+    """Return the same as ``quality_focal_sum``, by the formula as it is written."""
+    classes = torch.arange(logits.shape[-1], device=logits.device)
+    goals = torch.where(labels[..., None] == classes, goal[..., None], 0.0)
+    logits = logits.float()
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, goals, reduction="none")
+    return ((goals - logits.sigmoid()).abs() ** beta * cross_entropy).sum()
 
 
 def plain_focal_sum(logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:
@@ -57,7 +92,14 @@ class _FocalSum(torch.autograd.Function):
     """Takes every logit for background, but for the one of each positive point's class."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, alpha: float, gamma: float) -> Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        logits: Tensor,
+        labels: Tensor,
+        alpha: float,
+        gamma: float,
+        goal: Tensor | None,
+    ) -> Tensor:
         right, others = (alpha, 1 - alpha) if alpha >= 0 else (1.0, 1.0)
         rows = logits.detach().flatten(0, -2)
         labels = labels.flatten()[:, None]
@@ -76,21 +118,25 @@ class _FocalSum(torch.autograd.Function):
             sums.append(loss.sum())
             if gradient is not None:
                 gradient[piece] = slope.mul_(others)
-        # The right class seen from its other side: p becomes 1 - p and the slope turns round.
-        loss, slope = loss_and_slope(-at_column.float(), gamma, gradient is not None)
+        if goal is None:
+            # The right class seen from its other side: p becomes 1 - p and the slope turns round.
+            loss, slope = loss_and_slope(-at_column.float(), gamma, gradient is not None)
+            slope = -slope
+        else:
+            loss, slope = _soft_loss_and_slope(at_column.float(), goal.reshape(-1, 1), gamma)
         of_positives = torch.where(positive, loss, 0.0).sum()
         if gradient is not None:
             kept = gradient.gather(1, column)
-            gradient.scatter_(1, column, torch.where(positive, (-right * slope).to(kept), kept))
+            gradient.scatter_(1, column, torch.where(positive, (right * slope).to(kept), kept))
             ctx.save_for_backward(gradient)
             ctx.shape = logits.shape
         return others * torch.stack(sums).sum() + right * of_positives
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream.to(gradient.dtype)).view(ctx.shape), None, None, None
+        return (gradient * upstream.to(gradient.dtype)).view(ctx.shape), None, None, None, None
 
 
 def loss_and_slope(
@@ -116,3 +162,14 @@ def _power(probability: Tensor, gamma: float) -> Tensor:
     if gamma == 1.5:
         return probability.sqrt().mul_(probability)
     return probability**gamma
+
+
+def _soft_loss_and_slope(logits: Tensor, goal: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """Return ``|y - p|^beta`` times the cross-entropy of ``p`` and ``y``, and its derivative."""
+    off = logits.sigmoid() - goal
+    cross_entropy = F.softplus(logits) - goal * logits
+    fading = off.abs() ** beta
+    # Of the power by p times that of p by the logit; below 1 it has none where p is right.
+    steep = beta * off.abs() ** (beta - 1) * off.sign() if beta else torch.zeros_like(off)
+    within = logits.sigmoid() * (-logits).sigmoid()
+    return fading * cross_entropy, fading * off + steep * within * cross_entropy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import lightning as L
@@ -12,7 +13,7 @@ from fcos_lightning.evaluation.metric import DetectionMetric
 from fcos_lightning.structures import Batch, GroundTruth
 
 #: Figures that are logged; the rest of a summary stays in ``Evaluation.summary``.
-_LOGGED = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "mAP_11point", "mAP_area")
+LOGGED = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "mAP_11point", "mAP_area")
 
 
 class Evaluation(L.Callback):
@@ -33,12 +34,21 @@ class Evaluation(L.Callback):
     ) -> None:
         self.backend: Literal["faster", "pycocotools"] = backend
         self._metric = None if truth is None else self._metric_of(truth, protocol)
+        self._given = truth is not None
         self.summary: dict[str, Any] = {}
         self.unreadable: set[str] = set()
         self.step = -1  # of the weights that were measured last
 
     def _metric_of(self, truth: GroundTruth, protocol: Literal["coco", "voc"]) -> DetectionMetric:
         return DetectionMetric(truth, protocol=protocol, backend=self.backend)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a run that goes on has to know of what was measured; called by Lightning."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take that over; called by Lightning."""
+        self.step = int(state_dict["step"])
 
     @property
     def metric(self) -> DetectionMetric:
@@ -47,16 +57,19 @@ class Evaluation(L.Callback):
             raise RuntimeError("nothing was evaluated yet, so there is no metric")
         return self._metric
 
-    def _begin(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._metric is None:
+    def _begin(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if not self._given:
             data = getattr(trainer, "datamodule", None)
             if not isinstance(data, DetectionDataModule):
                 raise UserError(
                     "figures need ground truth: give the Trainer datamodule= (one of "
                     "fcos_lightning.data), or callbacks=[Evaluation(truth)]"
                 )
-            self._metric = self._metric_of(data.val.truth, data.protocol)
+            split = (data.test if stage == "test" else None) or data.measured
+            if self._metric is None or self._metric.truth is not split.truth:
+                self._metric = self._metric_of(split.truth, data.protocol)
         self.metric.reset()
+        self.metric.seen_only = _looks_at_some(trainer)
         self.metric.to(pl_module.device)
 
     def _take(self, outputs: Any, batch: Batch) -> None:  # noqa: ANN401  # our step gives a mapping
@@ -66,13 +79,20 @@ class Evaluation(L.Callback):
     def _end(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self.summary = self.metric.compute()
         self.step = trainer.global_step
-        for name in _LOGGED:
-            if self.summary.get(name) is not None:
-                pl_module.log(f"{stage}/{name}", self.summary[name], prog_bar=name == "AP")
+        monitored = {getattr(one, "monitor", None) for one in trainer.callbacks}  # type: ignore[attr-defined]  # set in its constructor
+        for name in LOGGED:
+            figure = self.summary.get(name)
+            # Every rank has the same figures; of equal ones the largest is exact.
+            same: dict[str, Any] = {"sync_dist": True, "reduce_fx": "max"}
+            if figure is not None:
+                pl_module.log(f"{stage}/{name}", figure, prog_bar=name == "AP", **same)
+            elif name in self.summary and f"{stage}/{name}" in monitored:
+                # Nothing is there to be found; to who waits for the figure, that is no number.
+                pl_module.log(f"{stage}/{name}", math.nan, logger=False, **same)
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the detections of the last time."""
-        self._begin(trainer, pl_module)
+        self._begin(trainer, pl_module, "val")
 
     def on_validation_batch_end(
         self,
@@ -92,7 +112,7 @@ class Evaluation(L.Callback):
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget the detections of the last time."""
-        self._begin(trainer, pl_module)
+        self._begin(trainer, pl_module, "test")
 
     def on_test_batch_end(
         self,
@@ -109,3 +129,12 @@ class Evaluation(L.Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Evaluate the detections of all ranks; every rank has the same result."""
         self._end(trainer, pl_module, "test")
+
+
+def _looks_at_some(trainer: L.Trainer) -> bool:
+    """Tell whether a Trainer is told to pass over images: those are not missed but unknown."""
+    limits = {"validate": trainer.limit_val_batches, "test": trainer.limit_test_batches}
+    stage = trainer.state.fn.value if trainer.state.fn else ""
+    limit = limits.get(stage, trainer.limit_val_batches)
+    whole = limit is None or (isinstance(limit, float) and limit == 1.0)
+    return trainer.sanity_checking or bool(getattr(trainer, "fast_dev_run", False)) or not whole

@@ -12,21 +12,27 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import (
+    as_after_epoch,
+    as_after_validation,
     as_before_validation,
     as_between_batches,
     steps_logged,
 )
 from fcos_lightning.signals import SignalWatch, Stopped
+from fcos_lightning.storage.replacing import remove_drafts
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.structures import Batch
 from fcos_lightning.training.agreement import Agreement
-from fcos_lightning.training.checkpoint_io import remove_drafts
 from fcos_lightning.training.csv_log import RunCSVLogger
 
 _SAVE = 1  # below every signal's number, so that the highest wish of all ranks is what is done
 
 
-_Moment = Literal["before batch", "before validation", "after validation", "elsewhere"]
+_Moment = Literal[
+    "before batch", "before validation", "after validation", "after epoch", "elsewhere"
+]
+#: In a checkpoint: whether the run was over before its schedule, as early stopping has it.
+_OVER = "fcos_over"
 
 
 class KeepLast(Checkpoint):
@@ -61,6 +67,7 @@ class KeepLast(Checkpoint):
         self._saved_at_step = 0
         self._moment: _Moment = "elsewhere"
         self._votes_left = 0
+        self._first = True  # whether no step was done by this process yet
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Clear what a killed process left half written; called by Lightning."""
@@ -72,6 +79,7 @@ class KeepLast(Checkpoint):
         self._agreement = Agreement(trainer.world_size)
         self._saved_at_s = time.monotonic()
         self._saved_at_step = trainer.global_step
+        self._first = True
         self._watch.start()
 
     def on_train_batch_start(
@@ -84,12 +92,18 @@ class KeepLast(Checkpoint):
         """
         if batch_idx % trainer.accumulate_grad_batches:
             return
-        due = self._due(trainer.global_step, first_of_epoch=batch_idx == 0)
-        wish = self._agreed(_SAVE if due else 0)
+        wish = self._agreed(_SAVE if self._due(trainer.global_step) else 0)
         if wish:
             self._save(trainer, "before batch")
         if wish > _SAVE:
             raise Stopped(wish)
+        # Before the first step of this process there is nothing to keep, and the step may take
+        # minutes, in which torch.compile translates it.
+        self._watch.at_once = self._first and trainer.world_size == 1
+
+    def on_train_batch_end(self, trainer: L.Trainer, *_: object) -> None:
+        """From now on there is something to keep; called by Lightning."""
+        self._first = self._watch.at_once = False
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what was trained before it is measured; called by Lightning."""
@@ -118,9 +132,17 @@ class KeepLast(Checkpoint):
                 raise Stopped(signum)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save what has been measured; called by Lightning after the other callbacks."""
-        if _fitting(trainer):
+        """Save what has been measured; called by Lightning after the other callbacks.
+
+        At the end of an epoch the best checkpoint is kept only later, with figures that no
+        checkpoint holds: until then, a run that is killed measures again.
+        """
+        if _fitting(trainer) and not trainer.is_last_batch:
             self._save(trainer, "after validation")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save what an epoch came to; called by Lightning after the other callbacks."""
+        self._save(trainer, "after epoch")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop before the final evaluation, if so asked; called by Lightning.
@@ -150,15 +172,25 @@ class KeepLast(Checkpoint):
             as_between_batches(checkpoint, trainer)
         elif self._moment == "before validation":
             as_before_validation(checkpoint)
+        elif self._moment == "after validation":
+            as_after_validation(checkpoint)
+        elif self._moment == "after epoch":
+            as_after_epoch(checkpoint, trainer)
+            checkpoint[_OVER] = bool(trainer.should_stop)
         rows = None
         for logger in trainer.loggers:
             logger.save()  # what is logged so far is not repeated after a resume
             if isinstance(logger, RunCSVLogger) and trainer.is_global_zero:
                 rows = logger.rows()
-        checkpoint["fcos_logged"] = {
-            "csv_rows": rows,
-            "steps": steps + (self._moment != "before batch"),
-        }
+        counted = self._moment in ("before batch", "after epoch")
+        checkpoint["fcos_logged"] = {"csv_rows": rows, "steps": steps + (not counted)}
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Train no further where the run was over; called by Lightning."""
+        if checkpoint.get(_OVER) is True:
+            trainer.should_stop = True
 
     def _save(self, trainer: L.Trainer, moment: _Moment) -> None:
         self._moment = moment
@@ -169,11 +201,9 @@ class KeepLast(Checkpoint):
         self._saved_at_s = time.monotonic()
         self._saved_at_step = trainer.global_step
 
-    def _due(self, step: int, first_of_epoch: bool) -> bool:
+    def _due(self, step: int) -> bool:
         if step == self._saved_at_step:
             return False
-        if first_of_epoch:  # the epoch before had no validation
-            return True
         waited_s = time.monotonic() - self._saved_at_s
         by_time = self.every_n_minutes is not None and waited_s >= 60 * self.every_n_minutes
         by_steps = self.every_n_steps is not None and step % self.every_n_steps == 0

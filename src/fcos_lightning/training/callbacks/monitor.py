@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -13,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from fcos_lightning.printing import printable
 from fcos_lightning.processors import processor_count
 from fcos_lightning.structures import Batch
+from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.module import FCOSModule
 
 
@@ -71,6 +73,8 @@ class Monitor(L.Callback):
         self.dropped_boxes += batch.dropped_boxes
         self.unreadable.update(batch.unreadable)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        if not every:
+            return
         if (batch_idx + 1) % every and not trainer.is_last_batch:
             return
         assert isinstance(pl_module, FCOSModule) and pl_module.last_step is not None
@@ -118,7 +122,13 @@ class Monitor(L.Callback):
             ("val/AP50", "AP50"),
         ):
             if key in figures and not any(part.startswith(f"{name} ") for part in parts):
-                parts.append(f"{name} {float(figures[key]):.3f}")
+                value = float(figures[key])
+                parts.append(f"{name} {value:.3f}" if math.isfinite(value) else f"{name} -")
+        parts.extend(
+            f"of {one.summary['images_seen']} of {one.summary['images']} images"
+            for one in trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
+            if isinstance(one, Evaluation) and "images_seen" in one.summary
+        )
         parts.append(f"{self.images_per_s:.1f} images/s")
         parts.append(f"waiting for data {self.wait_share:.0%}")
         print(", ".join(parts), flush=True)

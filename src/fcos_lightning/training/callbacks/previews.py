@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from fcos_lightning.errors import UserError
 from fcos_lightning.inference.drawing import draw
 from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import Batch, Detections
@@ -41,6 +42,8 @@ class Previews(L.Callback):
         score_threshold: float = 0.5,
     ) -> None:
         self.folder = Path(folder)
+        if images < 0:
+            raise UserError(f"callbacks.previews.images={images}: give 0 or more")
         self.images = images
         self.score_threshold = score_threshold
         self._pairs: list[Tensor] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import lightning as L
-from lightning.pytorch.callbacks import RichProgressBar
 
+from fcos_lightning.lightning_internals import ProgressBarFromOne
 from fcos_lightning.training.callbacks.monitor import Monitor
 
 _PAUSE_S = 0.5
@@ -15,7 +15,7 @@ _PREFIX = "train/"
 _Shown = dict[str, int | str | float | dict[str, float]]
 
 
-class RunProgressBar(RichProgressBar):
+class RunProgressBar(ProgressBarFromOne):
     """Lightning's rich progress bar with short names, so that all figures fit one line.
 
     Args:

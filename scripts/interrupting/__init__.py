@@ -1,0 +1,1 @@
+"""What ``interrupt_runs.py`` and the tests share."""

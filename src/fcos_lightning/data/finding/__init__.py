@@ -1,0 +1,1 @@
+"""What is in a folder: which layout of files, and which sets of images."""

@@ -1,0 +1,54 @@
+"""Which layout a folder has: each kind is looked for, and one of them has to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fcos_lightning.data.finding.coco import find_coco
+from fcos_lightning.data.finding.labels_csv import find_csv
+from fcos_lightning.data.finding.layout import Layout
+from fcos_lightning.data.finding.survey import Survey
+from fcos_lightning.data.finding.voc import find_voc
+from fcos_lightning.data.finding.yolo import find_yolo
+from fcos_lightning.errors import UserError
+
+_FINDERS: dict[str, tuple[Callable[[Survey], list[Layout]], str]] = {
+    "coco": (find_coco, "COCO (a JSON with images, annotations and categories)"),
+    "voc": (find_voc, "VOC (an XML file for each image)"),
+    "yolo": (find_yolo, "YOLO (a text file for each image)"),
+    "csv": (find_csv, "CSV (a table with filename, xmin, ymin, xmax, ymax, class)"),
+}
+
+FORMATS = tuple(_FINDERS)
+
+
+def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> Layout:
+    """Return the layout of a folder.
+
+    Args:
+        root: the folder.
+        formats: which are looked for.
+
+    Raises:
+        UserError: if none fits, or several do; it says what was looked for and what is there.
+    """
+    survey = Survey(root)
+    found = [layout for one in formats for layout in _FINDERS[one][0](survey)]
+    if not found:
+        sought = ", ".join(_FINDERS[one][1] for one in formats)
+        pictures = sum(len(folder.images) for folder in survey)
+        raise UserError(
+            f"data.root={root}: no data set was found; looked for {sought}; there are {pictures} "
+            f"images and {survey.contents()}; docs/data.md shows the layouts"
+        )
+    if len(found) > 1:
+        both = "; ".join(f"{one.title} ({one.why})" for one in found)
+        names = list(dict.fromkeys(one.format for one in found))
+        how = (
+            " or ".join(f"data={name}" for name in names)
+            if len(names) > 1
+            else "data.root= of the folder below that holds one alone"
+        )
+        raise UserError(f"data.root={root}: {len(found)} layouts fit: {both}; choose by {how}")
+    return found[0]

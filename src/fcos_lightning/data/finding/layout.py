@@ -1,0 +1,90 @@
+"""A layout of files that was found in a folder, and how its sets of images are read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from fcos_lightning.data.finding.words import some_of
+from fcos_lightning.data.index import Classes, DataSplit
+from fcos_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """How annotations are read, whatever their layout.
+
+    Attributes:
+        strict: refuse boxes that would otherwise be dropped and counted.
+        class_names: the classes in the order of their labels, as the user gives them.
+        cache: see ``read_coco``.
+        leave_out_parents: see ``read_coco``.
+    """
+
+    strict: bool = False
+    class_names: tuple[str, ...] | None = None
+    cache: bool = True
+    leave_out_parents: bool = False
+
+
+@dataclass(frozen=True)
+class Layout(ABC):
+    """What was found.
+
+    Attributes:
+        root: the folder.
+        title: what it is, as ``COCO, Roboflow's export``.
+        why: which files say so.
+    """
+
+    format: ClassVar[str]
+    protocol: ClassVar[Literal["coco", "voc"]] = "coco"
+
+    root: Path
+    title: str
+    why: str
+
+    @property
+    @abstractmethod
+    def sets(self) -> Sequence[str]:
+        """Names of the sets of images."""
+
+    @abstractmethod
+    def read(self, name: str, classes: Classes | None, options: Options) -> DataSplit:
+        """Read a set.
+
+        Args:
+            name: one of ``sets``.
+            classes: those of another set or of a checkpoint; None: its own.
+            options: how.
+
+        Raises:
+            UserError: if something is missing or wrong.
+        """
+
+    def check(self, name: str) -> str:
+        """Return the set that a name means, capitals aside.
+
+        Raises:
+            UserError: if there is none.
+        """
+        if name in self.sets:
+            return name
+        alike = [one for one in self.sets if one.casefold() == name.casefold()]
+        if len(alike) == 1:
+            return alike[0]
+        there = some_of(self.sets, 12)
+        raise UserError(
+            f"data.root={self.root} has no set of images called {name}; there "
+            + (f"are {there}" if len(self.sets) != 1 else f"is only {there}")
+        )
+
+
+def named_categories(classes: Classes | None) -> dict[int, str] | None:
+    """Return names by category id, in the order of the labels."""
+    if classes is None:
+        return None
+    return dict(zip(classes.category_ids, classes.names, strict=True))

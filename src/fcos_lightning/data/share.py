@@ -1,0 +1,175 @@
+"""A share of a set of images, split off by their names alone: the same in every run.
+
+An image that is added later changes nothing for the others, except that a copy of one is drawn to
+the side of validation if either of the two is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lightning.data.index import DataSplit
+from fcos_lightning.errors import UserError, shown
+from fcos_lightning.storage.replacing import write_whole
+
+#: How Roboflow names its augmented copies: ``NAME_jpg.rf.HASH.jpg``.
+_COPY = re.compile(r"(.+_[A-Za-z0-9]{2,5})\.rf\.[0-9A-Za-z]+")
+_BLOCK = 1 << 20
+
+
+def share_of(split: DataSplit, share: float) -> NDArray[np.bool_]:
+    """Choose the images of a share, ``[N]`` bool.
+
+    Copies of one picture, told by their names where Roboflow made them and by their contents where
+    they are byte for byte the same, lie on one side. There is an image on each side, also of few.
+
+    Args:
+        split: all images.
+        share: about so much of them, above 0 and below 1.
+
+    Raises:
+        UserError: if all images are copies of one.
+    """
+    names = [str(name) for name in split.truth.file_names]
+    keys = [_key(name) for name in names]
+    group = _Groups(keys)
+    for same in _duplicates([split.path(image) for image in range(len(names))]):
+        first, *others = same
+        for other in others:
+            group.join(keys[first], keys[other])
+    lowest: dict[str, float] = defaultdict(lambda: 1.0)
+    for key in keys:
+        root = group.root(key)
+        lowest[root] = min(lowest[root], _drawn(key))
+    if len(lowest) < 2:
+        raise UserError(
+            f"{split.name}: {len(names)} images, which are copies of one picture, cannot be shared "
+            "out for training and validation; give data.val_split"
+        )
+    chosen = {root for root, number in lowest.items() if number < share}
+    chosen = chosen or {min(lowest, key=lambda root: (lowest[root], root))}
+    if len(chosen) == len(lowest):
+        chosen.discard(max(lowest, key=lambda root: (lowest[root], root)))
+    return np.array([group.root(key) in chosen for key in keys], dtype=bool)
+
+
+def given_share(split: DataSplit, sides: Mapping[str, str], file: Path) -> NDArray[np.bool_]:
+    """Return the images of validation as a run has written them down, ``[N]`` bool.
+
+    Raises:
+        UserError: if there are other images now.
+    """
+    names = [str(name) for name in split.truth.file_names]
+    for name in names:
+        if name not in sides:
+            raise UserError(
+                f"{split.path(names.index(name))}: is not in {file}, which says what the run "
+                "learns from: take it away, or start a new run"
+            )
+    gone = set(sides) - set(names)
+    if gone:
+        raise UserError(
+            f"{file}: {len(gone)} of its images are no longer there, the first is "
+            f"{shown(min(gone))}: bring them back, or start a new run"
+        )
+    return np.array([sides[name] == "val" for name in names], dtype=bool)
+
+
+def write_split(train: DataSplit, val: DataSplit, file: Path) -> None:
+    """Write which images are on which side, as JSON.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    tree = {
+        side: [str(name) for name in split.truth.file_names]
+        for side, split in (("train", train), ("val", val))
+    }
+    write_whole(json.dumps(tree, ensure_ascii=False, indent=0) + "\n", file)
+
+
+def read_split(file: Path) -> dict[str, str]:
+    """Read which side each image is on.
+
+    Raises:
+        UserError: if the file is no such list.
+    """
+    try:
+        tree: Any = json.loads(file.read_bytes())
+        return {str(name): side for side in ("train", "val") for name in tree[side]}
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UserError(
+            f"{file} does not say which images are for training and which not"
+        ) from None
+
+
+class _Groups:
+    """Keys that belong together, found by the shortest way."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._above = {key: key for key in keys}
+
+    def root(self, key: str) -> str:
+        above = self._above
+        while above[key] != key:
+            above[key] = above[above[key]]
+            key = above[key]
+        return key
+
+    def join(self, one: str, other: str) -> None:
+        self._above[self.root(other)] = self.root(one)
+
+
+def _key(name: str) -> str:
+    """What decides on an image: its name less the ending and less the mark of a copy."""
+    folder, _, last = unicodedata.normalize("NFC", name).rpartition("/")
+    stem = os.path.splitext(last)[0]
+    copy = _COPY.fullmatch(stem)
+    return f"{folder}/{copy.group(1) if copy else stem}"
+
+
+def _drawn(key: str) -> float:
+    """A number from 0 to 1, evenly spread over keys."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def _duplicates(paths: list[Path]) -> list[list[int]]:
+    """Images with the same bytes. Only those of one size are read at all."""
+    sizes: dict[int, list[int]] = defaultdict(list)
+    for image, path in enumerate(paths):
+        try:
+            sizes[path.stat().st_size].append(image)
+        except OSError:  # whoever reads it will say so
+            continue
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for images in sizes.values():
+        if len(images) > 1:
+            for image in images:
+                if (digest := _digest(paths[image])) is not None:
+                    same[digest].append(image)
+    return [images for images in same.values() if len(images) > 1]
+
+
+def _digest(path: Path) -> bytes | None:
+    found = hashlib.blake2b(digest_size=16)
+    try:
+        with path.open("rb") as opened:
+            while block := opened.read(_BLOCK):
+                found.update(block)
+    except OSError:
+        return None
+    return found.digest()

@@ -1,0 +1,1 @@
+"""Pages that people look at: single files that open from the disk, with their numbers as JSON."""

@@ -1,0 +1,115 @@
+"""Commands that a run prints for what comes next, fit to be pasted into a shell."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from fcos_lightning.printing import printable
+from fcos_lightning.runs.instantiate import trusted_packages
+from fcos_lightning.runs.stored_config import outside
+from fcos_lightning.runs.words import quoted
+from fcos_lightning.storage.run_folder import RunFolder
+
+
+def next_commands(config: DictConfig, run: RunFolder, images: Path) -> list[str]:
+    """Return the commands that look at a finished run.
+
+    Args:
+        config: of the run.
+        run: its folder.
+        images: a folder of images to predict on.
+    """
+    checkpoint = f"ckpt={_near(run.path)}/checkpoints/{RunFolder.BEST}"
+    model, data = _own(config, ("model", "method")), _own(config, ("data",))
+    test = ("fcos-test", *(_conf_dir() if model or data else ()), checkpoint)
+    predict = ("fcos-predict", *(_conf_dir() if model else ()), checkpoint, *model)
+    return [
+        _pasted(*test, *dict.fromkeys((*model, *data))),
+        _pasted(*predict, f"source={_near(images)}", f"out={_free('predictions')}"),
+    ]
+
+
+def resume_command(config: DictConfig, folder: Path) -> str:
+    """Return the command that goes on with a run."""
+    tree: Any = OmegaConf.to_container(config, resolve=True)
+    elsewhere = [f"++{quoted(key, value)}" for key, value in outside(tree, folder)]
+    return _pasted("fcos-train", f"resume={_near(folder)}", *_trusted(), *elsewhere)
+
+
+def _own(config: DictConfig, groups: tuple[str, ...]) -> list[str]:
+    """Return the words that choose parts of the user's own, which no checkpoint carries."""
+    node = config.get(groups[0])
+    if not _names_own(node):
+        return []
+    hydra = HydraConfig.get()
+    if config.get("resume") is not None:  # the command line says nothing of them
+        return [*_trusted(), *(f"{group}=NAME" for group in groups)]
+    chosen = [f"{group}={hydra.runtime.choices[group]}" for group in groups]
+    parts = [f"{groups[0]}.{key}" for key in node if _names_own(node[key])] or [groups[0]]
+    words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    more = [f"++{word.lstrip('+')}" for word in words if _is_below(word, parts)]
+    return [*_trusted(), *chosen, *more]
+
+
+def _is_below(word: str, parts: list[str]) -> bool:
+    """Tell whether a word sets an option of one of these parts."""
+    key = word.lstrip("+").partition("=")[0]
+    return any(key.startswith(f"{part}.") for part in parts)
+
+
+def _names_own(node: object) -> bool:
+    tree: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    if isinstance(tree, list):
+        return any(map(_names_own, tree))
+    if not isinstance(tree, dict):
+        return False
+    package = str(tree.get("_target_", "")).split(".")[0]
+    return package in trusted_packages() or any(map(_names_own, tree.values()))
+
+
+def _trusted() -> list[str]:
+    named = trusted_packages()
+    return [f"trusted_packages=[{','.join(named)}]"] if named else []
+
+
+def _conf_dir() -> Iterator[str]:
+    """Return the option that names the user's own YAML files, if the command line did."""
+    for source in HydraConfig.get().runtime.config_sources:
+        if source.provider == "command-line":
+            yield from ("--config-dir", _near(Path(source.path)))
+
+
+def _pasted(*words: str) -> str:
+    path = os.environ.get("PYTHONPATH")
+    own = [f"PYTHONPATH={shlex.quote(path)}"] if path and trusted_packages() else []
+    return " ".join([*own, *(_quoted(word) for word in words)])
+
+
+def _quoted(word: str) -> str:
+    if printable(word, len(word)) == word:
+        return shlex.quote(word)
+    # A name with a line break or an escape sequence can be pasted only as bash spells it.
+    spelt = "".join(f"\\{one}" if one in "\\'" else printable(one) for one in word)
+    return f"$'{spelt}'"
+
+
+def _near(path: Path) -> str:
+    """Write a path relative to the current folder where that is shorter."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return str(path)
+
+
+def _free(name: str) -> str:
+    """Return a folder that is not there yet: nothing is written over."""
+    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(one for one in names if not os.path.lexists(one))

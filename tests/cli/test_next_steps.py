@@ -1,0 +1,84 @@
+"""What a run says to do next can be pasted into a shell, and works."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from tests.cli.running import SMALL, Command
+
+NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        steps = [nn.Conv2d(3, width, 8, 8), nn.Conv2d(width, width, 2, 2)]
+        self.steps = nn.ModuleList([*steps, nn.Conv2d(width, width, 2, 2)])
+        self.channels, self.strides = (width,) * 3, (8, 16, 32)
+
+    def forward(self, images):
+        maps = []
+        for step in self.steps:
+            images = step(images)
+            maps.append(images)
+        return maps
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Words that name a backbone of the user's own."""
+    (tmp_path / "nextpkg").mkdir()
+    (tmp_path / "nextpkg" / "__init__.py").write_text(NET, encoding="utf-8")
+    choice = tmp_path / "my conf" / "model" / "own_net.yaml"
+    choice.parent.mkdir(parents=True)
+    choice.write_text(
+        "backbone: {_target_: nextpkg.Net, width: 4}\nfpn: {channels: 8}\nhead: {num_convs: 2}\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    yield ["--config-dir", "my conf", "trusted_packages=[nextpkg]", "model=own_net"]
+    sys.modules.pop("nextpkg", None)
+
+
+def next_words(printed: str) -> list[list[str]]:
+    lines = printed.split("next:\n")[1].splitlines()[:2]
+    return [shlex.split(line) for line in lines]
+
+
+def test_a_run_of_ones_own_parts_in_an_odd_folder(
+    command: Command, own: list[str], tmp_path: Path
+) -> None:
+    words = (*own, *SMALL, "model.backbone.width=6", "schedule.max_epochs=1", "logger=none")
+    drawn = "data.root=drawn, (1)"
+    run = command("train", *words, drawn, "trainer.accelerator=cpu", "run_dir=it's #1, $HOME")
+    assert run.code == 0, run.err
+    test, predict = next_words(run.out)
+    assert test[:2] == [f"PYTHONPATH={tmp_path}", "fcos-test"]
+    result = command("test", *test[2:], "trainer.accelerator=cpu", "run_dir=tested")
+    assert result.code == 0, result.err
+    result = command("predict", *predict[2:])
+    assert result.code == 0 and result.out.startswith("8 images"), result.err
+
+    checkpoint = "ckpt=it's #1, $HOME/checkpoints/best.ckpt"
+    result = command("convert", checkpoint, "out=own.safetensors")
+    assert result.code == 0 and "nextpkg.Net, 5 classes" in result.out
+    image = Image.new("RGB", (64, 64))
+    image.save("one.png")
+    again = ("source=one.png", "out=again", *own, "++model.backbone.width=6")
+    result = command("predict", "ckpt=own.safetensors", *again)
+    assert result.code == 0, result.err
+
+
+def test_a_folder_that_is_taken_is_not_proposed(command: Command) -> None:
+    Path("predictions").mkdir()
+    quick = (*SMALL, "schedule.max_epochs=1", "logger=none", "trainer.accelerator=cpu")
+    run = command("train", *quick, "run_dir=r")
+    assert next_words(run.out)[1][-1] == "out=predictions_2"
+    assert next_words(run.out)[0] == ["fcos-test", "ckpt=r/checkpoints/best.ckpt"]

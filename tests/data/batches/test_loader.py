@@ -1,0 +1,73 @@
+"""A loader process that cannot go on says why, in one line, and nobody waits for it."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import Dataset
+
+from fcos_lightning.data.batches.collate import Collate
+from fcos_lightning.data.batches.dataset import Sample
+from fcos_lightning.data.batches.loader import StepLoader, workers_that_fit
+from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Target
+
+
+class _Samples(Dataset[Sample]):
+    """Four black images; the process that reads the third may end."""
+
+    def __init__(self, ending: int | None = None) -> None:
+        self.ending = ending
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 2 and self.ending is not None:
+            os.kill(os.getpid(), self.ending) if self.ending else os._exit(3)
+        image = torch.zeros(3, 8, 8, dtype=torch.uint8)
+        target = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+        return Sample(image, target, index, (8, 8))
+
+
+def _ids(dataset: _Samples, workers: int) -> list[int]:
+    loader = StepLoader(dataset, batch_size=1, num_workers=workers, collate_fn=Collate())
+    return [int(batch.image_ids) for batch in loader]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_come_over(workers: int) -> None:
+    assert _ids(_Samples(), workers) == [0, 1, 2, 3]
+
+
+def test_no_shared_memory_is_told_rather_than_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensor: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError(
+            "unable to allocate shared memory(shm) for file </torch_1>: No space (28)"
+        )
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", full)
+    with pytest.raises(UserError, match="--shm-size=8g"):
+        _ids(_Samples(), 1)
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        (signal.SIGKILL, "want of memory"),
+        (signal.SIGBUS, "bus error.*--shm-size"),
+        (signal.SIGSEGV, "Segmentation fault.*data.num_workers=0"),
+        (0, "num_workers=0 shows more"),
+    ],
+)
+def test_a_process_that_ends_is_one_line(ending: int, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        _ids(_Samples(ending), 1)
+
+
+def test_there_are_no_more_processes_than_shared_memory_for_them(tmp_path: Path) -> None:
+    assert workers_that_fit(8, 1, tmp_path) == 8
+    assert workers_that_fit(8, 1 << 60, tmp_path) == 0
+    assert workers_that_fit(8, 1 << 60, tmp_path / "not there") == 8

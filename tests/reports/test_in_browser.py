@@ -1,0 +1,212 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright.
+
+`make test-browser` installs both and axe-core, and sets FCOS_BROWSER_REQUIRED=1, with which what is
+missing is a failure. Screenshots go to FCOS_SCREENSHOTS, by default a folder of pytest's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.reports.pages import FILES, NAMES, hostile_report
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTHS = (390, 1440)
+
+
+def missing(what: str) -> Any:
+    reason = f"{what} is not installed; `make test-browser` installs it"
+    if os.environ.get("FCOS_BROWSER_REQUIRED") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The source of axe-core."""
+    file = Path(os.environ.get("FCOS_AXE", ROOT / ".venv/node_modules/axe-core/axe.min.js"))
+    return file.read_text(encoding="utf-8") if file.is_file() else missing("axe-core")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright")
+    programs = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
+    program = next(filter(None, programs), None)
+    if program is None:
+        missing("a browser")
+    with sync_playwright() as play:
+        # Its sandbox cannot be had by root, nor is it needed for pages of our own.
+        chromium = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile_report(tmp_path_factory.mktemp("report")).report
+
+
+@pytest.fixture(scope="module")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = os.environ.get("FCOS_SCREENSHOTS")
+    if folder is None:
+        return tmp_path_factory.mktemp("screenshots")
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
+
+
+@pytest.fixture(params=WIDTHS)
+def page(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator[Any]:
+    """The open page, without a network; that nothing went wrong in it is looked at in the end."""
+    dark = "dark" if request.param == 390 else "light"
+    size = {"width": request.param, "height": 900}
+    context = browser.new_context(viewport=size, color_scheme=dark, offline=True)
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
+    page.goto(report.as_uri())
+    yield page
+    assert said == []
+    context.close()
+
+
+def boxes_shown(page: Any) -> int:
+    return page.locator("[data-side=found] rect.box:visible").count()
+
+
+def test_it_is_whole_and_nothing_sticks_out(page: Any, screenshots: Path) -> None:
+    width = page.viewport_size["width"]
+    page.screenshot(path=screenshots / f"report_{width}.png", full_page=True)
+    assert page.title() == "Report of runs/<b>bold</b>/best.ckpt"
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    names = page.locator("#classes + .scroll tbody th").all_text_contents()
+    assert names == list(NAMES)
+    shown = set(page.locator(".shot h3").all_text_contents())
+    assert len(shown & set(FILES)) == len(FILES)
+    # Every picture is there and has its pixels.
+    assert page.evaluate(
+        "Promise.all([...document.querySelectorAll('image')].map(one => {"
+        " const copy = new Image(); copy.src = one.getAttribute('href');"
+        " return copy.decode().then(() => copy.naturalWidth > 0); }))"
+        ".then(all => all.length > 5 && all.every(Boolean))"
+    )
+
+
+def test_the_slider_acts_at_once(page: Any, report: Path) -> None:
+    numbers = json.loads((report.parent / "report.json").read_text())
+    slider = page.locator("#score")
+    counts = []
+    for score in (0.05, 0.5, 0.9, 1.0):
+        slider.fill(str(score))
+        at = round(score * 100)
+        right, wrong = (numbers["curves"]["all"][name][at] for name in ("right", "wrong"))
+        text = page.locator("#counts").inner_text()
+        assert text.startswith(f"{right + wrong} detections: {right} right, {wrong} wrong")
+        kept = [
+            one["score"] >= score
+            for image in numbers["worst"]["images"]
+            for one in image["detections"]
+        ]
+        assert boxes_shown(page) == sum(kept)
+        assert page.locator("#shown").inner_text().endswith(f" {sum(kept)} detections")
+        counts.append(sum(kept))
+    assert counts == sorted(counts, reverse=True) and counts[0] > counts[-1] == 0
+    # At 1 every object is missed.
+    assert page.locator("[data-side=truth] rect.box.hit").count() == 0
+    page.locator("#curve-class").select_option("1")
+    right = numbers["curves"]["classes"][1]["right"][100]
+    assert f"of {numbers['classes'][1]['objects']} objects" in page.locator("#counts").inner_text()
+    assert page.locator("#curves svg svg .line").first.get_attribute("points").startswith("0,")
+
+
+def test_filters_leave_the_images_with_such_mistakes(page: Any, report: Path) -> None:
+    worst = json.loads((report.parent / "report.json").read_text())["worst"]
+    score = float(page.locator("#score").input_value())
+    everything = page.locator(".shot:visible").count()
+    assert everything == len(worst["images"])
+    page.locator("#of-kind").select_option("class")
+    page.locator("#of-class").select_option("2")
+    expected = [
+        image["file"]
+        for image in worst["images"]
+        if any(
+            one["kind"] == "class" and one["class"] == 2 and one["score"] >= score
+            for one in image["detections"]
+        )
+    ]
+    assert 0 < len(expected) < everything
+    assert page.locator(".shot:visible h3").all_text_contents() == expected
+    page.locator("#of-kind").select_option("missed")
+    expected = [
+        image["file"]
+        for image in worst["images"]
+        if any(
+            one["class"] == 2 and not one["ignored"] and (one["found"] or 0) < score
+            for one in image["objects"]
+        )
+    ]
+    assert page.locator(".shot:visible h3").all_text_contents() == expected
+    assert page.locator("#shown").inner_text().startswith(f"{len(expected)} of {everything}")
+
+
+def test_an_image_is_enlarged_by_mouse_and_by_keyboard(page: Any, screenshots: Path) -> None:
+    shot, dialog = page.locator(".shot").first, page.locator("dialog")
+    small = shot.locator("svg").first.bounding_box()
+    shot.locator(".enlarge").click()
+    assert dialog.is_visible()
+    assert dialog.locator("h2").inner_text() == shot.locator("h3").inner_text()
+    large = dialog.locator("svg").first.bounding_box()
+    assert large["width"] > 1.3 * small["width"]
+    width = page.viewport_size["width"]
+    page.screenshot(path=screenshots / f"report_{width}_large.png")
+    # What is written on the picture lies within it.
+    picture = dialog.locator("svg").last.bounding_box()
+    for tag in dialog.locator("svg").last.locator("text").all()[:10]:
+        place = tag.bounding_box()
+        assert place["x"] >= picture["x"] - 2 and place["y"] >= picture["y"] - 2
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+    # With nothing but the keyboard: to the slider, the selections and an image, and back.
+    page.reload()
+    reached = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        here = page.evaluate("document.activeElement.id || document.activeElement.className")
+        reached.append(here)
+        if here == "score":
+            before = page.locator("#score").input_value()
+            page.keyboard.press("ArrowRight")
+            assert page.locator("#score").input_value() != before
+        if here == "enlarge":
+            break
+    assert reached[0] == "skip"
+    assert {"score", "curve-class", "of-class", "of-kind", "scroll", "enlarge"} <= set(reached)
+    page.keyboard.press("Enter")
+    assert dialog.is_visible()
+    assert page.evaluate("document.querySelector('dialog').contains(document.activeElement)")
+    page.keyboard.press("Enter")  # on the button that closes
+    assert not dialog.is_visible()
+
+
+def test_axe_finds_no_fault(page: Any, axe: str) -> None:
+    """Contrast, labels, names and all else that axe-core knows, also of the enlarged image."""
+    page.evaluate(axe)
+    for open_image in (False, True):
+        if open_image:
+            page.locator(".enlarge").first.click()
+        found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+        faults = [(one["id"], one["nodes"][0]["html"][:120]) for one in found]
+        assert faults == []

@@ -1,0 +1,123 @@
+"""Settings that do not exist are refused with the nearest one, wherever they come from."""
+
+from pathlib import Path
+
+import pytest
+
+from fcos_lightning.cli.sweep import compose
+from fcos_lightning.errors import UserError
+from fcos_lightning.runs.configuration import composed
+from fcos_lightning.runs.options.names import SETTINGS, choice_names
+
+
+def refused(command: str, *words: str, own_dir: Path | None = None) -> str:
+    with pytest.raises(UserError) as caught, composed(command, words, own_dir):
+        pass
+    assert "\n" not in str(caught.value) and "hydra" not in str(caught.value).lower()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "meant"),
+    [
+        ("train", "lr=0.5", "schedule.lr"),
+        ("train", "batch_size=64", "data.batch_size"),
+        ("train", "epochs=5", "schedule.max_epochs"),
+        ("train", "imgsz=640", "data.shorter_side"),
+        ("train", "pretrained=x.pth", "init_from"),
+        ("train", "trainer.gpus=2", "trainer.devices"),
+        ("train", "trainer.max_epoch=2", "trainer.max_epochs"),
+        ("train", "schedule.learning_rate=1", "schedule.lr"),
+        ("train", "schedule.lrr=1", "schedule.lr"),
+        ("train", "checkpoint.every_steps=3", "checkpoint.every_n_steps"),
+        ("train", "modle=r50", "model"),
+        ("test", "conf=0.3", "decoder.score_threshold"),
+        ("test", "weights=x.ckpt", "ckpt"),
+        ("test", "decoder.iou=0.3", "decoder.nms_iou"),
+        ("test", "test.flipp=true", "test.flip"),
+        ("predict", "conf=0.3", "score_threshold"),
+        ("predict", "weights=x.ckpt", "ckpt"),
+        ("convert", "output=x", "out"),
+    ],
+)
+def test_the_nearest_is_named_with_and_without_a_plus(command: str, word: str, meant: str) -> None:
+    key = word.split("=")[0]
+    # What is added to a schedule is an argument of it, refused when the schedule is made.
+    for sign in ("",) if key.startswith("schedule.") else ("", "+", "++"):
+        said = refused(command, f"{sign}{word}")
+        assert said == f"{key}: there is no such setting; is {meant} meant?", sign
+
+
+def test_what_is_like_nothing_gets_the_list() -> None:
+    said = refused("train", "+xyzzy=1")
+    assert said.startswith("xyzzy: there is no such setting; there are activation_checkpointing")
+    assert "every_n_minutes" in refused("train", "+checkpoint.xyzzy=1")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("model=resnet50", "model=r50"),
+        ("model=ResNet-101", "model=r101"),
+        ("model=resnext101_32x8d", "model=x101_32x8d"),
+        ("model=mobilenet_v2", "model=mnv2"),
+        ("data=voc2012", "data=voc"),
+        ("data=COCO", "data=coco"),
+        ("schedule=quik", "schedule=quick"),
+    ],
+)
+def test_a_choice_by_another_name(word: str, meant: str) -> None:
+    said = refused("train", word)
+    assert f"{word}: there is no such choice; is {meant} meant? there are" in said
+
+
+@pytest.mark.parametrize(
+    "word", ["trainer.profiler=simple", "callbacks.best.save_last=true", "callbacks.mine.a=1"]
+)
+def test_what_can_be_added_says_how(word: str) -> None:
+    said = refused("train", word)
+    assert said == f"{word.split('=')[0]}: is in no file of the configuration; add it by +{word}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("+trainer.profiler=simple",),
+        ("+callbacks.mine._target_=lightning.pytorch.callbacks.Timer",),
+        ("+logger.mine._target_=lightning.pytorch.loggers.CSVLogger",),
+        ("+callbacks.ema._target_=mypkg.Mine",),
+        ("+data.fancy=1",),  # of a data set of one's own, which is asked when it is made
+        ("+mine=0.5", "schedule.lr=${mine}"),
+        ("+mine.deep.er=0.5", "schedule.lr=${mine.deep.er}"),
+    ],
+)
+def test_what_somebody_may_mean_is_left_alone(words: tuple[str, ...]) -> None:
+    with composed("train", words) as config:
+        assert config.name == "fcos"
+
+
+def test_a_file_of_ones_own_is_no_excuse(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "mine.yaml"
+    file.write_text("# @package _global_\nlr: 0.5\n")
+    said = refused("train", "experiment=mine", own_dir=tmp_path)
+    assert said == "lr: there is no such setting; is schedule.lr meant?"
+    file.write_text("# @package _global_\nmine: 0.5\nschedule:\n  lr: ${mine}\n")
+    with composed("train", ["experiment=mine"], tmp_path) as config:
+        assert config.schedule.lr == 0.5
+
+
+def test_a_sweep_is_looked_at_before_a_job_runs() -> None:
+    for word in ("lr=0.5", "+lr=0.5"):
+        with pytest.raises(UserError, match=r"^lr: there is no such setting; is schedule.lr meant"):
+            compose("train", [word])
+
+
+def test_every_name_from_elsewhere_leads_to_a_setting() -> None:
+    from fcos_lightning.runs.configuration import config_dir
+    from fcos_lightning.runs.options.keys import _known
+
+    commands = ("train", "test", "report", "predict", "convert")
+    known = frozenset().union(*(_known(config_dir(), name) for name in commands))
+    assert {meant for ours in SETTINGS.values() for meant in ours} <= known
+    assert "r50" in choice_names("resnet50")
