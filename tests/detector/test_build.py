@@ -419,3 +419,27 @@ def test_the_defaults_are_the_official_improved_recipe() -> None:
     assert detector.size_multiple == 32
     frozen = {k.split(".")[2] for k, p in detector.named_parameters() if not p.requires_grad}
     assert frozen == {"0", "1"}
+
+
+@pytest.mark.parametrize("name", ["tiny", "resnet18", "mobilenet_v2", "vovnet", "timm/resnet18"])
+def test_a_finer_level_is_asked_of_the_backbone(name: str) -> None:
+    chosen = {"num_classes": 1, "backbone": {"name": name, "norm": "trained", "frozen_stages": 0}}
+    detector = build_detector(**chosen, fpn={"channels": 8, "only": 2}, head={"num_convs": 1})
+    assert detector.strides == (4,)
+    assert tuple(detector.backbone.strides) == (4, 8, 16, 32)
+    assert detector.predict([IMAGE]).cls_logits.shape == (1, 16 * 16, 1)
+    assert build_detector(**detector.spec).strides == (4,)
+    usual = build_detector(**chosen, fpn={"channels": 8, "levels": [2, 3]}, head={"num_convs": 1})
+    assert usual.strides == (4, 8)
+
+
+def test_the_finest_stride_is_derived_and_no_option() -> None:
+    with pytest.raises(UserError, match=r"model\.backbone\.finest_stride: no such option"):
+        build_fcos(**{**TINY, "backbone": {"name": "tiny", "finest_stride": 4}})
+
+
+def test_a_checkpoint_that_knows_no_other_pyramid_is_built_as_it_was() -> None:
+    spec = build_fcos(**TINY).spec
+    assert (spec["fpn"].pop("only"), spec["fpn"].pop("top_down")) == (None, True)
+    del spec["grid"]["square_scales"]
+    assert shapes(build_detector(**spec)) == shapes(build_fcos(**TINY))

@@ -110,3 +110,48 @@ def test_bad_options(options: dict[str, object], message: str) -> None:
 def test_a_backbone_that_lacks_a_level(strides: tuple[int, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
         FPN((6,) * len(strides), strides, 8)
+
+
+def test_one_level_with_what_comes_down_to_it() -> None:
+    fpn = FPN((4, *CHANNELS), (4, *STRIDES), 8, levels=(3, 4, 5, 6, 7), only=2)
+    assert fpn.strides == (4,) and fpn.levels == (2,) and not len(fpn.extra)
+    given = [torch.randn(2, 4, 16, 24), *features(64, 96)]
+    (found,) = fpn(given)
+    inner = fpn.lateral[3](given[3])
+    for place in (2, 1, 0):
+        lateral = fpn.lateral[place](given[place])
+        inner = lateral + F.interpolate(inner, size=lateral.shape[-2:], mode="nearest")
+    torch.testing.assert_close(found, fpn.output[0](inner))
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in fpn.parameters())
+
+
+def test_one_level_reads_no_coarser_maps_than_the_levels_say() -> None:
+    fpn = FPN((4, *CHANNELS), (4, *STRIDES), 8, levels=(3, 4), only=2)
+    assert fpn.in_indices == (0, 1, 2) and fpn.last_index == 2
+
+
+def test_the_backbones_own_levels() -> None:
+    fpn = FPN(CHANNELS, STRIDES, 8, top_down=False)
+    given = features(64, 96)
+    maps = fpn(given)
+    assert fpn.strides == (8, 16, 32, 64, 128) and len(maps) == 5
+    for level, own in enumerate(given):
+        torch.testing.assert_close(maps[level], fpn.lateral[level](own))
+    torch.testing.assert_close(maps[3], fpn.extra[0](maps[2]))
+    torch.stack([one.sum() for one in maps]).sum().backward()
+    assert all(parameter.grad is not None for parameter in fpn.parameters())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"only": 6, "levels": (3, 4, 5)}, {"only": 3, "top_down": False}],
+)
+def test_one_level_that_nothing_leads_to_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"model\.fpn\.only=\d: the coarser levels lead down to it"):
+        FPN(CHANNELS, STRIDES, 8, **options)  # type: ignore[arg-type]
+
+
+def test_one_level_that_the_backbone_lacks_is_named() -> None:
+    with pytest.raises(UserError, match=r"model\.fpn\.only=2: .* none is 4"):
+        FPN(CHANNELS, STRIDES, 8, only=2)

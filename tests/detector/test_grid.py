@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fcos_lightning.detector import make_points
+from fcos_lightning.detector import Grid, make_points
 
 
 @pytest.mark.parametrize("offset", [0.5, 0.0, 0.25])
@@ -39,3 +39,16 @@ def test_levels_and_strides_must_be_as_many() -> None:
 def test_points_lie_on_the_device_asked_for() -> None:
     points = make_points([(2, 2)], [8], device="meta")
     assert points.xy.device.type == points.stride.device.type == "meta"
+
+
+def test_squares_come_after_the_anchors_of_all_ratios() -> None:
+    grid = Grid((8, 16), anchor_scales=(4.0,), anchor_ratios=(1.0, 4.0), square_scales=(6.0,))
+    assert grid.per_cell == 3
+    assert grid.anchors_wh().tolist() == [
+        [[32, 32], [16, 64], [48, 48]],
+        [[64, 64], [32, 128], [96, 96]],
+    ]
+    points = grid((16, 32))
+    assert points.per_level == [2 * 4 * 3, 1 * 2 * 3]
+    assert points.size_wh is not None and points.size_wh[2].tolist() == [48, 48]
+    assert Grid((8,), square_scales=(2.0,))((8, 8)).size_wh.tolist() == [[16, 16]]  # type: ignore[union-attr]

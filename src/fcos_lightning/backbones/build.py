@@ -112,9 +112,10 @@ def build_backbone(
     frozen_stages: int = 2,
     stride_on: Literal["3x3", "1x1"] | None = None,
     deformable_stages: Sequence[int] = (),
+    finest_stride: int = 8,
     **options: object,
 ) -> StagedBackbone | TimmBackbone:
-    """Return a backbone with feature maps of stride 8, 16 and 32.
+    """Return a backbone with feature maps of stride 8, 16 and 32, or finer ones beside.
 
     Args:
         name: ``resnet18`` to ``resnet152``, ``resnext101_32x8d``, ``resnext101_64x4d``,
@@ -129,6 +130,8 @@ def build_backbone(
             AdelaiDet's and mmdetection's caffe-style R-50 and R-101 have it on the ``1x1``.
         deformable_stages: of bottleneck ResNets, see ``resnet_stages``; ``[3, 4, 5]`` in the
             official dcnv2 recipes.
+        finest_stride: of the feature maps, in pixels; what the FPN asks for where a detector is
+            built. A net that has no map of that stride begins with the finest that it has.
         **options: of ``TinyNet``, ``vovnet_stages`` or ``TimmBackbone``, where that is the name.
 
     Raises:
@@ -148,7 +151,14 @@ def build_backbone(
     if name not in RESNETS and deformable_stages:
         raise UserError(f"model.backbone.deformable_stages: {name} has none, give []")
     if name.startswith(PREFIX):
-        return TimmBackbone(name[len(PREFIX) :], weights, norm, frozen_stages, **options)  # type: ignore[arg-type]  # names checked
+        return TimmBackbone(
+            name[len(PREFIX) :],
+            weights,
+            norm,
+            frozen_stages,
+            finest_stride=finest_stride,
+            **options,  # type: ignore[arg-type]  # names checked
+        )
     if name == "tiny":
         if weights is not None:
             raise UserError(
@@ -180,7 +190,12 @@ def build_backbone(
             f"model.backbone.name={name}: no such backbone; there are {', '.join(RESNETS)}, "
             "mobilenet_v2, vovnet, tiny and timm/MODEL, or a _target_ of your own"
         )
-    out = [index for index, stride in enumerate(strides) if stride >= 8]
+    # Of stages of one stride, as a stem and the stage behind it, the last.
+    out = [
+        index
+        for index, stride in enumerate(strides)
+        if stride >= finest_stride and stride not in strides[index + 1 :]
+    ]
     return StagedBackbone(
         stages,
         out,

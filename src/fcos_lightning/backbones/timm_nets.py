@@ -18,7 +18,7 @@ PREFIX = "timm/"
 
 
 class TimmBackbone(nn.Module):
-    """A net of timm with feature maps of stride 8, 16 and 32.
+    """A net of timm with feature maps of stride 8, 16 and 32, or finer ones beside.
 
     Args:
         name: of the model, as ``timm.list_models()`` has it, with or without a tag.
@@ -27,6 +27,7 @@ class TimmBackbone(nn.Module):
         norm: see ``build_backbone``.
         frozen_stages: so many of the feature stages that timm declares for the net do not learn,
             with all that lies before them.
+        finest_stride: of the feature maps, in pixels.
         branches: of HRNet, the maps of its four branches as they are, the first of stride 4, for
             ``fpn.merge: concatenate``; else they are widened, as for classification.
 
@@ -46,6 +47,7 @@ class TimmBackbone(nn.Module):
         weights: str | None = None,
         norm: Literal["frozen", "trained"] = "frozen",
         frozen_stages: int = 0,
+        finest_stride: int = 8,
         branches: bool = False,
     ) -> None:
         super().__init__()
@@ -62,7 +64,7 @@ class TimmBackbone(nn.Module):
             near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), 3)
             hint = f", perhaps {' or '.join(near)}" if near else ""
             raise UserError(f"model.backbone.name={PREFIX}{name}: timm has no such model{hint}")
-        net, found = _create(name, weights, branches)
+        net, found = _create(name, weights, finest_stride, branches)
         if norm == "frozen":
             before = _count_norms(net)
             net = freeze_batch_norm_2d(net)
@@ -148,7 +150,7 @@ class TimmBackbone(nn.Module):
 
 
 def _create(
-    name: str, weights: str | None, branches: bool = False
+    name: str, weights: str | None, finest_stride: int, branches: bool
 ) -> tuple[Any, Mapping[str, Any]]:
     """Return the net with its weights, and timm's description of the published ones."""
     import timm
@@ -168,7 +170,11 @@ def _create(
         )
     options: dict[str, Any] = {
         "features_only": True,
-        "out_indices": tuple(strides.index(stride) for stride in (8, 16, 32)),
+        "out_indices": tuple(
+            index
+            for index, stride in enumerate(strides)
+            if stride in (8, 16, 32) or finest_stride <= stride < 8
+        ),
     }
     if branches:
         options |= {

@@ -72,26 +72,28 @@ def build_detector(
     if category_ids is not None and len(category_ids) != num_classes:
         raise UserError(f"{len(category_ids)} category ids but num_classes={num_classes}")
 
-    built_backbone = (
-        backbone if isinstance(backbone, nn.Module) else build_backbone(**_of(backbone))
-    )
+    fpn_options = None if isinstance(fpn, nn.Module) else made(FPNOptions, _of(fpn))
+    if isinstance(backbone, nn.Module):
+        built_backbone: nn.Module = backbone
+    else:
+        options = _of(backbone)
+        if "finest_stride" in options:
+            raise UserError("model.backbone.finest_stride: no such option; model.fpn says it")
+        finest = 3 if fpn_options is None else min(fpn_options.finest, 3)
+        built_backbone = build_backbone(**options, finest_stride=2 ** max(finest, 0))
     if not isinstance(built_backbone, Backbone):
         raise UserError(
             f"model.backbone: {type(built_backbone).__name__} has no .channels and .strides; "
             "a backbone declares both"
         )
-    fpn_options: FPNOptions | None = None
-    if isinstance(fpn, nn.Module):
-        built_fpn = fpn
-    else:
-        fpn_options = made(FPNOptions, _of(fpn))
+    built_fpn: Any = fpn
+    if fpn_options is not None:
         built_fpn = fpn_options.build(built_backbone.channels, built_backbone.strides)
     if isinstance(built_backbone, StagedBackbone) and isinstance(built_fpn, FPN):
         built_backbone.drop_after(built_fpn.last_index)
-    channels: Any = built_fpn.channels  # as strides, a plain attribute of any FPN
-    strides: Any = built_fpn.strides
-    pooled_from: Any = getattr(built_fpn, "pooled_from", None)  # likewise, of some
-    built_grid = made(Grid, _of(grid), strides=tuple(strides), pooled_from=pooled_from)
+    channels, strides = built_fpn.channels, tuple(built_fpn.strides)
+    pooled_from = getattr(built_fpn, "pooled_from", None)  # a plain attribute of some
+    built_grid = made(Grid, _of(grid), strides=strides, pooled_from=pooled_from)
     head_options: HeadOptions | None = None
     if isinstance(head, nn.Module):
         built_head = head

@@ -28,6 +28,8 @@ class Grid(Part):
         anchor_scales: sizes of anchor boxes in strides; RetinaNet's three are 4 times 1, 2^(1/3)
             and 2^(2/3) (arXiv 1708.02002, section 4). None at all: points without anchors.
         anchor_ratios: height over width of those, each in every size.
+        square_scales: sizes of further anchor boxes that are square, in strides (SSD has one, arXiv
+            1512.02325, section 2.2).
         pooled_from: no option either: stride of the map that all levels are pooled from, so that
             cells which are not full are left out, see ``HRFPN``; None: they are not.
 
@@ -42,6 +44,7 @@ class Grid(Part):
     spacing: Literal["stride", "image"] = "stride"
     anchor_scales: tuple[float, ...] = ()
     anchor_ratios: tuple[float, ...] = ()
+    square_scales: tuple[float, ...] = ()
     pooled_from: int | None = None
 
     def __post_init__(self) -> None:
@@ -51,7 +54,7 @@ class Grid(Part):
                 "model.grid: anchors have sizes and ratios; give both anchor_scales and "
                 "anchor_ratios, or neither"
             )
-        for option in ("anchor_scales", "anchor_ratios"):
+        for option in ("anchor_scales", "anchor_ratios", "square_scales"):
             if any(not 0 < one < math.inf for one in getattr(self, option)):
                 raise UserError(f"model.grid.{option}: give numbers above 0")
 
@@ -69,7 +72,7 @@ class Grid(Part):
             device,
             image_size=size if self.spacing == "image" else None,
         )
-        if not self.anchor_scales:
+        if not self.anchor_scales and not self.square_scales:
             return points
         count = self.per_cell
         per_level = [height * width for height, width in points.feature_sizes]
@@ -87,19 +90,28 @@ class Grid(Part):
     @property
     def per_cell(self) -> int:
         """Points of each cell: one for each anchor, else one."""
-        return max(len(self.anchor_scales) * len(self.anchor_ratios), 1)
+        return max(len(self.anchor_scales) * len(self.anchor_ratios) + len(self.square_scales), 1)
 
     def anchors_wh(self) -> Tensor:
         """Return width and height of the anchors of a cell, ``[levels, per_cell, 2]`` pixels.
 
         Sizes are cut and half sides rounded to whole pixels, as torchvision does
-        (``models/detection/retinanet.py``, ``anchor_utils.py``), ratios before sizes.
+        (``models/detection/retinanet.py``, ``anchor_utils.py``), ratios before sizes; the further
+        squares come last.
         """
-        ratios = torch.tensor(self.anchor_ratios)
-        scales = torch.tensor(self.anchor_scales, dtype=torch.float64)
+        return torch.cat(
+            [
+                self._sides(self.anchor_scales, self.anchor_ratios),
+                self._sides(self.square_scales, (1.0,)),
+            ],
+            dim=1,
+        )
+
+    def _sides(self, scales: Sequence[float], ratios: Sequence[float]) -> Tensor:
+        """Width and height of each ratio in each size, ``[levels, ratios * scales, 2]`` pixels."""
         strides = torch.tensor(self.strides, dtype=torch.float64)
-        sizes = (strides[:, None] * scales).floor().float()  # [levels, scales]
-        high = ratios.sqrt()
+        sizes = (strides[:, None] * torch.tensor(scales, dtype=torch.float64)).floor().float()
+        high = torch.tensor(ratios).sqrt()
         sides = torch.stack([1 / high, high], dim=-1)  # [ratios, 2]
         half = (sizes[:, None, :, None] * sides[None, :, None, :] / 2).round()
         return (2 * half).flatten(1, 2)

@@ -16,7 +16,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from fcos_lightning.boxes import xyxy_to_ltrb
+from fcos_lightning.detector.assigners.claims import padded
+from fcos_lightning.detector.assigners.smallest import (
+    assignment_of_ranks,
+    in_order,
+    rank_type,
+    smallest_first,
+)
 from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
@@ -92,18 +98,9 @@ def assign(
     """
     if len(size_ranges) != len(points.strides):
         raise ValueError(f"{len(size_ranges)} size ranges but {len(points.strides)} levels")
-    if not isinstance(targets, Targets):
-        targets = Targets.stack(targets)
-    if targets.labels.shape[1] == 0:  # give the reductions below something to reduce over
-        targets = Targets(
-            boxes_xyxy=targets.boxes_xyxy.new_zeros(len(targets.labels), 1, 4),
-            labels=targets.labels.new_full((len(targets.labels), 1), -1),
-        )
-
-    # With the boxes in order of area, the smallest that claims a point is the one of lowest rank.
-    order = _smallest_first(targets)
-    boxes = targets.boxes_xyxy.gather(1, order[..., None].expand(-1, -1, 4))
-    valid = targets.valid.gather(1, order)
+    targets = padded(targets)
+    order = smallest_first(targets)
+    boxes, valid = in_order(targets, order)
 
     lowest, claims = [], []
     grids = torch.split(points.xy, points.per_level)
@@ -118,32 +115,9 @@ def assign(
         lowest.append(ranks.amin(dim=1).flatten(1))
         claimed = ranks < boxes.shape[1]
         claims.append(claimed.sum(dim=1, dtype=ranks.dtype).flatten(1))
-    number_of_claims = torch.cat(claims, dim=1)
-    positive = number_of_claims > 0
-
-    rank = torch.cat(lowest, dim=1).long().clamp(max=boxes.shape[1] - 1)
-    matched = order.gather(1, rank)
-    box_of_point = targets.boxes_xyxy.gather(1, matched[..., None].expand(-1, -1, 4))
-    ltrb_px = xyxy_to_ltrb(points.xy, box_of_point)
-    return Assignment(
-        labels=torch.where(positive, targets.labels.gather(1, matched), -1),
-        ltrb_px=torch.where(positive[..., None], ltrb_px, 0),
-        matched=torch.where(positive, matched, -1),
-        claims=number_of_claims.long(),
+    return assignment_of_ranks(
+        points, targets, order, torch.cat(lowest, dim=1), torch.cat(claims, dim=1)
     )
-
-
-def _smallest_first(targets: Targets) -> Tensor:
-    """Order the boxes of each image by area, ``[B, G]``; padding last, equal areas as given.
-
-    Areas are taken in float64: in float32, products that differ by a few pixels compare equal.
-    """
-    boxes, valid = targets.boxes_xyxy, targets.valid
-    if boxes.device.type == "mps":  # has no float64
-        boxes, valid = boxes.cpu(), valid.cpu()
-    area = (boxes[..., 2:].double() - boxes[..., :2].double()).prod(dim=-1)
-    order = torch.where(valid, area, math.inf).argsort(dim=1, stable=True)
-    return order.to(targets.boxes_xyxy.device)
 
 
 def _claiming_ranks(
@@ -174,8 +148,7 @@ def _claiming_ranks(
     """
     smallest, largest = size_range
     none = boxes.shape[1]
-    dtype = torch.int16 if none <= torch.iinfo(torch.int16).max else torch.int32
-    ranks = torch.arange(none, dtype=dtype, device=boxes.device)[:, None]
+    ranks = torch.arange(none, dtype=rank_type(none), device=boxes.device)[:, None]
     inside, large_enough = [], []
     for axis, coordinates in enumerate((grid_xy[0, :, 0], grid_xy[:, 0, 1])):
         low, high = boxes[..., axis, None], boxes[..., axis + 2, None]

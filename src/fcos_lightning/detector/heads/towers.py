@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from fcos_lightning.layers.deform import DeformableConv2d
@@ -67,3 +69,31 @@ def _groups(width: int) -> int:
     """
     groups = math.gcd(32, width)
     return max(groups // 2, 1) if groups == width else groups
+
+
+def joined(levels: Sequence[Tensor]) -> Tensor:
+    """Put levels ``[B, P, ...]`` one behind the other; a single one is not copied."""
+    return levels[0] if len(levels) == 1 else torch.cat(list(levels), dim=1)
+
+
+def start_towers(towers: Iterable[Tower], fast: bool) -> None:
+    """Draw the weights of towers anew: from a normal distribution of 0.01, as detectors have it.
+
+    Args:
+        towers: whose convolutions these are.
+        fast: He initialisation (arXiv 1502.01852) instead, for short runs from scratch.
+    """
+    for tower in towers:
+        for module in tower.modules():
+            if isinstance(module, nn.Conv2d):
+                if fast:
+                    nn.init.kaiming_normal_(module.weight)
+                else:
+                    nn.init.normal_(module.weight, std=0.01)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def logit(probability: float) -> float:
+    """Return what a sigmoid makes a probability of, as the bias of a class to start with."""
+    return -math.log((1 - probability) / probability)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -113,13 +114,13 @@ class _FocalSum(torch.autograd.Function):
         for start in range(0, len(rows), height):
             piece = slice(start, start + height)
             background = rows[piece].scatter(1, column[piece], replaced[piece]).float()
-            loss, slope = _loss_and_slope(background, gamma, gradient is not None)
+            loss, slope = loss_and_slope(background, gamma, gradient is not None)
             sums.append(loss.sum())
             if gradient is not None:
                 gradient[piece] = slope.mul_(others)
         if goal is None:
             # The right class seen from its other side: p becomes 1 - p and the slope turns round.
-            loss, slope = _loss_and_slope(-at_column.float(), gamma, gradient is not None)
+            loss, slope = loss_and_slope(-at_column.float(), gamma, gradient is not None)
             slope = -slope
         else:
             loss, slope = _soft_loss_and_slope(at_column.float(), goal.reshape(-1, 1), gamma)
@@ -138,15 +139,29 @@ class _FocalSum(torch.autograd.Function):
         return (gradient * upstream.to(gradient.dtype)).view(ctx.shape), None, None, None, None
 
 
-def _loss_and_slope(logits: Tensor, gamma: float, with_slope: bool) -> tuple[Tensor, Tensor]:
+def loss_and_slope(
+    logits: Tensor,
+    gamma: float,
+    with_slope: bool,
+    softplus: Callable[[Tensor], Tensor] = F.softplus,
+) -> tuple[Tensor, Tensor]:
     """Return ``-p^gamma log(1 - p)``, ``p = sigmoid(logits)``, and its derivative if asked for."""
     probability = logits.sigmoid()
-    cross_entropy = F.softplus(logits)
-    fading = probability.square() if gamma == 2 else probability**gamma
+    cross_entropy = softplus(logits)
+    fading = _power(probability, gamma)
     slope = probability
     if with_slope:
         slope = (1 - probability).mul_(cross_entropy).mul_(gamma).add_(probability).mul_(fading)
     return cross_entropy.mul_(fading), slope
+
+
+def _power(probability: Tensor, gamma: float) -> Tensor:
+    """Return ``probability ** gamma``; of the usual exponents several times as fast."""
+    if gamma == 2:
+        return probability.square()
+    if gamma == 1.5:
+        return probability.sqrt().mul_(probability)
+    return probability**gamma
 
 
 def _soft_loss_and_slope(logits: Tensor, goal: Tensor, beta: float) -> tuple[Tensor, Tensor]:

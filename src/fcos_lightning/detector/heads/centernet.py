@@ -1,0 +1,133 @@
+"""CenterNet's head: where centers are, where in their cells, and how large the boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from fcos_lightning.detector.heads.towers import Tower, by_point, joined, logit, start_towers
+from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.errors import UserError
+from fcos_lightning.layers.recompute import recomputed
+from fcos_lightning.structures import Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class CenterPrediction(Prediction):
+    """What the head says at every point.
+
+    Attributes:
+        offsets: ``[B, P, 2]`` (x, y) of the center, from the point, in strides.
+        sides: ``[B, P, 2]`` width and height of the box in strides; ``ltrb_px`` says the same as
+            both in pixels.
+    """
+
+    offsets: Tensor = field(kw_only=True)
+    sides: Tensor = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class CenterNetHeadOptions(HeadOptions):
+    """The options of ``CenterNetHead``.
+
+    Args:
+        num_convs: 3x3 convolutions of each of the three towers.
+        channels: of the towers; None: as the feature maps.
+        norm: of the towers: ``none`` (the paper), ``group`` or ``batch``.
+        tower_bias: whether the towers' convolutions add a bias.
+        prior: probability that each class starts with.
+        fast_start: He initialisation of the towers, for short runs from scratch.
+
+    Raises:
+        UserError: if an option is unknown or ``prior`` no probability.
+    """
+
+    name: ClassVar[str] = "centernet"
+
+    num_convs: int = 1
+    channels: int | None = None
+    norm: Literal["none", "group", "batch"] = "none"
+    tower_bias: bool = True
+    prior: float = 0.1
+    fast_start: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.prior < 1:
+            raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
+        if self.num_convs < 0:
+            raise UserError(f"model.head.num_convs={self.num_convs}: give 0 or more")
+
+    def build(self, in_channels: int, num_classes: int, levels: Levels) -> CenterNetHead:
+        """Return the head; it predicts one box for each cell."""
+        if levels.per_cell != 1:
+            raise UserError(
+                "model.grid.anchor_scales: the head centernet predicts points, no anchors"
+            )
+        return CenterNetHead(in_channels, num_classes, levels.strides, self)
+
+
+class CenterNetHead(nn.Module):
+    """Three towers, a 1x1 convolution on each (arXiv 1904.07850, appendix).
+
+    Args:
+        in_channels: of the feature maps.
+        num_classes: ``C``.
+        strides: of the levels in pixels.
+        options: see there.
+
+    Raises:
+        UserError: if there are no classes.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        strides: Sequence[int],
+        options: CenterNetHeadOptions | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        self.options = options = options or CenterNetHeadOptions()
+        self.num_classes = num_classes
+        self.strides = tuple(strides)
+        self.recompute = False  # see recompute_activations
+        width, count = options.channels or in_channels, options.num_convs
+        tower = (in_channels, width, count, options.norm, len(self.strides), options.tower_bias)
+        self.cls_tower, self.offset_tower = Tower(*tower), Tower(*tower)
+        self.side_tower = Tower(*tower)
+        last = width if count else in_channels
+        self.cls_logits = nn.Conv2d(last, num_classes, 1)
+        self.box_offsets = nn.Conv2d(last, 2, 1)
+        self.box_sides = nn.Conv2d(last, 2, 1)
+        start_towers((self.cls_tower, self.offset_tower, self.side_tower), options.fast_start)
+        for output in (self.cls_logits, self.box_offsets, self.box_sides):
+            nn.init.normal_(output.weight, std=0.01)
+            nn.init.zeros_(output.bias)  # type: ignore[arg-type]  # all have one
+        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
+
+    def forward(self, maps: Sequence[Tensor]) -> CenterPrediction:
+        """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""
+        look = recomputed(self._at_level) if self.recompute else self._at_level
+        levels = [look(feature, level) for level, feature in enumerate(maps)]
+        cls_logits, offsets, sides, ltrb_px = zip(*levels, strict=True)
+        return CenterPrediction(
+            cls_logits=joined(cls_logits),
+            ltrb_px=joined(ltrb_px),
+            offsets=joined(offsets),
+            sides=joined(sides),
+        )
+
+    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return class logits, offsets, sides, and distances in pixels of a level."""
+        cls_logits = by_point(self.cls_logits(self.cls_tower(feature, level)))
+        offsets = by_point(self.box_offsets(self.offset_tower(feature, level))).float()
+        sides = by_point(self.box_sides(self.side_tower(feature, level))).float()
+        ltrb = torch.cat([sides / 2 - offsets, sides / 2 + offsets], dim=-1)
+        return cls_logits, offsets, sides, ltrb * self.strides[level]

@@ -1,0 +1,148 @@
+"""The focal loss with Gaussians around centers, in one pass over the logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fcos_lightning.detector.assigners.centernet import CenterAssignment
+from fcos_lightning.detector.losses.focal import loss_and_slope
+from fcos_lightning.structures import Points
+
+#: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
+_PIECE = {"cpu": 2**17}
+_PIECE_ELSEWHERE = 2**25
+#: Of ``artanh(s) / s - 1`` as a polynomial of ``s**2`` up to a ninth, the last coefficient first;
+#: off by no more than 2e-8.
+_ARTANH = (0.13425749, 0.1411831, 0.2000378, 0.3333332)
+
+
+def center_map(assignment: CenterAssignment, points: Points, classes: int, power: float) -> Tensor:
+    """Return how much each point counts as background, ``[B, C, P]`` float32.
+
+    It is ``(1 - y) ** power``, ``y`` the largest of the Gaussians of the class's boxes: 1 on a
+    center, a sixth of the diameter their deviation, nothing beyond the radius. 0 on ignored
+    points.
+
+    The boxes are drawn one after the other, each with a row and a column of its own.
+
+    Args:
+        assignment: of ``B`` images.
+        points: of a single level.
+        classes: ``C``.
+        power: see above.
+    """
+    height, width = points.feature_sizes[0]
+    labels, point, radius = assignment.box_labels, assignment.point_of_box, assignment.radius
+    deviation = (2 * radius + 1) / 6
+    # A box of class c draws upon plane c, padding on one that is cut off.
+    plane = torch.where(labels >= 0, labels.clamp(max=classes), classes)
+    drawn = radius.new_zeros(len(labels), classes + 1, height * width)
+    image = torch.arange(len(labels), device=labels.device)
+    lines = []
+    for place, length in ((point % width, width), (point // width, height)):
+        away = torch.arange(length, device=labels.device) - place[..., None]
+        line = (-away.square() / (2 * deviation[..., None].square())).exp()
+        lines.append(torch.where(away.abs() <= radius[..., None], line, 0.0))
+    across, down = lines
+    for box in range(labels.shape[1]):
+        gaussian = (down[:, box, :, None] * across[:, box, None, :]).flatten(1)
+        before = drawn[image, plane[:, box]]
+        drawn[image, plane[:, box]] = torch.maximum(before, gaussian)
+    weight = drawn[:, :classes].neg_().add_(1)
+    weight = weight.square_().square_() if power == 4 else weight.pow_(power)
+    if assignment.ignored is not None:
+        weight.masked_fill_(assignment.ignored[:, None], 0.0)
+    return weight
+
+
+def center_focal_sum(
+    logits: Tensor, background: Tensor, point: Tensor, labels: Tensor, gamma: float
+) -> Tensor:
+    """Return the sum of the focal loss over all points and classes (arXiv 1904.07850, eq. 1).
+
+    Args:
+        logits: ``[B, P, C]``.
+        background: ``[B, C, P]`` float32, how much each counts as background, 0 on centers. It is
+            used up: the gradient takes its place.
+        point: ``[B, G]`` int64, of each center.
+        labels: ``[B, G]`` int64, its class, -1 is none.
+        gamma: how strongly easy examples are faded out.
+
+    Returns:
+        A scalar, float32.
+    """
+    planes = logits.transpose(1, 2)
+    # Where nothing is, some logit is looked at, and left out.
+    image = torch.arange(len(point), device=point.device)[:, None]
+    centers = image, labels.clamp(min=0), point
+    real = labels >= 0
+    if torch.compiler.is_compiling():  # the compiler itself fuses the plain formula
+        loss, _ = loss_and_slope(planes.float(), gamma, False)
+        at_center, _ = loss_and_slope(-planes[centers].float(), gamma, False)
+        return (loss * background).sum() + torch.where(real, at_center, 0.0).sum()
+    total: Tensor = _CenterSum.apply(planes, background, centers, real, gamma)
+    return total
+
+
+class _CenterSum(torch.autograd.Function):
+    """Plane after plane of background, then the centers, which are none of it."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401  # torch's own
+        planes: Tensor,
+        weight: Tensor,
+        centers: tuple[Tensor, Tensor, Tensor],
+        real: Tensor,
+        gamma: float,
+    ) -> Tensor:
+        with_slope = ctx.needs_input_grad[0]
+        planes = planes.detach()
+        size = _PIECE.get(planes.device.type, _PIECE_ELSEWHERE)
+        count = max(size // planes.shape[2], 1)
+        sums = []
+        for image in range(len(planes)):
+            for start in range(0, planes.shape[1], count):
+                part = image, slice(start, start + count)
+                loss, slope = loss_and_slope(
+                    planes[part].float(), gamma, with_slope, quick_softplus
+                )
+                sums.append(loss.mul_(weight[part]).sum())
+                if with_slope:
+                    weight[part] *= slope
+        # The right class seen from its other side: p becomes 1 - p and the slope turns round.
+        loss, slope = loss_and_slope(-planes[centers].float(), gamma, with_slope)
+        sums.append(torch.where(real, loss, 0.0).sum())
+        if with_slope:
+            weight.index_put_(centers, torch.where(real, -slope, 0.0), accumulate=True)
+            ctx.save_for_backward(weight)
+            ctx.dtype = planes.dtype
+        return torch.stack(sums).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
+        (gradient,) = ctx.saved_tensors
+        return (gradient * upstream).to(ctx.dtype), None, None, None, None
+
+
+def quick_softplus(logits: Tensor) -> Tensor:
+    """Return ``log(1 + exp(x))`` to a few units of float32's last place.
+
+    On a processor torch works out its logarithm number by number; this takes a third of that time.
+    With ``s = e / (2 + e)``, ``e = exp(-|x|)``, it is ``2 artanh(s)``, and ``s`` at most a third.
+    """
+    if logits.device.type != "cpu" or logits.dtype != torch.float32:
+        return F.softplus(logits)
+    small = logits.abs().neg_().exp_()
+    ratio = small.div_(small + 2)
+    squared = ratio.square()
+    total = squared * _ARTANH[0]
+    for coefficient in _ARTANH[1:]:
+        total = total.add_(coefficient).mul_(squared)
+    return total.add_(1).mul_(ratio).mul_(2).add_(logits.clamp(min=0))

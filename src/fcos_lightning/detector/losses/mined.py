@@ -1,0 +1,152 @@
+"""Losses of rows of logits, of which the background keeps only what it finds hardest.
+
+One row belongs to one point. First the loss of every row is worked out, without a gradient; then
+those that count are chosen; then the gradient, one tensor of the logits' size, is that of these.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+#: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
+_PIECE = {"cpu": 2**18}
+_PIECE_ELSEWHERE = 2**25
+
+
+class RowLoss(ABC):
+    """A loss of each row of logits, and its slope. ``N`` rows at a time, ``C`` classes."""
+
+    @abstractmethod
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss ``[N]`` of float32 logits ``[N, C]`` and labels ``[N]``, -1 background.
+
+        Torch can derive it.
+        """
+
+    @abstractmethod
+    def slope(self, logits: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
+        """Return the derivative of each loss ``[N]`` by its logits, ``[N, C]``."""
+
+
+def mined_sum(
+    kind: RowLoss,
+    logits: Tensor,
+    labels: Tensor,
+    negatives: float,
+    ignored: Tensor | None = None,
+) -> Tensor:
+    """Return the sum of the losses of all positives and of the hardest background of each image.
+
+    Args:
+        kind: of loss.
+        logits: ``[B, P, C]``.
+        labels: ``[B, P]`` int64, -1 is background.
+        negatives: so many points of the background for each positive of the image.
+        ignored: ``[B, P]`` bool, points that are left out; None: none is.
+
+    Returns:
+        A scalar, float32.
+    """
+    if torch.compiler.is_compiling():  # the compiler itself fuses the plain formula
+        return plain_mined_sum(kind, logits, labels, negatives, ignored)
+    with torch.no_grad():
+        losses = torch.empty(labels.shape, device=logits.device)
+        for image, part in _pieces(logits):
+            losses[image, part] = kind.loss(logits[image, part].float(), labels[image, part])
+        kept = counted(losses, labels, negatives, ignored)
+    total: Tensor = _Kept.apply(logits, labels, losses, kept, kind)
+    return total
+
+
+def plain_mined_sum(
+    kind: RowLoss,
+    logits: Tensor,
+    labels: Tensor,
+    negatives: float,
+    ignored: Tensor | None = None,
+) -> Tensor:
+    """Return the same as ``mined_sum``, with the gradient that torch derives."""
+    losses = kind.loss(logits.float().flatten(0, 1), labels.flatten()).view(labels.shape)
+    kept = counted(losses.detach(), labels, negatives, ignored)
+    return torch.where(kept, losses, 0.0).sum()
+
+
+def counted(
+    losses: Tensor, labels: Tensor, negatives: float, ignored: Tensor | None = None
+) -> Tensor:
+    """Return which points count, ``[B, P]`` bool: see ``mined_sum``; of equal losses the first."""
+    positive = labels >= 0
+    allowed = ~positive if ignored is None else ~positive & ~ignored
+    wanted = (positive.sum(dim=1, keepdim=True) * negatives).floor()
+    # Numbers that are not negative have the order of their bits; what is not allowed comes last.
+    bits = torch.where(allowed, losses.clamp(min=0).view(torch.int32), -1)
+    least = _least_of_largest(bits, wanted)
+    above, equal = bits > least, bits == least
+    rest = wanted - above.sum(dim=1, keepdim=True)
+    chosen = above | (equal & (equal.cumsum(dim=1) <= rest))
+    return positive | (chosen & allowed)
+
+
+def _least_of_largest(numbers: Tensor, count: Tensor) -> Tensor:
+    """Return the ``count``-th largest of each row, bit by bit: a sort would take ten times as long.
+
+    Args:
+        numbers: ``[B, P]`` int32.
+        count: ``[B, 1]``; with 0, what is returned is larger than all.
+
+    Returns:
+        ``[B, 1]`` int32; 0 if a row has not as many numbers above that.
+    """
+    found = torch.zeros_like(numbers[:, :1])
+    reached = torch.empty(numbers.shape, device=numbers.device)
+    for bit in range(30, -1, -1):
+        larger = found + (1 << bit)
+        # Sums of float32 are exact up to 2^24 points, and far faster than those of bool.
+        torch.ge(numbers, larger, out=reached)
+        enough = reached.sum(dim=1, keepdim=True) >= count
+        found = torch.where(enough, larger, found)
+    return found
+
+
+def _pieces(logits: Tensor) -> Iterator[tuple[int, slice]]:
+    """Image by image, so many rows that their logits stay in the cache."""
+    images, points, classes = logits.shape
+    height = max(_PIECE.get(logits.device.type, _PIECE_ELSEWHERE) // max(classes, 1), 1)
+    for image in range(images):
+        for start in range(0, points, height):
+            yield image, slice(start, start + height)
+
+
+class _Kept(torch.autograd.Function):
+    """Knows the losses already; the gradient is worked out when it is asked for."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401  # torch's own
+        logits: Tensor,
+        labels: Tensor,
+        losses: Tensor,
+        kept: Tensor,
+        kind: RowLoss,
+    ) -> Tensor:
+        ctx.save_for_backward(logits, labels, losses, kept)
+        ctx.kind = kind
+        return torch.where(kept, losses, 0.0).sum()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
+        logits, labels, losses, kept = ctx.saved_tensors
+        # In the order in which the logits lie in memory, whatever that is.
+        gradient = torch.empty_like(logits)
+        weight = kept * upstream
+        for image, part in _pieces(logits):
+            rows = logits[image, part].float(), labels[image, part], losses[image, part]
+            gradient[image, part] = ctx.kind.slope(*rows).mul_(weight[image, part, None])
+        return gradient, None, None, None, None

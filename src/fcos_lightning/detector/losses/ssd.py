@@ -1,0 +1,109 @@
+"""SSD's losses: softmax with the background, its hardest anchors only, and offsets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fcos_lightning.detector.heads.retinanet import AnchorPrediction
+from fcos_lightning.detector.heads.ssd import OFFSET_UNITS
+from fcos_lightning.detector.losses.mined import RowLoss, mined_sum
+from fcos_lightning.detector.losses.retinanet import offsets_of
+from fcos_lightning.detector.parts import Loss
+from fcos_lightning.errors import UserError
+from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
+
+
+@dataclass(frozen=True)
+class SSDLoss(Loss):
+    """The two losses of SSD (arXiv 1512.02325, section 2.2).
+
+    Terms: ``cls``, cross-entropy of the softmax over the classes and the background, of the
+    positives and of the anchors of the background that have the largest loss, so many in each
+    image. ``box``, smooth L1 of the positives' offsets, in the head's units, summed over the four.
+    Both are divided by the number of positives.
+
+    An image without a positive has no negatives either, and adds nothing.
+
+    Args:
+        negatives: anchors of the background for each positive.
+        beta: below this difference smooth L1 is quadratic.
+
+    Raises:
+        UserError: if ``negatives`` is below 0 or ``beta`` not above.
+    """
+
+    name: ClassVar[str] = "ssd"
+
+    negatives: float = 3.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.negatives >= 0:
+            raise UserError(f"model.loss.negatives={self.negatives}: give 0 or more")
+        if not self.beta > 0:
+            raise UserError(f"model.loss.beta={self.beta}: give a number above 0")
+
+    def totals(self, assignment: Assignment) -> dict[str, Tensor]:
+        """Count the ``positives`` of a batch."""
+        return {"positives": assignment.positive.sum().float()}
+
+    def __call__(
+        self,
+        prediction: Prediction,
+        assignment: Assignment,
+        points: Points,
+        totals: Totals | None = None,
+    ) -> Losses:
+        """Return the losses of a batch, scalars; ``moving_positives`` count for ``cls``.
+
+        Raises:
+            ValueError: if the prediction is not one of anchors.
+        """
+        if not isinstance(prediction, AnchorPrediction) or points.size_wh is None:
+            raise ValueError("the loss ssd needs the head ssd")
+        with torch.autocast(prediction.cls_logits.device.type, enabled=False):
+            totals = totals or Totals(self.totals(assignment))
+            counted = "moving_positives" if "moving_positives" in totals.sums else "positives"
+            cls = mined_sum(
+                BackgroundSoftmax(),
+                prediction.cls_logits,
+                assignment.labels,
+                self.negatives,
+                assignment.ignored,
+            )
+            positive = assignment.positive[..., None]
+            units = prediction.offsets.new_tensor(OFFSET_UNITS)
+            # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
+            target = offsets_of(torch.where(positive, assignment.ltrb_px, 1.0), points.size_wh)
+            target = target / units
+            predicted = torch.where(positive, prediction.offsets.float() / units, target)
+            box = F.smooth_l1_loss(predicted, target, reduction="sum", beta=self.beta)
+            return Losses(
+                {
+                    "cls": cls / totals.share(counted, at_least=1.0),
+                    "box": box / totals.share("positives", at_least=1.0),
+                }
+            )
+
+
+class BackgroundSoftmax(RowLoss):
+    """Cross-entropy of the softmax over classes and a background, whose logit is 0."""
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return ``log(1 + sum(exp(logits)))``, less the logit of the label if there is one."""
+        right = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+        return F.softplus(logits.logsumexp(dim=1)) - torch.where(labels >= 0, right, 0.0)
+
+    def slope(self, logits: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
+        """Return the probabilities, less 1 at the label."""
+        right = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+        log_sum = losses + torch.where(labels >= 0, right, 0.0)
+        probability = (logits - log_sum[:, None]).exp_()
+        one = -(labels >= 0).to(probability.dtype)[:, None]
+        return probability.scatter_add_(1, labels.clamp(min=0)[:, None], one)
