@@ -15,7 +15,12 @@ from torch.utils.data import DataLoader
 from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import DetectionDataset
-from fcos_lightning.data.batches.loader import HandedOver, StepLoader, workers_that_fit
+from fcos_lightning.data.batches.loader import (
+    HandedOver,
+    StepLoader,
+    say_nothing_of_a_run_that_is_gone,
+    workers_that_fit,
+)
 from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
 from fcos_lightning.data.index import DataSplit
@@ -293,5 +298,6 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
 def _start_worker(worker: int) -> None:
     single_threaded()
     heed_parent_only()
+    say_nothing_of_a_run_that_is_gone()
     # Forked from a process that drew its own numbers; nothing here should depend on them.
     np.random.seed(worker)

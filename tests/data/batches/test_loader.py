@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ from torch.utils.data import Dataset
 
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import Sample
-from fcos_lightning.data.batches.loader import StepLoader, workers_that_fit
+from fcos_lightning.data.batches.loader import (
+    StepLoader,
+    say_nothing_of_a_run_that_is_gone,
+    workers_that_fit,
+)
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Target
 
@@ -71,3 +76,14 @@ def test_there_are_no_more_processes_than_shared_memory_for_them(tmp_path: Path)
     assert workers_that_fit(8, 1, tmp_path) == 8
     assert workers_that_fit(8, 1 << 60, tmp_path) == 0
     assert workers_that_fit(8, 1 << 60, tmp_path / "not there") == 8
+
+
+def test_a_loader_process_says_nothing_of_a_run_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[type[BaseException]] = []
+    monkeypatch.setattr(sys, "excepthook", lambda kind, *_: said.append(kind))
+    say_nothing_of_a_run_that_is_gone()
+    for error in (EOFError(), ConnectionResetError(), ValueError()):
+        sys.excepthook(type(error), error, None)
+    assert said == [ValueError]

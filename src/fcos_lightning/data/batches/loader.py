@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from torch import Tensor
@@ -101,6 +103,21 @@ class HandedOver:
                     f"a loader process cannot hand over its batch: {_free()}; {_MORE_SHARED}"
                 ) from None
         return batch
+
+
+def say_nothing_of_a_run_that_is_gone() -> None:
+    """In a loader process, leave out what its thread that hands batches over says of a run's end.
+
+    A run that is stopped while it takes a batch closes the connection, and Python's thread at the
+    other end would print a traceback into the midst of the run's last line.
+    """
+    usual = sys.excepthook
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, EOFError | ConnectionError):
+            usual(kind, error, trace)
+
+    sys.excepthook = show
 
 
 def ended_loader(error: BaseException) -> UserError | None:
