@@ -24,8 +24,8 @@ class DenseBoxLoss(Loss):
     positives.
 
     The paper has one class, no sigmoid, and draws half of its background by lot: here the hardest
-    are all of it, so that no chance is in it. An image without a positive has no background either,
-    and adds nothing.
+    are all of it, so that no chance is in it. An image without a positive has as much background as
+    one with one.
 
     Args:
         negatives: points of the background for each positive.

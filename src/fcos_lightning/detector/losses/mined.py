@@ -47,7 +47,8 @@ def mined_sum(
         kind: of loss.
         logits: ``[B, P, C]``.
         labels: ``[B, P]`` int64, -1 is background.
-        negatives: so many points of the background for each positive of the image.
+        negatives: so many points of the background for each positive of the image; an image
+            without any has as many as one with one, so that it is learnt from too.
         ignored: ``[B, P]`` bool, points that are left out; None: none is.
 
     Returns:
@@ -83,7 +84,7 @@ def counted(
     """Return which points count, ``[B, P]`` bool: see ``mined_sum``; of equal losses the first."""
     positive = labels >= 0
     allowed = ~positive if ignored is None else ~positive & ~ignored
-    wanted = (positive.sum(dim=1, keepdim=True) * negatives).floor()
+    wanted = (positive.sum(dim=1, keepdim=True).clamp(min=1) * negatives).floor()
     # Numbers that are not negative have the order of their bits; what is not allowed comes last.
     bits = torch.where(allowed, losses.clamp(min=0).view(torch.int32), -1)
     least = _least_of_largest(bits, wanted)

@@ -27,7 +27,8 @@ class SSDLoss(Loss):
     image. ``box``, smooth L1 of the positives' offsets, in the head's units, summed over the four.
     Both are divided by the number of positives.
 
-    An image without a positive has no negatives either, and adds nothing.
+    An image without a positive has as many negatives as one with one; elsewhere it has none, and
+    nothing is learnt from it.
 
     Args:
         negatives: anchors of the background for each positive.
