@@ -131,7 +131,10 @@ CASES = [
     # Another method: its own mapping, head and loss.
     *(
         ("AtStep,step=14", f"method={method} checkpoint.every_n_steps=4", 12)
-        for method in ("retinanet", "fcos_plain", "fcos_iou", "atss", "gfl", "tal", "dsla")
+        for method in (
+            *("retinanet", "fcos_plain", "fcos_iou", "atss", "gfl", "tal", "dsla"),
+            *("foveabox", "centernet", "densebox", "ssd"),
+        )
     ),
     # Accumulated batches of a mapping that looks at predictions.
     (

@@ -132,8 +132,10 @@ def gradients(
     return keep.gradients
 
 
-#: Of ``conf/method/``; the mappings of the last three look at the prediction.
-METHODS = ("fcos_plain", "fcos_iou", "atss", "gfl", "tal", "dsla")
+#: Of ``conf/method/``: mappings that look at boxes alone, and those that look at predictions.
+STATIC = ("fcos_plain", "fcos_iou", "atss", "foveabox", "centernet", "densebox", "ssd")
+LOOKING = ("gfl", "tal", "dsla")
+METHODS = (*STATIC, *LOOKING)
 
 
 def of_method(method: str) -> DenseDetector:

@@ -40,7 +40,7 @@ def plain(prediction: Prediction, seed: int, negatives: float) -> tuple[float, f
                 box += sum((side / 50) ** 2 for side in off.tolist())
             elif not assignment.ignored[image, point]:
                 background.append(error)
-        cls += sum(sorted(background, reverse=True)[: int(positives * negatives)])
+        cls += sum(sorted(background, reverse=True)[: int(max(positives, 1) * negatives)])
     number = max(int(assignment.positive.sum()), 1)
     return cls / number, 3 * box / number
 

@@ -111,6 +111,8 @@ class CenterNetHead(nn.Module):
             nn.init.normal_(output.weight, std=0.01)
             nn.init.zeros_(output.bias)  # type: ignore[arg-type]  # all have one
         nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
+        # A stride, so that boxes have an area from the start.
+        nn.init.ones_(self.box_sides.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: Sequence[Tensor]) -> CenterPrediction:
         """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""

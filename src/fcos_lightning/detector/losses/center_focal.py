@@ -21,12 +21,11 @@ _PIECE_ELSEWHERE = 2**25
 _ARTANH = (0.13425749, 0.1411831, 0.2000378, 0.3333332)
 
 
-def center_map(assignment: CenterAssignment, points: Points, classes: int, power: float) -> Tensor:
-    """Return how much each point counts as background, ``[B, C, P]`` float32.
+def center_map(assignment: CenterAssignment, points: Points, classes: int) -> Tensor:
+    """Return how near each point is to a center of each class, ``[B, C, P]`` float32.
 
-    It is ``(1 - y) ** power``, ``y`` the largest of the Gaussians of the class's boxes: 1 on a
-    center, a sixth of the diameter their deviation, nothing beyond the radius. 0 on ignored
-    points.
+    It is the largest of the Gaussians of the class's boxes: 1 on a center, a sixth of the diameter
+    their deviation, nothing beyond the radius.
 
     The boxes are drawn one after the other, each with a row and a column of its own.
 
@@ -34,7 +33,6 @@ def center_map(assignment: CenterAssignment, points: Points, classes: int, power
         assignment: of ``B`` images.
         points: of a single level.
         classes: ``C``.
-        power: see above.
     """
     height, width = points.feature_sizes[0]
     labels, point, radius = assignment.box_labels, assignment.point_of_box, assignment.radius
@@ -53,25 +51,28 @@ def center_map(assignment: CenterAssignment, points: Points, classes: int, power
         gaussian = (down[:, box, :, None] * across[:, box, None, :]).flatten(1)
         before = drawn[image, plane[:, box]]
         drawn[image, plane[:, box]] = torch.maximum(before, gaussian)
-    weight = drawn[:, :classes].neg_().add_(1)
-    weight = weight.square_().square_() if power == 4 else weight.pow_(power)
-    if assignment.ignored is not None:
-        weight.masked_fill_(assignment.ignored[:, None], 0.0)
-    return weight
+    return drawn[:, :classes]
 
 
 def center_focal_sum(
-    logits: Tensor, background: Tensor, point: Tensor, labels: Tensor, gamma: float
+    logits: Tensor,
+    near: Tensor,
+    point: Tensor,
+    labels: Tensor,
+    gamma: float,
+    power: float,
+    ignored: Tensor | None = None,
 ) -> Tensor:
     """Return the sum of the focal loss over all points and classes (arXiv 1904.07850, eq. 1).
 
     Args:
         logits: ``[B, P, C]``.
-        background: ``[B, C, P]`` float32, how much each counts as background, 0 on centers. It is
-            used up: the gradient takes its place.
+        near: ``[B, C, P]`` float32, see ``center_map``. It is used up by the gradient.
         point: ``[B, G]`` int64, of each center.
         labels: ``[B, G]`` int64, its class, -1 is none.
         gamma: how strongly easy examples are faded out.
+        power: of ``1 - near``, by which background counts.
+        ignored: ``[B, P]`` bool, points that are no background either; None: none is.
 
     Returns:
         A scalar, float32.
@@ -84,8 +85,10 @@ def center_focal_sum(
     if torch.compiler.is_compiling():  # the compiler itself fuses the plain formula
         loss, _ = loss_and_slope(planes.float(), gamma, False)
         at_center, _ = loss_and_slope(-planes[centers].float(), gamma, False)
-        return (loss * background).sum() + torch.where(real, at_center, 0.0).sum()
-    total: Tensor = _CenterSum.apply(planes, background, centers, real, gamma)
+        return (loss * _weight(near, power, ignored)).sum() + torch.where(
+            real, at_center, 0.0
+        ).sum()
+    total: Tensor = _CenterSum.apply(planes, near, centers, real, gamma, power, ignored)
     return total
 
 
@@ -96,10 +99,12 @@ class _CenterSum(torch.autograd.Function):
     def forward(
         ctx: Any,  # noqa: ANN401  # torch's own
         planes: Tensor,
-        weight: Tensor,
+        near: Tensor,
         centers: tuple[Tensor, Tensor, Tensor],
         real: Tensor,
         gamma: float,
+        power: float,
+        ignored: Tensor | None,
     ) -> Tensor:
         with_slope = ctx.needs_input_grad[0]
         planes = planes.detach()
@@ -112,23 +117,31 @@ class _CenterSum(torch.autograd.Function):
                 loss, slope = loss_and_slope(
                     planes[part].float(), gamma, with_slope, quick_softplus
                 )
-                sums.append(loss.mul_(weight[part]).sum())
+                weight = _weight(near[part], power, None if ignored is None else ignored[image])
+                sums.append(loss.mul_(weight).sum())
                 if with_slope:
-                    weight[part] *= slope
+                    near[part] = slope.mul_(weight)
         # The right class seen from its other side: p becomes 1 - p and the slope turns round.
         loss, slope = loss_and_slope(-planes[centers].float(), gamma, with_slope)
         sums.append(torch.where(real, loss, 0.0).sum())
         if with_slope:
-            weight.index_put_(centers, torch.where(real, -slope, 0.0), accumulate=True)
-            ctx.save_for_backward(weight)
+            near.index_put_(centers, torch.where(real, -slope, 0.0), accumulate=True)
+            ctx.save_for_backward(near)
             ctx.dtype = planes.dtype
         return torch.stack(sums).sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream).to(ctx.dtype), None, None, None, None
+        return (gradient * upstream).to(ctx.dtype), *([None] * 6)
+
+
+def _weight(near: Tensor, power: float, ignored: Tensor | None) -> Tensor:
+    """Return how much points ``[..., C, P]`` count as background; ignored ones not at all."""
+    far = 1 - near
+    weight = far.square_().square_() if power == 4 else far.pow_(power)
+    return weight if ignored is None else weight.masked_fill_(ignored[..., None, :], 0.0)
 
 
 def quick_softplus(logits: Tensor) -> Tensor:

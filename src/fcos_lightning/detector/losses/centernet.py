@@ -76,10 +76,12 @@ class CenterNetLoss(Loss):
             classes = prediction.cls_logits.shape[-1]
             cls = center_focal_sum(
                 prediction.cls_logits,
-                center_map(known, points, classes, self.center_power),
+                center_map(known, points, classes),
                 known.point_of_box,
                 torch.where(_distinct(known), known.box_labels, -1),
                 self.focal_gamma,
+                self.center_power,
+                known.ignored,
             )
             real = (known.box_labels >= 0)[..., None]
             stride = points.strides[0]

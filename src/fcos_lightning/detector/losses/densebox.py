@@ -24,8 +24,8 @@ class DenseBoxLoss(Loss):
     positives.
 
     The paper has one class, no sigmoid, and draws half of its background by lot: here the hardest
-    are all of it, so that no chance is in it. An image without a positive has no background either,
-    and adds nothing.
+    are all of it, so that no chance is in it. An image without a positive has as much background as
+    one with one.
 
     Args:
         negatives: points of the background for each positive.
@@ -95,9 +95,10 @@ class SquaredError(RowLoss):
         # (1 - p)^2 in place of p^2.
         return probability.square().sum(dim=1) + torch.where(labels >= 0, 1 - 2 * right, 0.0)
 
-    def slope(self, logits: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
-        """Return ``2 (p - y) p (1 - p)``."""
+    def loss_and_slope(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same, and ``2 (p - y) p (1 - p)``."""
         probability = logits.sigmoid()
         one = -(labels >= 0).to(probability.dtype)[:, None]
         error = probability.scatter_add(1, labels.clamp(min=0)[:, None], one)
-        return error.mul_(2).mul_(probability).mul_(1 - probability)
+        loss = error.square().sum(dim=1)
+        return loss, error.mul_(2).mul_(probability).mul_(1 - probability)

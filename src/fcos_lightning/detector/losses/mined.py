@@ -1,7 +1,7 @@
 """Losses of rows of logits, of which the background keeps only what it finds hardest.
 
-One row belongs to one point. First the loss of every row is worked out, without a gradient; then
-those that count are chosen; then the gradient, one tensor of the logits' size, is that of these.
+One row belongs to one point. The loss of every row is worked out, and its slope, the one tensor of
+the logits' size; then those that count are chosen, and the slopes of the others become 0.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class RowLoss(ABC):
         """
 
     @abstractmethod
-    def slope(self, logits: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
-        """Return the derivative of each loss ``[N]`` by its logits, ``[N, C]``."""
+    def loss_and_slope(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same, and the derivative of each loss by its logits, ``[N, C]``."""
 
 
 def mined_sum(
@@ -47,7 +47,8 @@ def mined_sum(
         kind: of loss.
         logits: ``[B, P, C]``.
         labels: ``[B, P]`` int64, -1 is background.
-        negatives: so many points of the background for each positive of the image.
+        negatives: so many points of the background for each positive of the image; an image
+            without any has as many as one with one, so that it is learnt from too.
         ignored: ``[B, P]`` bool, points that are left out; None: none is.
 
     Returns:
@@ -55,12 +56,7 @@ def mined_sum(
     """
     if torch.compiler.is_compiling():  # the compiler itself fuses the plain formula
         return plain_mined_sum(kind, logits, labels, negatives, ignored)
-    with torch.no_grad():
-        losses = torch.empty(labels.shape, device=logits.device)
-        for image, part in _pieces(logits):
-            losses[image, part] = kind.loss(logits[image, part].float(), labels[image, part])
-        kept = counted(losses, labels, negatives, ignored)
-    total: Tensor = _Kept.apply(logits, labels, losses, kept, kind)
+    total: Tensor = _MinedSum.apply(kind, logits, labels, negatives, ignored)
     return total
 
 
@@ -83,7 +79,7 @@ def counted(
     """Return which points count, ``[B, P]`` bool: see ``mined_sum``; of equal losses the first."""
     positive = labels >= 0
     allowed = ~positive if ignored is None else ~positive & ~ignored
-    wanted = (positive.sum(dim=1, keepdim=True) * negatives).floor()
+    wanted = (positive.sum(dim=1, keepdim=True).clamp(min=1) * negatives).floor()
     # Numbers that are not negative have the order of their bits; what is not allowed comes last.
     bits = torch.where(allowed, losses.clamp(min=0).view(torch.int32), -1)
     least = _least_of_largest(bits, wanted)
@@ -123,30 +119,41 @@ def _pieces(logits: Tensor) -> Iterator[tuple[int, slice]]:
             yield image, slice(start, start + height)
 
 
-class _Kept(torch.autograd.Function):
-    """Knows the losses already; the gradient is worked out when it is asked for."""
+class _MinedSum(torch.autograd.Function):
+    """Losses and slopes of all rows in one go, since both take the same exponentials."""
 
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401  # torch's own
+        kind: RowLoss,
         logits: Tensor,
         labels: Tensor,
-        losses: Tensor,
-        kept: Tensor,
-        kind: RowLoss,
+        negatives: float,
+        ignored: Tensor | None,
     ) -> Tensor:
-        ctx.save_for_backward(logits, labels, losses, kept)
-        ctx.kind = kind
+        losses = torch.empty(labels.shape, device=logits.device)
+        # In the order in which the logits lie in memory, whatever that is.
+        slopes = torch.empty_like(logits) if ctx.needs_input_grad[1] else None
+        for image, part in _pieces(logits):
+            rows = logits[image, part].float(), labels[image, part]
+            if slopes is None:
+                losses[image, part] = kind.loss(*rows)
+            else:
+                losses[image, part], slopes[image, part] = kind.loss_and_slope(*rows)
+        kept = counted(losses, labels, negatives, ignored)
+        ctx.kind, ctx.slopes = kind, slopes
+        ctx.save_for_backward(logits, labels, kept)
         return torch.where(kept, losses, 0.0).sum()
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
-        logits, labels, losses, kept = ctx.saved_tensors
-        # In the order in which the logits lie in memory, whatever that is.
-        gradient = torch.empty_like(logits)
-        weight = kept * upstream
-        for image, part in _pieces(logits):
-            rows = logits[image, part].float(), labels[image, part], losses[image, part]
-            gradient[image, part] = ctx.kind.slope(*rows).mul_(weight[image, part, None])
-        return gradient, None, None, None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor, None, None, None]:  # noqa: ANN401
+        logits, labels, kept = ctx.saved_tensors
+        slopes, ctx.slopes = ctx.slopes, None
+        if slopes is None:  # asked for once more: the first time the gradient took their place
+            slopes = torch.empty_like(logits)
+            for image, part in _pieces(logits):
+                rows = logits[image, part].float(), labels[image, part]
+                _, slopes[image, part] = ctx.kind.loss_and_slope(*rows)
+        gradient = slopes.mul_((kept * upstream)[..., None].to(slopes.dtype))
+        return None, gradient, None, None, None

@@ -27,7 +27,8 @@ class SSDLoss(Loss):
     image. ``box``, smooth L1 of the positives' offsets, in the head's units, summed over the four.
     Both are divided by the number of positives.
 
-    An image without a positive has no negatives either, and adds nothing.
+    An image without a positive has as many negatives as one with one; elsewhere it has none, and
+    nothing is learnt from it.
 
     Args:
         negatives: anchors of the background for each positive.
@@ -100,10 +101,14 @@ class BackgroundSoftmax(RowLoss):
         right = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
         return F.softplus(logits.logsumexp(dim=1)) - torch.where(labels >= 0, right, 0.0)
 
-    def slope(self, logits: Tensor, labels: Tensor, losses: Tensor) -> Tensor:
-        """Return the probabilities, less 1 at the label."""
-        right = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
-        log_sum = losses + torch.where(labels >= 0, right, 0.0)
-        probability = (logits - log_sum[:, None]).exp_()
-        one = -(labels >= 0).to(probability.dtype)[:, None]
-        return probability.scatter_add_(1, labels.clamp(min=0)[:, None], one)
+    def loss_and_slope(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the same, and the probabilities, less 1 at the label."""
+        place = labels.clamp(min=0)[:, None]
+        positive = (labels >= 0).to(logits.dtype)[:, None]
+        right = logits.gather(1, place) * positive
+        # The background's logit is one of those that the largest is taken of.
+        largest = logits.amax(dim=1, keepdim=True).clamp_(min=0)
+        probability = (logits - largest).exp_()
+        total = probability.sum(dim=1, keepdim=True).add_((-largest).exp_())
+        loss = total.log().add_(largest).sub_(right)
+        return loss.squeeze(1), probability.div_(total).scatter_add_(1, place, -positive)
