@@ -34,8 +34,7 @@ class FCOSHeadOptions(HeadOptions):
             ``classification`` (the paper's first version), or ``none``: there is no such branch,
             so that neither loss nor score know of it.
         distances: ``relu`` gives strides, made pixels here (improved); ``exp`` gives pixels
-            (first version); ``exp_strides`` gives strides that are never 0 (RTMDet), for mappings
-            that look at predicted boxes.
+            (first version).
         level_scales: a learnable factor for each level's distances (paper, section 3.2).
         prior: probability that each class starts with (arXiv 1708.02002, section 3.3).
         fast_start: He initialisation of the towers, and distances that begin at one stride instead
@@ -58,7 +57,7 @@ class FCOSHeadOptions(HeadOptions):
     channels: int | None = None
     norm: Literal["group", "batch", "none"] = "group"
     quality_on: Literal["box", "classification", "none"] = "box"
-    distances: Literal["relu", "exp", "exp_strides"] = "relu"
+    distances: Literal["relu", "exp"] = "relu"
     level_scales: bool = True
     prior: float = 0.01
     fast_start: bool = False
@@ -174,9 +173,7 @@ class Head(nn.Module):
         # Under autocast the convolution's output has bfloat16's 8 bits; scale and stride must
         # not round it once more.
         raw = by_point(self.box_ltrb(box_feature)).float() * self.scales[level]
-        ltrb_px = F.relu(raw) if self.distances == "relu" else raw.exp()
-        if self.distances != "exp":
-            ltrb_px = ltrb_px * self.strides[level]
+        ltrb_px = F.relu(raw) * self.strides[level] if self.distances == "relu" else raw.exp()
         cls_logits = by_point(self.cls_logits(cls_feature))
         if self.quality_on == "none":
             return cls_logits, ltrb_px
