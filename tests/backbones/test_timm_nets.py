@@ -147,7 +147,7 @@ def test_a_download_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_timm_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(UserError, match=r"pip install 'fcos-lightning\[timm\]'") as error:
+    with pytest.raises(UserError, match=r"pip install 'timm") as error:
         build_backbone("timm/dla34")
     one_line(error)
 

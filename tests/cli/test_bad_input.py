@@ -157,7 +157,7 @@ def test_without_a_box_to_find_there_is_no_ap_and_the_last_weights_are_kept(
     words = [word for word in COCO if not word.startswith("trainer.max_steps")]
     result = command("train", *words, "schedule.max_epochs=3", "run_dir=run")
     assert result.code == 0, result.err
-    assert "instances_val has not one box: there is no AP" in result.out
+    assert "val has not one box: there is no AP" in result.out
     assert "the split has no box to be found, so there is no AP" in result.out
     assert ", AP -, " in result.out
     assert json.loads((tmp_path / "run/metrics.json").read_text())["AP"] is None
@@ -175,7 +175,7 @@ def test_odd_annotations_are_said_with_their_split(command: Command, tmp_path: P
     assert result.code == 0, result.err
     notes = [line for line in result.out.splitlines() if line.startswith("note")]
     for split in ("train", "val"):
-        own = [note for note in notes if f"instances_{split}: " in note]
+        own = [note for note in notes if f"{split}: " in note]
         for said in ("1 of 1 areas cannot be", "4 of 4 boxes stick out", "x1, y1, x2, y2"):
             assert any(said in note for note in own), result.out
 

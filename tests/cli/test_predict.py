@@ -253,7 +253,7 @@ def test_settings_of_the_user_come_before_those_of_the_checkpoint(
         (("source=one.png", "batch_size=0"), "batch_size=0: give a whole number"),
         (("source=one.png", "batch_size=1.5"), "batch_size=1.5: give a whole number"),
         (("source=one.png", "score_threshold=30"), "score_threshold=30: give 0 to 1"),
-        (("source=one.png", "score_threshold=high"), "score_threshold=high: give 0 to 1"),
+        (("source=one.png", "score_threshold=high"), "score_threshold=high: give a number"),
         (("source=one.png", "shorter_side=0"), "shorter_side=0"),
         (("source=one.png", "on_bad_image=ignore"), "give error or skip"),
         (("source=one.png", "decoder.nms_iou=five"), "model.decoder.nms_iou=five: give a number"),

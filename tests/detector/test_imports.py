@@ -39,6 +39,7 @@ def test_the_detector_loads_torch_and_torchvision_alone() -> None:
         "structures",
         "boxes",
         "errors",
+        "extras",
         "moved",
         "printing",
         "weights",

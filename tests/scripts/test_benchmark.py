@@ -92,7 +92,7 @@ def test_every_row_has_a_title_and_something_to_run() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["row=speed"], "error: row=speed: there are losses, decode"),
+        (["row=speed"], "error: row=speed: there are losses, methods, decode"),
         (["rounds=0"], "error: rounds=0: give 1 or more"),
         (["losses"], "error: losses: give row=NAME,NAME rounds=N out=DIR"),
     ],

@@ -103,7 +103,7 @@ def test_all_ranks_leave_the_step_in_which_one_is_not_finite(tmp_path: Path) -> 
     first, second = (torch.load(tmp_path / f"ended{rank}.pt") for rank in range(2))
     for rank in (first, second):
         assert rank["kind"] == "NonFiniteLoss", rank["said"]
-        assert "loss is not finite at step 1 on rank 1: " in rank["said"]
+        assert "loss is not finite" in rank["said"]
     assert first["said"] == second["said"]  # so that it need be printed once
     assert torch.equal(first["weights"], second["weights"])
     assert torch.isfinite(first["weights"]).all()
