@@ -77,7 +77,9 @@ class CocoDataModule(AutoDataModule):
             raise _missing_root(self.root, "COCO", "download_coco.py", "https://cocodataset.org")
         if self.annotations is None:
             return super().set_names()
-        return _filled_in(self.root, self.annotations)
+        pattern = next((p for p in (self.annotations, self.images) if "SPLIT" in p), None)
+        # Without a place for a name the file is the one set that there is.
+        return _filled_in(self.root, pattern) if pattern else [Path(self.annotations).stem]
 
 
 class VocDataModule(AutoDataModule):
