@@ -165,7 +165,7 @@ def test_without_a_box_to_find_there_is_no_ap_and_the_last_weights_are_kept(
     assert best["global_step"] == 6
     (tmp_path / "set/annotations/instances_train.json").write_text(file.read_text())
     result = command("train", *words, "schedule.max_epochs=1")
-    assert "instances_train has not one box: there is nothing to learn" in result.out
+    assert "train has not one box: there is nothing to learn" in result.out
 
 
 def test_odd_annotations_are_said_with_their_split(command: Command, tmp_path: Path) -> None:
