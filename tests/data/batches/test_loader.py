@@ -67,6 +67,8 @@ def test_no_shared_memory_is_told_rather_than_waited_for(monkeypatch: pytest.Mon
         (0, "num_workers=0 shows more"),
     ],
 )
+# Torch may also say so in whatever is being cleared away just then, which Python only remarks on.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_process_that_ends_is_one_line(ending: int, said: str) -> None:
     with pytest.raises(UserError, match=said):
         _ids(_Samples(ending), 1)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +33,10 @@ _MORE_SHARED = (
 _GONE = re.compile(
     r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (is killed by signal: (\w[\w ]*)|exited)"
 )
+
+
+#: A process whose connection is gone is so itself within this.
+_PATIENCE_S = 5.0
 
 
 class StepLoader(DataLoader[Batch]):
@@ -58,23 +65,42 @@ class StepLoader(DataLoader[Batch]):
     ) -> None:
         super().__init__(*args, **{**kwargs, "collate_fn": HandedOver(collate_fn)})
         self.batches_per_step = batches_per_step
+        self._processes: list[BaseProcess] = []
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # as a generator
         ended = None
+        before = active_children()
         try:
             batches = iter(super().__iter__())
+            started = [one for one in active_children() if one not in before]
+            self._processes = started or self._processes  # which may stay for all epochs
             while step := list(islice(batches, self.batches_per_step)):
                 yield from _introduced(step)
         except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
             # What is no RuntimeError: the other end is gone while a batch came over; an error of
             # its own says "Caught".
             unheard = not isinstance(error, RuntimeError) and not str(error).startswith("Caught ")
-            ended = _ended_just_now() if unheard else ended_loader(error)
+            ended = self._ended() if unheard else ended_loader(error)
             if ended is None:
                 raise
         if ended is not None:
             # Not within the above, whose error would keep what watches over the processes alive.
             raise ended
+
+    def _ended(self) -> UserError:
+        """Say how a loader process ended, as the system tells who started it."""
+        until = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < until:
+            try:
+                time.sleep(0.05)
+                codes = [code for one in self._processes if (code := one.exitcode)]
+            except RuntimeError as error:  # torch's answer to the same
+                if gone := _GONE.search(str(error)):
+                    return UserError(_why(gone.group(2)))
+                raise
+            if codes:
+                return UserError(_why(signal.strsignal(-codes[0]) if codes[0] < 0 else None))
+        return UserError(_why(None))
 
 
 class HandedOver:
