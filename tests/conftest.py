@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from tests.served_files import site as site
 
 
@@ -19,6 +21,16 @@ def shared() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_of_hydra() -> Iterator[None]:
+    """Fail the test that leaves a configuration behind, and not the one that comes upon it."""
+    yield
+    left = GlobalHydra.instance().is_initialized() or HydraConfig.initialized()
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+    assert not left, "this test left Hydra initialized in the process"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from tests.cli.running import Command, Result
 
 
@@ -44,6 +45,8 @@ def command(
         except SystemExit as stop:
             code = stop.code if isinstance(stop.code, int) else 1
         finally:
+            # A command's process ends here; what Hydra keeps of it must not reach the next test.
+            HydraConfig.instance().cfg = None
             os.environ.pop("FCOS_RUN_DIR", None)
         captured = capfd.readouterr()
         return Result(code, captured.out, captured.err)
