@@ -106,7 +106,7 @@ def events(run: Path) -> dict[str, list[tuple[int, float]]]:
     shown.Reload()
     return {
         tag: [(event.step, event.value) for event in shown.Scalars(tag)]
-        for tag in ("train/loss", "train/box", "val/AP")
+        for tag in ("train/loss", "train/cls", "val/AP")
     }
 
 
