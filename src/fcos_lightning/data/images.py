@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from fcos_lightning.data.complaints import unusable
 from fcos_lightning.errors import UserError
 
 # Pillow would also hand a file named .jpg to Ghostscript if it held PostScript: a program.
@@ -106,6 +107,19 @@ def image_frame(path: Path) -> tuple[tuple[int, int], int]:
     """
     with _opened(path) as image:
         return _stored_size(image), _orientation(image)
+
+
+def usable_frame(path: Path) -> tuple[tuple[int, int], int]:
+    """Return what ``image_frame`` does; no size at all where complaints are kept.
+
+    Raises:
+        UserError: as ``image_frame``, where they are not.
+    """
+    try:
+        return image_frame(path)
+    except UserError as error:
+        unusable(error)
+        return (0, 0), 1
 
 
 def is_turned(path: Path) -> bool:
