@@ -13,6 +13,7 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,40 @@ def image_frame(path: Path) -> tuple[tuple[int, int], int]:
     """
     with _opened(path) as image:
         return _stored_size(image), _orientation(image)
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the beginning of an image file says.
+
+    Attributes:
+        format: as Pillow calls it, whatever the file's name ends in.
+        size_hw: of the stored pixels.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    format: str
+    size_hw: tuple[int, int]
+    orientation: int
+
+
+def image_header(path: Path, max_pixels: int = 100_000_000) -> ImageHeader:
+    """Read what kind of image a file is, without its pixels.
+
+    Raises:
+        UserError: if the file is missing or no image; it names the file.
+    """
+    with _opened(path, max_pixels) as image:
+        return ImageHeader(str(image.format), _stored_size(image), _orientation(image))
+
+
+def belongs_to(ending: str, format: str) -> bool:
+    """Tell whether a file's ending, in lower case with its dot, is one of an image format's."""
+    Image.init()
+    known = Image.registered_extensions().get(ending)
+    pairs = {known, format}
+    # Phones call their pictures JPEG that hold a second one, or a map of depth.
+    return known == format or pairs == {"JPEG", "MPO"}
 
 
 def usable_frame(path: Path) -> tuple[tuple[int, int], int]:

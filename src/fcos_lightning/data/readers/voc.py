@@ -121,11 +121,11 @@ def read_voc_files(
     label_of = {one: label for label, one in enumerate(names)}
     for thing, image in zip(objects, image_of_object, strict=True):
         if thing.name not in label_of:
-            error = UserError(
+            unknown = UserError(
                 f"{files.xml_files[image]}: class {shown(thing.name)} is none of the "
                 f"{len(names)} known: {_some(names)}"
             )
-            unknown_class(error, thing.name, files.xml_files[image], shown(thing.name))
+            unknown_class(unknown, thing.name, files.xml_files[image], shown(thing.name))
     known = [thing.name in label_of for thing in objects]
     objects = list(compress(objects, known))
     image_of_object = list(compress(image_of_object, known))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fcos_lightning.data.complaints import complain, unknown_class
 from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import DataSplit, FoundBoxes, build_split
+from fcos_lightning.data.readers.plausible import in_pixels
 from fcos_lightning.data.readers.values import number, whole
 from fcos_lightning.errors import UserError, shown
 
@@ -49,7 +50,7 @@ class _Lines:
         """Drop the other lines."""
         if not all(wanted):
             for column in (self.image, self.category, self.xyxy, self.places):
-                column[:] = compress(column, wanted)  # type: ignore[call-overload,arg-type]  # each of its own kind
+                column[:] = compress(column, wanted)  # type: ignore[arg-type]  # each of its own kind
 
 
 def read_yolo(
@@ -182,11 +183,11 @@ def _read_file(file: Path, image: int, key_points: bool, found: _Lines) -> None:
         seen.add(same)
         category, numbers = whole(words[0]), [number(word) for word in words[1:]]
         if category is None or category < 0 or None in numbers or len(words) < _BOX:
-            error = UserError(
+            wrong = UserError(
                 f"{file}, line {place}: expected a class from 0 and at least four numbers, not "
                 f"{shown(line)}; correct the line"
             )
-            complain(error, "annotation.unreadable", file, f"line {place}")
+            complain(wrong, "annotation.unreadable", file, f"line {place}")
             continue
         found.image.append(image)
         found.category.append(category)
@@ -244,7 +245,7 @@ def _remarks(found: _Lines, labels: Sequence[Path | None], turned: int) -> list[
         ),
     ]
     remarks = [say(count) for count, say in counted if count]
-    if found.xyxy and float(np.median(np.abs(np.array(found.xyxy)))) > 2:
+    if in_pixels(np.array(found.xyxy)):
         remarks.append(
             "most coordinates are far beyond 1: the files have to hold parts of the image, not "
             "pixels"
