@@ -30,6 +30,8 @@ class Finding:
         place: in that file, as ``line 3``; empty: the file as a whole.
         image: position in its set of the image that shows it; None: none does.
         box: xyxy in pixels of that image; None: all of it.
+        found: what a detector found there, likewise.
+        like: set and position of the image that it is like.
     """
 
     message: str
@@ -38,6 +40,8 @@ class Finding:
     place: str = ""
     image: int | None = None
     box: tuple[float, float, float, float] | None = None
+    found: tuple[float, float, float, float] | None = None
+    like: tuple[str, int] | None = None
 
 
 @dataclass

@@ -15,6 +15,7 @@ from fcos_lightning.doctor.examine import assign, found, look_at_files, read_set
 from fcos_lightning.doctor.findings import Diagnosis
 from fcos_lightning.doctor.learning import Learning
 from fcos_lightning.doctor.output import numbers_of, print_diagnosis
+from fcos_lightning.doctor.showing import doctor_page, most_shots
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.reports.page import json_text
 from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
@@ -51,13 +52,23 @@ def examined(config: DictConfig) -> int:
         diagnosis = Diagnosis(found(data))
         status = diagnosis.status(bool(config.strict))
         layout = datamodule.found or type(datamodule).__name__
+        numbers = numbers_of(data, diagnosis, layout, status, {})
+        files = {NUMBERS: json_text(numbers)}
+        if config.page:
+            with _bar("page", most_shots(diagnosis)) as advance:
+                files[PAGE] = doctor_page(data, diagnosis, numbers, advance)
         with complete_or_absent(folder, last=NUMBERS) as draft:
-            write_whole(json_text(numbers_of(data, diagnosis, layout, status, {})), draft / NUMBERS)
+            for name, text in files.items():
+                write_whole(text, draft / name)
     print(printable(f"data: {layout}", LONGEST_LINE))
     for one in data.sets:
         print(printable(f"{one.role}: {one.name}, {len(one.split)} images", LONGEST_LINE))
     print_diagnosis(data, diagnosis, Console())
-    print(printable(f"doctor: {diagnosis.in_words()}; {NUMBERS} in {folder}", LONGEST_LINE))
+    print(
+        printable(
+            f"doctor: {diagnosis.in_words()}; {' and '.join(files)} in {folder}", LONGEST_LINE
+        )
+    )
     return status
 
 

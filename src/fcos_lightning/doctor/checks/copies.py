@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fcos_lightning.data.share import picture_of
@@ -79,7 +80,8 @@ class NearSharedImage(Check):
 
 
 def _copy(first: Place, other: Place, says: str) -> Finding:
-    return other[0].at_image(other[1], f"{says} {first[0].file(first[1])}")
+    said = other[0].at_image(other[1], f"{says} {first[0].file(first[1])}")
+    return replace(said, like=(first[0].name, first[1]))
 
 
 def _within(group: Sequence[Place]) -> Iterator[tuple[Place, Place]]:
