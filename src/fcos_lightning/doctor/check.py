@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from fcos_lightning.doctor.copies import Place
     from fcos_lightning.doctor.image_facts import ImageFacts
+    from fcos_lightning.doctor.label_scores import Judged
     from fcos_lightning.doctor.learning import Learnt
 
 
@@ -39,12 +40,14 @@ class ExaminedSet:
         split: its images and boxes.
         heard: what the reader complained of.
         facts: of its image files; None: they were not looked at.
+        judged: what a detector says of its labels; None: none was asked.
     """
 
     role: Role
     split: DataSplit
     heard: Heard = field(default_factory=Heard)
     facts: ImageFacts | None = None
+    judged: Judged | None = None
 
     @property
     def name(self) -> str:

@@ -16,6 +16,8 @@ from fcos_lightning.reports.pictures import picture_uri
 
 #: Of each kind so many are shown, and so large.
 SHOWN, _LONGEST_PX = 8, 360
+#: Of the other boxes of an image so many are drawn.
+_MOST_OTHERS = 60
 #: Around a box so much of its own size is shown, and so many pixels at least.
 _AROUND, _LEAST_PX = 0.75, 48
 
@@ -29,7 +31,7 @@ def shots_of(data: Examined, kind: Kind, advance: Callable[[], None]) -> list[di
         advance: called after each.
     """
     sets = {one.name: one for one in data.sets}
-    shots = []
+    shots: list[dict[str, Any]] = []
     for finding in kind.kept:
         if len(shots) >= SHOWN:
             break
@@ -71,10 +73,21 @@ def _panels(
                     "width": round(one[2] - one[0], 1),
                     "height": round(one[3] - one[1], 1),
                 }
-                for word, one in (("miss", box), ("hit", found))
+                for word, one in (
+                    *(("neither", other) for other in _others(sets[name], image, box)),
+                    *(("miss", box), ("hit", found)),
+                )
                 if one is not None
             ],
         }
+
+
+def _others(
+    one: ExaminedSet, image: int, box: tuple[float, float, float, float] | None
+) -> list[tuple[float, float, float, float]]:
+    """Return the image's other boxes, as many as a picture can show."""
+    rows = range(*one.split.truth.rows(image).indices(len(one.split.truth.labels)))
+    return [other for other in map(one.box, rows[:_MOST_OTHERS]) if other != box]
 
 
 def _pixels(one: ExaminedSet, image: int, max_pixels: int) -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ from fcos_lightning.doctor.checks import (
     copies,
     files,
     images,
+    labels,
     learnable,
     stored,
 )
@@ -60,6 +61,9 @@ CHECKS: tuple[Check, ...] = (
     boxes.BoxOfTwoClasses(),
     learnable.TooSmall(),
     learnable.CrowdedOut(),
+    labels.MissedLabel(),
+    labels.MisplacedLabel(),
+    labels.SwappedLabel(),
     classes.UnusedClass(),
     classes.NotLearnt(),
     classes.ClassShift(),

@@ -31,6 +31,7 @@ class Finding:
         image: position in its set of the image that shows it; None: none does.
         box: xyxy in pixels of that image; None: all of it.
         found: what a detector found there, likewise.
+        score: how likely a label is right, from 0 to 1; None: it is not about that.
         like: set and position of the image that it is like.
     """
 
@@ -41,6 +42,7 @@ class Finding:
     image: int | None = None
     box: tuple[float, float, float, float] | None = None
     found: tuple[float, float, float, float] | None = None
+    score: float | None = None
     like: tuple[str, int] | None = None
 
 

@@ -85,13 +85,16 @@ class Learnt:
         return float((self.points > 0).mean()) if len(self.points) else 1.0
 
 
-def learnt(split: DataSplit, how: Learning, images: Sequence[int]) -> Learnt:
+def learnt(
+    split: DataSplit, how: Learning, images: Sequence[int], ask_alone: bool = True
+) -> Learnt:
     """Assign the boxes of some images as training does, and count.
 
     Args:
         split: of the images.
         how: it is trained.
         images: positions in the split.
+        ask_alone: whether boxes without a point are assigned again, each alone.
     """
     truth = split.truth
     kept: dict[tuple[int, int], Points] = {}
@@ -119,7 +122,7 @@ def learnt(split: DataSplit, how: Learning, images: Sequence[int]) -> Learnt:
         for stride, number in zip(*np.unique(at, return_counts=True), strict=True):
             levels[int(stride)] += int(number)
         lone = np.zeros(len(own), dtype=bool)
-        if len(own) > 1:
+        if ask_alone and len(own) > 1:
             for row in np.flatnonzero(found == 0).tolist():
                 some = slice(row, row + 1)
                 lone[row] = _answering(how.assigner, points, boxes[some], labels[some])[0][0] > 0
@@ -185,7 +188,7 @@ def sample(split: DataSplit, most: int) -> list[int]:
     return spread
 
 
-def strides_of(levels: Counter[int], strides: Sequence[int]) -> Iterator[tuple[int, float]]:
+def shares_of_levels(levels: Counter[int], strides: Sequence[int]) -> Iterator[tuple[int, float]]:
     """Yield for each level its stride and which share of the points that answer is on it."""
     total = sum(levels.values())
     for stride in strides:

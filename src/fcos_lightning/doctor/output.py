@@ -74,6 +74,7 @@ def numbers_of(
                 "file": below(one.file, data.root) or None,
                 "place": one.place or None,
                 "box": list(one.box) if one.box else None,
+                "score": None if one.score is None else round(one.score, 4),
                 "message": one.message,
             }
             for kind in diagnosis.kinds
