@@ -9,7 +9,7 @@ import numpy as np
 
 from fcos_lightning.doctor.check import Check, Examined, ExaminedSet
 from fcos_lightning.doctor.findings import Finding
-from fcos_lightning.doctor.label_scores import LabelScores
+from fcos_lightning.doctor.label_scores import Judged
 from fcos_lightning.evaluation.matches import Matches
 from fcos_lightning.printing import class_label
 
@@ -31,7 +31,8 @@ class MissedLabel(Check):
 
     def __call__(self, data: Examined) -> Iterator[Finding]:
         """Yield each, the least likely label first."""
-        for one, matches, scores in _judged(data):
+        for one, judged in _judged(data):
+            matches, scores = judged.matches, judged.scores
             # One near a box of another class is that box's question.
             doubtful = (scores.missed < _MISSED) & (scores.near < _ANNOTATED)
             rows = np.flatnonzero(doubtful & matches.wrong)
@@ -56,7 +57,8 @@ class MisplacedLabel(Check):
 
     def __call__(self, data: Examined) -> Iterator[Finding]:
         """Yield each, the worst first."""
-        for one, matches, scores in _judged(data):
+        for one, judged in _judged(data):
+            matches, scores = judged.matches, judged.scores
             # One that is sure to be of another class is told there.
             doubtful = (scores.misplaced < _MISPLACED) & (scores.misplaced > _SAME_OBJECT)
             rows = np.flatnonzero(doubtful & (scores.swapped >= _SWAPPED))
@@ -81,9 +83,12 @@ class SwappedLabel(Check):
 
     def __call__(self, data: Examined) -> Iterator[Finding]:
         """Yield each, the worst first."""
-        for one, matches, scores in _judged(data):
+        for one, judged in _judged(data):
+            matches, scores = judged.matches, judged.scores
             # Where its own class was found as well, two objects may lie in each other.
-            rows = np.flatnonzero((scores.swapped < _SWAPPED) & (matches.found_by < 0))
+            own = matches.found_score() >= judged.likely
+            rows = np.flatnonzero((scores.swapped < _SWAPPED) & ~own)
+            rows = rows[~matches.right[scores.swapped_by[rows]]]
             for row in rows[np.argsort(scores.swapped[rows], kind="stable")].tolist():
                 by = int(scores.swapped_by[row])
                 said = (
@@ -94,10 +99,10 @@ class SwappedLabel(Check):
                 yield replace(found, found=_box(matches, by), score=float(scores.swapped[row]))
 
 
-def _judged(data: Examined) -> Iterator[tuple[ExaminedSet, Matches, LabelScores]]:
+def _judged(data: Examined) -> Iterator[tuple[ExaminedSet, Judged]]:
     for one in data.sets:
         if one.judged is not None:
-            yield one, one.judged.matches, one.judged.scores
+            yield one, one.judged
 
 
 def _class_of(matches: Matches, row: int) -> str:
