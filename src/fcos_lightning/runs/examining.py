@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fcos_lightning.checkpoints import Checkpoint
-from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import Classes
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.doctor.examine import assign, found, look_at_files, read_sets
@@ -58,7 +57,7 @@ def examined(config: DictConfig) -> int:
     if hasattr(datamodule, "cache"):
         datamodule.cache = False  # it does not know of what was left out
     data = read_sets(datamodule, _classes(predictor))
-    how = _learning(config, datamodule, predictor)
+    how = learning_of(config, predictor)
     made = new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
     with removed_if_stopped(folder, made):
@@ -118,10 +117,13 @@ def _classes(predictor: Predictor | None) -> Classes | None:
     return Classes(tuple(detector.class_names), tuple(detector.category_ids))
 
 
-def _learning(
-    config: DictConfig, data: DetectionDataModule, predictor: Predictor | None
-) -> Learning:
-    """Return how it would be learnt: as the checkpoint was, or as the configuration says."""
+def learning_of(config: DictConfig, predictor: Predictor | None = None) -> Learning:
+    """Return how it would be learnt: as the checkpoint was, or as the configuration says.
+
+    Args:
+        config: of the command.
+        predictor: of the checkpoint; None: there is none.
+    """
     if predictor is not None:
         detector, sides = predictor.detector, (predictor.shorter_side, predictor.longer_side)
         return Learning(detector.grid, detector.assigner, *sides, detector.size_multiple)
@@ -133,18 +135,13 @@ def _learning(
         longer.model.fpn.levels = [int(levels[0]) - 1, *levels]
         with suppress(UserError):  # of a backbone or a method that has no such level
             finer = _without_weights(longer).grid
-    return Learning(
-        detector.grid,
-        detector.assigner,
-        data.shorter_side,
-        data.longer_side,
-        detector.size_multiple,
-        finer,
-    )
+    sides = (int(config.data.shorter_side), int(config.data.longer_side))
+    return Learning(detector.grid, detector.assigner, *sides, detector.size_multiple, finer)
 
 
 def _without_weights(config: DictConfig) -> DenseDetector:
     """Return a detector that is a plan alone: no weights are read, fetched or made."""
+    config = copy.deepcopy(config)
     if OmegaConf.is_dict(config.model.get("backbone")) and "weights" in config.model.backbone:
         config.model.backbone.weights = None
     with torch.device("meta"):

@@ -188,6 +188,14 @@ def test_sides_in_the_place_of_corners(tmp_path: Path) -> None:
     assert "as x1, y1, width, height none does" in one(kind).message
 
 
+def test_clicks_say_nothing_of_an_order(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    picture(1).save(tmp_path / "images/a.png")
+    rows = ["filename,xmin,ymin,xmax,ymax,class", "images/a.png,5,5,30,40,cat"]
+    (tmp_path / "labels.csv").write_text("\n".join([*rows, "images/a.png,5,5,5,40,cat"]))
+    assert only(examine(tmp_path)).code == "box.no_area"
+
+
 @pytest.mark.parametrize(
     ("numbers", "meant"),
     [

@@ -28,9 +28,10 @@ def test_numbers_of_classes_from_1(tmp_path: Path, numbers: list[int]) -> None:
     yolo(tmp_path, ["cat", "dog", "cow"], numbers)
     kinds = examine(tmp_path)
     assert kinds["class.off_by_one"].severity == "error"
-    assert "the classes are 0 to 2, those of the boxes 1 to 3" in one(
-        kinds["class.off_by_one"]
-    ).message
+    assert (
+        "the classes are 0 to 2, those of the boxes 1 to 3"
+        in one(kinds["class.off_by_one"]).message
+    )
     assert kinds["class.unknown"].count == numbers.count(3)
     assert kinds["class.unknown"].kept[0].place == "line 1"
 

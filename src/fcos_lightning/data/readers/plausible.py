@@ -69,7 +69,7 @@ def meant_otherwise(
 ) -> str | None:
     """Return how boxes are meant that are stored in another order than their layout has.
 
-    As they are read, some leave their image or have no area; read otherwise, none does.
+    As they are read, some leave their image or have a negative size; read otherwise, none does.
 
     Args:
         xyxy: ``[M, 4]`` as read, none left out.
@@ -79,6 +79,9 @@ def meant_otherwise(
     Returns:
         What the four numbers are instead, or None where nothing says so.
     """
+    # A click, without width or height, is one in any reading.
+    sided = (xyxy[:, 2:] != xyxy[:, :2]).all(axis=1)
+    xyxy, sizes_hw = xyxy[sided], sizes_hw[sided]
     astray = ~_plausible(xyxy, sizes_hw)
     if astray.sum() < max(1, _SHARE_ASTRAY * len(xyxy)):
         return None
