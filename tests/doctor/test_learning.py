@@ -19,7 +19,7 @@ from fcos_lightning.doctor.checks.learnable import CrowdedOut, TooSmall
 from fcos_lightning.doctor.examine import assign
 from fcos_lightning.doctor.learning import Learning, ideal_prediction, learnt
 from fcos_lightning.doctor.sizing import advice_on_sizes, sizes_tried
-from fcos_lightning.runs.configuration import composed, config_dir
+from fcos_lightning.runs.config.composed import composed, config_dir
 from fcos_lightning.runs.examining import learning_of
 from fcos_lightning.structures import GroundTruth
 

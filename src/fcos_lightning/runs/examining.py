@@ -27,11 +27,11 @@ from fcos_lightning.inference import Predictor
 from fcos_lightning.inference.predictor import sides_of
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.reports.page import json_text
-from fcos_lightning.runs.configuration import given_words
-from fcos_lightning.runs.detectors import detector_from
+from fcos_lightning.runs.config.composed import given_words
+from fcos_lightning.runs.config.kinds import check_kinds
 from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
-from fcos_lightning.runs.instantiate import make
-from fcos_lightning.runs.kinds import check_kinds
+from fcos_lightning.runs.objects.detectors import detector_from
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.runs.session import make_datamodule, quiet
 from fcos_lightning.storage.folders import complete_or_absent
 from fcos_lightning.storage.replacing import write_whole
