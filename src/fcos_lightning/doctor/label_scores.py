@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fcos_lightning.evaluation.coco_arrays import overlap_of_pairs
-from fcos_lightning.evaluation.detections import pairs_of_groups, xywh_of
+from fcos_lightning.evaluation.detections import blocks_of_rows, pairs_of_groups, xywh_of
 from fcos_lightning.evaluation.matches import Matches
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 #: How much of the similarity is overlap, and not the distance of the centres.
 _OVERLAP = 0.9
-#: Detections looked at together, which bounds the memory.
-_ROWS_AT_A_TIME = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +92,8 @@ def label_scores(matches: Matches, sure: float, likely: float) -> LabelScores:
     nearest, near = np.full(detections, -1), np.full(detections, -1.0)
 
     looked_at = np.flatnonzero(matches.scores >= min(sure, likely))
-    for start in range(0, len(looked_at), _ROWS_AT_A_TIME):
-        some = looked_at[start : start + _ROWS_AT_A_TIME]
+    for block in blocks_of_rows(matches.positions[looked_at], matches.images):
+        some = looked_at[block]
         rows, objects = pairs_of_groups(matches.positions[some], matches.images)
         rows = some[rows]
         similar = similarity(matches.table.boxes_xyxy[rows], truth.boxes_xyxy[objects])

@@ -110,7 +110,7 @@ def iou(one: list[float], other: list[float]) -> float:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_against_a_plain_loop(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fcos_lightning.doctor.checks.boxes._ROWS_AT_A_TIME", 5)
+    monkeypatch.setattr("fcos_lightning.evaluation.detections.PAIRS_AT_A_TIME", 5)
     examined = random_set(seed)
     truth = examined.split.truth
     boxes = truth.boxes_xyxy.tolist()

@@ -63,7 +63,7 @@ def similar(found: Box, box: Box) -> float:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_the_scores_against_plain_loops(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fcos_lightning.doctor.label_scores._ROWS_AT_A_TIME", 4)
+    monkeypatch.setattr("fcos_lightning.evaluation.detections.PAIRS_AT_A_TIME", 4)
     rng = np.random.default_rng(seed)
 
     def box() -> Box:

@@ -14,7 +14,7 @@ from fcos_lightning.data.readers.plausible import beyond_image
 from fcos_lightning.doctor.check import Check, Examined, ExaminedSet
 from fcos_lightning.doctor.findings import Finding
 from fcos_lightning.evaluation.coco_arrays import overlap_of_pairs
-from fcos_lightning.evaluation.detections import pairs_of_groups, xywh_of
+from fcos_lightning.evaluation.detections import blocks_of_rows, pairs_of_groups, xywh_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 SAME_IOU = 0.95
 #: A box that leaves no more of a side than this share of it covers the image.
 _RIM = 0.01
-#: Boxes looked at together, which bounds the memory.
-_ROWS_AT_A_TIME = 2000
 
 
 class TinyBox(Check):
@@ -137,8 +135,7 @@ def same_boxes(one: ExaminedSet) -> tuple[list[int], list[int], list[float]]:
     images = one.image_of_box[counted]
     boxes = xywh_of(truth.boxes_xyxy[counted])
     found: tuple[list[int], list[int], list[float]] = ([], [], [])
-    for start in range(0, len(counted), _ROWS_AT_A_TIME):
-        some = np.arange(start, min(start + _ROWS_AT_A_TIME, len(counted)))
+    for some in blocks_of_rows(images, images):
         rows, others = pairs_of_groups(images[some], images)
         rows = some[rows]
         later = others > rows
