@@ -6,7 +6,7 @@ Legend: ``N`` images of a set, ``M`` boxes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from fcos_lightning.data.complaints import Heard
 from fcos_lightning.data.finding.splits import Role
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.doctor.copies import alike_pictures, same_files
-from fcos_lightning.doctor.findings import Finding, Severity
+from fcos_lightning.doctor.findings import MOST_KEPT, Finding, More, Severity
 from fcos_lightning.evaluation.detections import image_of_box
 from fcos_lightning.printing import class_label
 
@@ -92,6 +92,20 @@ class ExaminedSet:
         file, place = self.place(row)
         image = int(self.image_of_box[row])
         return Finding(message, self.name, file, place, image, self.box(row))
+
+    def at_boxes(
+        self, rows: NDArray[np.int64], say: Callable[[int], str]
+    ) -> Iterator[Finding | More]:
+        """Yield findings about boxes that were kept, and how many more there are.
+
+        Args:
+            rows: of the boxes.
+            say: what is wrong with a box.
+        """
+        for row in rows[:MOST_KEPT].tolist():
+            yield self.at_box(row, say(row))
+        if len(rows) > MOST_KEPT:
+            yield More(len(rows) - MOST_KEPT, self.name)
 
     def at_image(self, image: int, message: str) -> Finding:
         """Return a finding about an image."""
@@ -167,5 +181,5 @@ class Check(ABC):
     free: ClassVar[bool] = False
 
     @abstractmethod
-    def __call__(self, data: Examined) -> Iterator[Finding]:
-        """Yield what is wrong, one by one."""
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
+        """Yield what is wrong, one by one; of very many the first, and how many more there are."""

@@ -46,6 +46,19 @@ class Finding:
     like: tuple[str, int] | None = None
 
 
+@dataclass(frozen=True)
+class More:
+    """Findings of which only the number is told, as there are many.
+
+    Attributes:
+        count: of them.
+        split: name of their set.
+    """
+
+    count: int
+    split: str
+
+
 @dataclass
 class Kind:
     """All findings of one code.
@@ -69,13 +82,14 @@ class Kind:
     splits: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, check: Check, found: Iterable[Finding]) -> Kind:
+    def of(cls, check: Check, found: Iterable[Finding | More]) -> Kind:
         """Gather what a check found."""
         kind = cls(check.code, check.severity, check.title, check.advice)
         for one in found:
-            kind.count += 1
-            kind.splits[one.split] += 1
-            if len(kind.kept) < MOST_KEPT:
+            number = one.count if isinstance(one, More) else 1
+            kind.count += number
+            kind.splits[one.split] += number
+            if isinstance(one, Finding) and len(kind.kept) < MOST_KEPT:
                 kind.kept.append(one)
         return kind
 

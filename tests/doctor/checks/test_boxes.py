@@ -234,3 +234,18 @@ def test_parts_in_the_place_of_pixels(scene: Scene) -> None:
         ]
     kinds = scene.examine()
     assert kinds["box.fractions"].severity == "error" and kinds["box.fractions"].count == 2
+
+
+def test_of_very_many_the_first_are_kept_and_all_are_counted(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("check", "findings", "checks.annotated", "checks.images"):
+        monkeypatch.setattr(f"fcos_lightning.doctor.{module}.MOST_KEPT", 3)
+    for number in range(7):
+        scene.train.boxes.append(("t0.png", 1, [20 + number, 50, 1, 9]))
+        scene.train.boxes.append(("t0.png", 1, [20 + number, 50, 0, 9]))
+        scene.add(scene.train, f"none{number}.png", picture(700 + number))
+    kinds = scene.examine()
+    for code in ("box.one_pixel", "box.no_area", "image.no_objects"):
+        assert (kinds[code].count, len(kinds[code].kept)) == (7, 3)
+        assert kinds[code].splits == {"train": 7}

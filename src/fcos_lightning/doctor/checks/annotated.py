@@ -11,21 +11,21 @@ from fcos_lightning.data.index import NO_AREA, NO_BOX, NOT_FINITE, OUTSIDE, TOO_
 from fcos_lightning.data.readers.coco import UNKNOWN_IMAGE
 from fcos_lightning.data.readers.plausible import odd_places
 from fcos_lightning.doctor.check import Check, Examined, ExaminedSet, parted
-from fcos_lightning.doctor.findings import Finding
+from fcos_lightning.doctor.findings import MOST_KEPT, Finding, More
 
 
 class _Complaints(Check):
     """What readers complain of under this code."""
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
-        """Yield each that was kept, and for those that were only counted an empty one."""
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
+        """Yield each that was kept, and how many more there are."""
         for one in data.sets:
             for said in one.heard.complaints:
                 if said.code == self.code:
                     yield Finding(said.message, one.name, said.file, said.place)
             kept = sum(said.code == self.code for said in one.heard.complaints)
-            for _ in range(one.heard.counts[self.code] - kept):
-                yield Finding("as those above", one.name)
+            if more := one.heard.counts[self.code] - kept:
+                yield More(more, one.name)
 
 
 class UnreadableAnnotation(_Complaints):
@@ -58,12 +58,12 @@ class _LeftOut(Check):
     )
     reason: ClassVar[str]
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
         """Yield each; where only their number is known, so many."""
         for one in data.sets:
             yield from self._of(one)
 
-    def _of(self, one: ExaminedSet) -> Iterator[Finding]:
+    def _of(self, one: ExaminedSet) -> Iterator[Finding | More]:
         raw = one.heard.boxes
         if raw is None or self.reason not in raw.faults:
             for _ in range(one.split.dropped.get(self.reason, 0)):
@@ -75,7 +75,10 @@ class _LeftOut(Check):
             if reason == self.reason:
                 break
             earlier |= bad
-        for row in np.flatnonzero(raw.faults[self.reason] & sized & ~earlier).tolist():
+        rows = np.flatnonzero(raw.faults[self.reason] & sized & ~earlier)
+        if len(rows) > MOST_KEPT:
+            yield More(len(rows) - MOST_KEPT, one.name)
+        for row in rows[:MOST_KEPT].tolist():
             corners = ", ".join(f"{corner:g}" for corner in raw.xyxy[row].tolist())
             file, place = parted(raw.where(row))
             image = int(raw.image[row])
@@ -139,7 +142,7 @@ class Remark(Check):
     title = "remarks on how files were read"
     advice = "see that it is meant so"
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
         """Yield each."""
         for one in data.sets:
             truth = one.split.truth

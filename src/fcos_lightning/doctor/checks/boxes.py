@@ -12,12 +12,14 @@ import numpy as np
 
 from fcos_lightning.data.readers.plausible import beyond_image
 from fcos_lightning.doctor.check import Check, Examined, ExaminedSet
-from fcos_lightning.doctor.findings import Finding
+from fcos_lightning.doctor.findings import Finding, More
 from fcos_lightning.evaluation.coco_arrays import overlap_of_pairs
 from fcos_lightning.evaluation.detections import blocks_of_rows, pairs_of_groups, xywh_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    Sides = NDArray[np.float64]
 
 #: Two boxes that overlap by more are one.
 SAME_IOU = 0.95
@@ -34,17 +36,18 @@ class TinyBox(Check):
     advice = "remove them, if they are clicks: hardly anything can be learnt from them"
     free = True
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
         """Yield each."""
         for one in data.sets:
             boxes = one.split.truth.boxes_xyxy
             sides = boxes[:, 2:] - boxes[:, :2]
-            for row in np.flatnonzero(
-                (sides.min(axis=1, initial=np.inf) <= 1) & one.sized
-            ).tolist():
+            rows = np.flatnonzero((np.minimum(*sides.T) <= 1) & one.sized)
+
+            def say(row: int, one: ExaminedSet = one, sides: Sides = sides) -> str:
                 width, height = sides[row].tolist()
-                said = f"{one.class_of(row)} of {width:.3g} x {height:.3g} pixels"
-                yield one.at_box(row, said)
+                return f"{one.class_of(row)} of {width:.3g} x {height:.3g} pixels"
+
+            yield from one.at_boxes(rows, say)
 
 
 class WholeImage(Check):
@@ -56,15 +59,19 @@ class WholeImage(Check):
     advice = "see that they are meant: tools make such boxes where an image was only given a class"
     free = True
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
         """Yield each."""
         for one in data.sets:
             truth = one.split.truth
             size_wh = truth.sizes_hw[one.image_of_box][:, ::-1]
             rim = _RIM * size_wh
             covers = (truth.boxes_xyxy[:, :2] <= rim) & (truth.boxes_xyxy[:, 2:] >= size_wh - rim)
-            for row in np.flatnonzero(covers.all(axis=1) & one.sized & ~truth.ignored).tolist():
-                yield one.at_box(row, f"{one.class_of(row)} covers the image")
+            rows = np.flatnonzero(covers.all(axis=1) & one.sized & ~truth.ignored)
+
+            def say(row: int, one: ExaminedSet = one) -> str:
+                return f"{one.class_of(row)} covers the image"
+
+            yield from one.at_boxes(rows, say)
 
 
 class SticksOut(Check):
@@ -76,14 +83,18 @@ class SticksOut(Check):
     advice = "clip them; training does so itself"
     free = True
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
         """Yield each."""
         for one in data.sets:
             truth = one.split.truth
             sizes = truth.sizes_hw[one.image_of_box]
-            for row in np.flatnonzero(beyond_image(truth.boxes_xyxy, sizes) & one.sized).tolist():
-                height, width = sizes[row].tolist()
-                yield one.at_box(row, f"{one.class_of(row)} leaves its image of {width} x {height}")
+            rows = np.flatnonzero(beyond_image(truth.boxes_xyxy, sizes) & one.sized)
+
+            def say(row: int, one: ExaminedSet = one) -> str:
+                height, width = one.split.truth.sizes_hw[one.image_of_box[row]].tolist()
+                return f"{one.class_of(row)} leaves its image of {width} x {height}"
+
+            yield from one.at_boxes(rows, say)
 
 
 class DuplicateBox(Check):

@@ -9,7 +9,7 @@ import numpy as np
 
 from fcos_lightning.data.images import belongs_to
 from fcos_lightning.doctor.check import Check, Examined
-from fcos_lightning.doctor.findings import Finding
+from fcos_lightning.doctor.findings import MOST_KEPT, Finding, More
 
 
 class MissingImage(Check):
@@ -161,9 +161,12 @@ class NoObjects(Check):
     advice = "they are learnt as background; see that their objects were not forgotten"
     free = True
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
         """Yield each."""
         for one in data.sets:
             if one.split.annotated:
-                for image in np.flatnonzero(np.diff(one.split.truth.first_box) == 0).tolist():
+                images = np.flatnonzero(np.diff(one.split.truth.first_box) == 0)
+                for image in images[:MOST_KEPT].tolist():
                     yield one.at_image(image, "has no box")
+                if len(images) > MOST_KEPT:
+                    yield More(len(images) - MOST_KEPT, one.name)
