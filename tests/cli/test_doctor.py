@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.cli.running import Command
+from tests.cli.test_layouts import FAST, TWO_STEPS
 from tests.data import layouts
 from tests.doctor.data_sets import SMALL, clean, picture
 
@@ -39,7 +40,10 @@ def write(root: Path) -> None:
         part.write(root)
 
 
-@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [one if one in FAST else pytest.param(one, marks=pytest.mark.slow) for one in layouts.LAYOUTS],
+)
 def test_each_layout_is_looked_at_and_left_as_it_is(layout: str, command: Command) -> None:
     made = layouts.LAYOUTS[layout](Path("data set"))
     before = state(Path("data set"))
@@ -183,3 +187,34 @@ def test_a_checkpoint_that_is_never_right_doubts_nothing(command: Command) -> No
     assert {kind["code"] for kind in numbers["kinds"]} <= {*SMALL, "box.no_point"}
     other = command("doctor", "data.root=d", "ckpt=c.ckpt", "model.head.num_convs=2")
     assert other.code == 2 and "the detector comes from the checkpoint" in other.err
+
+
+def test_a_run_says_what_was_found_for_nothing(command: Command) -> None:
+    write(Path("d"))
+    words = (*TWO_STEPS, "data.root=d", "report=false")
+    fine = command("train", *words, "run_dir=fine")
+    assert fine.code == 0, fine.err
+    assert "doctor " not in fine.out
+    file = Path("d/annotations/instances_train.json")
+    tree = json.loads(file.read_text())
+    more = [[20, 50, 1, 9], [24, 50, 1, 9], [70, 40, 60, 20]]
+    tree["annotations"] += [
+        {"id": 90 + i, "image_id": 1, "category_id": 1, "bbox": box} for i, box in enumerate(more)
+    ]
+    file.write_text(json.dumps(tree))
+    odd = command("train", *words, "run_dir=odd")
+    (line,) = [line for line in odd.out.splitlines() if line.startswith("doctor ")]
+    assert "2 findings: box.one_pixel 2, box.sticks_out 1" in line
+
+
+def test_it_is_interrupted_like_the_others(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    write(Path("d"))
+    monkeypatch.setattr("fcos_lightning.runs.examining.assign", interrupt)
+    result = command("doctor", "data.root=d", *WORDS)
+    assert result.code == 130 and "Traceback" not in result.err
+    assert os.listdir() == ["d"]
