@@ -1,4 +1,4 @@
-"""Where things lie that can be had again."""
+"""Where things lie that can be had again, and what a machine has to remember."""
 
 from __future__ import annotations
 
@@ -25,3 +25,17 @@ def cache_folder() -> Path:
             "there is no home folder to keep what is drawn or fetched in: set XDG_CACHE_HOME or "
             "HOME to a folder that can be written, or data.root= for the drawn shapes"
         ) from None
+
+
+def state_folder() -> Path | None:
+    """Return the folder for what this machine has to remember: below ``XDG_STATE_HOME`` or ~.
+
+    None: there is no home folder, and nothing is remembered.
+    """
+    states = os.environ.get("XDG_STATE_HOME", "")
+    if Path(states).is_absolute():
+        return Path(states) / "fcos-lightning"
+    try:
+        return Path.home() / ".local" / "state" / "fcos-lightning"
+    except RuntimeError:
+        return None
