@@ -7,6 +7,7 @@ import sys
 
 #: Commands, and the modules that they are.
 COMMANDS = {
+    "fcos-doctor": "fcos_lightning.cli.doctor",
     "fcos-train": "fcos_lightning.cli.train",
     "fcos-test": "fcos_lightning.cli.test",
     "fcos-report": "fcos_lightning.cli.report",

@@ -42,7 +42,7 @@ def share_of(split: DataSplit, share: float) -> NDArray[np.bool_]:
         UserError: if all images are copies of one.
     """
     names = [str(name) for name in split.truth.file_names]
-    keys = [_key(name) for name in names]
+    keys = [picture_of(name) for name in names]
     group = _Groups(keys)
     for same in _duplicates([split.path(image) for image in range(len(names))]):
         first, *others = same
@@ -133,7 +133,7 @@ class _Groups:
         self._above[self.root(other)] = self.root(one)
 
 
-def _key(name: str) -> str:
+def picture_of(name: str) -> str:
     """What decides on an image: its name less the ending and less the mark of a copy."""
     folder, _, last = unicodedata.normalize("NFC", name).rpartition("/")
     stem = os.path.splitext(last)[0]
@@ -159,12 +159,13 @@ def _duplicates(paths: list[Path]) -> list[list[int]]:
     for images in sizes.values():
         if len(images) > 1:
             for image in images:
-                if (digest := _digest(paths[image])) is not None:
+                if (digest := content_digest(paths[image])) is not None:
                     same[digest].append(image)
     return [images for images in same.values() if len(images) > 1]
 
 
-def _digest(path: Path) -> bytes | None:
+def content_digest(path: Path) -> bytes | None:
+    """Return 16 bytes that stand for a file's content; None if it cannot be read."""
     found = hashlib.blake2b(digest_size=16)
     try:
         with path.open("rb") as opened:
