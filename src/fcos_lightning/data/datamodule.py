@@ -7,33 +7,28 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import DataLoader
 
-from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
+from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import DetectionDataset
 from fcos_lightning.data.batches.loader import (
     HandedOver,
     StepLoader,
-    say_nothing_of_a_run_that_is_gone,
-    workers_that_fit,
 )
 from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
+from fcos_lightning.data.batches.workers import chosen_workers, most_workers, start_worker
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.splits import SplitReader
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
-from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
 from fcos_lightning.structures.batches import LARGEST_SIDES
 
-#: Loader processes that a machine with few processors may have all the same.
-_MANY_WORKERS = 64
 #: A batch up to this may repeat the images of a small split.
 _LARGE_BATCH = 1024
 
@@ -111,7 +106,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
                 raise UserError(f"data.{key}={value}: give at least 1")
             if value > LARGEST_SIDES.get(key, value):
                 raise UserError(f"data.{key}={value}: give at most {LARGEST_SIDES[key]} pixels")
-        most = max(_MANY_WORKERS, 4 * processor_count())
+        most = most_workers()
         if num_workers is not None and not 0 <= num_workers <= most:
             raise UserError(
                 f"data.num_workers={num_workers}: give 0 to {most}; this machine has "
@@ -228,7 +223,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=HandedOver(CollateViews(self.collate)),
-            worker_init_fn=_start_worker if workers else None,
+            worker_init_fn=start_worker if workers else None,
         )
 
     def test_dataloader(self) -> DataLoader[Batch]:
@@ -261,15 +256,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         """Return how many loader processes batches of so many images are given to."""
         if self.trainer is None or isinstance(self.trainer.accelerator, CPUAccelerator):
             return 0
-        devices = self.trainer.num_devices
-        wanted = min(max(processor_count() // devices - 1, 1), 8)
-        fitting = workers_that_fit(wanted, images * 3 * self.longer_side**2 * devices)
-        if fitting < wanted:
-            print(
-                f"{fitting} loader processes in place of {wanted}, as there is little shared "
-                "memory (docker run --shm-size=8g gives more)"
-            )
-        return fitting
+        return chosen_workers(self.trainer.num_devices, images * 3 * self.longer_side**2)
 
     def _loader(
         self,
@@ -287,17 +274,9 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=self.collate,
-            worker_init_fn=_start_worker if workers else None,
+            worker_init_fn=start_worker if workers else None,
             persistent_workers=workers > 0,
             # Only from such memory can a GPU fetch a batch while the processor goes on.
             pin_memory=self.trainer is not None
             and isinstance(self.trainer.accelerator, CUDAAccelerator),
         )
-
-
-def _start_worker(worker: int) -> None:
-    single_threaded()
-    heed_parent_only()
-    say_nothing_of_a_run_that_is_gone()
-    # Forked from a process that drew its own numbers; nothing here should depend on them.
-    np.random.seed(worker)

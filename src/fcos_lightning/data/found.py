@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from fcos_lightning.data.datamodule import DetectionDataModule
 from fcos_lightning.data.finding.find import FORMATS, find_layout
-from fcos_lightning.data.finding.layout import Layout, Options
+from fcos_lightning.data.finding.layout import AnyLayout, Options
 from fcos_lightning.data.finding.splits import AUTO, Splits, find_measured, find_splits
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.errors import UserError
@@ -56,10 +56,10 @@ class AutoDataModule(DetectionDataModule):
         self.class_names = None if class_names is None else tuple(class_names)
         self.cache = cache
         self.leave_out_parents = leave_out_parents
-        self._layout: Layout | None = None
+        self._layout: AnyLayout | None = None
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> AnyLayout:
         """What the folder is.
 
         Raises:

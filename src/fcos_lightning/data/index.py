@@ -6,7 +6,7 @@ Legend: ``N`` images, ``M`` boxes as found in the files, ``G`` boxes of one imag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,33 +139,17 @@ class DataSplit:
             f"{width} x {height}: {advice}"
         )
 
-    def take(self, images: NDArray[np.int64], name: str, counted: bool) -> DataSplit:
+    def kept(self, kept: NDArray[np.bool_], name: str, counted: bool) -> DataSplit:
         """Return some of the images, with their boxes and all of the classes.
 
         Args:
-            images: their positions, in order.
+            kept: ``[N]`` which ones.
             name: of what is returned.
             counted: whether it says what was left out and is odd, which is known of all together.
         """
-        truth = self.truth
-        per_image = np.diff(truth.first_box)
-        kept = np.zeros(len(self), dtype=bool)
-        kept[images] = True
-        rows = np.repeat(kept, per_image)
-        some = GroundTruth(
-            image_ids=truth.image_ids[images],
-            file_names=truth.file_names[images],
-            sizes_hw=truth.sizes_hw[images],
-            first_box=np.concatenate([[0], np.cumsum(per_image[images])]).astype(np.int64),
-            boxes_xyxy=truth.boxes_xyxy[rows],
-            labels=truth.labels[rows],
-            ignored=truth.ignored[rows],
-            areas_px=truth.areas_px[rows],
-            class_names=truth.class_names,
-            category_ids=truth.category_ids,
-        )
-        said = (self.dropped, self.remarks) if counted else ({}, ())
-        return DataSplit(some, self.image_dir, said[0], name, said[1], self.annotated)
+        dropped, remarks = (self.dropped, self.remarks) if counted else ({}, ())
+        truth = self.truth.kept(kept)
+        return replace(self, truth=truth, dropped=dropped, name=name, remarks=remarks)
 
     def target(
         self, image: int, with_ignored: bool = False

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from fcos_lightning.data.finding.splits import AUTO, Splits
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.share import given_share, read_split, share_of, write_split
@@ -201,8 +199,8 @@ class SplitReader(ABC):
             chosen = share_of(whole, self.val_share)
         share = f"{self.val_share:g} of {whole.name}"
         return (
-            whole.take(np.flatnonzero(~chosen), f"the rest of {whole.name}", counted=True),
-            whole.take(np.flatnonzero(chosen), share, counted=False),
+            whole.kept(~chosen, f"the rest of {whole.name}", counted=True),
+            whole.kept(chosen, share, counted=False),
         )
 
     def _checked(self, split: DataSplit, annotated: bool = True) -> DataSplit:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from fcos_lightning.data.finding.coco import find_coco
 from fcos_lightning.data.finding.labels_csv import find_csv
-from fcos_lightning.data.finding.layout import Layout
+from fcos_lightning.data.finding.layout import AnyLayout
 from fcos_lightning.data.finding.survey import Survey
 from fcos_lightning.data.finding.voc import find_voc
 from fcos_lightning.data.finding.yolo import find_yolo
 from fcos_lightning.errors import UserError
 
-_FINDERS: dict[str, tuple[Callable[[Survey], list[Layout]], str]] = {
+_FINDERS: dict[str, tuple[Callable[[Survey], list[AnyLayout]], str]] = {
     "coco": (find_coco, "COCO (a JSON with images, annotations and categories)"),
     "voc": (find_voc, "VOC (an XML file for each image)"),
     "yolo": (find_yolo, "YOLO (a text file for each image)"),
@@ -23,7 +23,7 @@ _FINDERS: dict[str, tuple[Callable[[Survey], list[Layout]], str]] = {
 FORMATS = tuple(_FINDERS)
 
 
-def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> Layout:
+def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> AnyLayout:
     """Return the layout of a folder.
 
     Args:
