@@ -1,0 +1,35 @@
+"""What a split asks of the place where its images are."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fcos_lightning.errors import UserError
+
+
+class StoreError(UserError):
+    """A place cannot be reached or read at all, whichever image is asked for."""
+
+
+class ImageStore(Protocol):
+    """The image files of a split, by their positions."""
+
+    def read(self, image: int) -> bytes:
+        """Return the bytes of an image's file.
+
+        Raises:
+            UserError: if they cannot be read.
+            StoreError: if nothing can be read of the place where they are.
+        """
+
+    def name(self, image: int) -> str:
+        """Return what messages call an image."""
+
+    def kept(self, kept: NDArray[np.bool_]) -> ImageStore:
+        """Return a store of the images that a mask ``[N]`` names, in their order."""
+
+    def duplicates(self) -> list[list[int]]:
+        """Return groups of images whose files are the same byte for byte."""
