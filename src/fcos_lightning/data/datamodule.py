@@ -62,6 +62,9 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             the papers' code.
         seed: of the order of images and of the augmentation.
         size_multiple: height and width of batches are rounded up to a multiple of this.
+        shuffle_window: of images in shards: so many shards at a time are shuffled together; None:
+            all of them, or from object storage as many as leave room in the cache.
+        cache_gb: how much of what comes from object storage is kept on this machine; 0: nothing.
     """
 
     def __init__(
@@ -84,6 +87,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         seed: int = 0,
         size_multiple: int = 32,
         max_pixels: int = 100_000_000,
+        shuffle_window: int | None = None,
+        cache_gb: float = 50.0,
     ) -> None:
         L.LightningDataModule.__init__(self)
         SplitReader.__init__(
@@ -101,11 +106,14 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             ("shorter_side", shorter_side),
             ("longer_side", longer_side),
             ("max_pixels", max_pixels),
+            ("shuffle_window", 1 if shuffle_window is None else shuffle_window),
         ):
             if value < 1:
                 raise UserError(f"data.{key}={value}: give at least 1")
             if value > LARGEST_SIDES.get(key, value):
                 raise UserError(f"data.{key}={value}: give at most {LARGEST_SIDES[key]} pixels")
+        if not 0 <= cache_gb < math.inf:
+            raise UserError(f"data.cache_gb={cache_gb}: give 0 or more")
         most = most_workers()
         if num_workers is not None and not 0 <= num_workers <= most:
             raise UserError(
@@ -128,6 +136,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         self.strict = strict
         self.seed = seed
         self.collate = Collate(size_multiple)
+        self.shuffle_window = shuffle_window
+        self.cache_gb = cache_gb
 
     @property
     def train(self) -> DataSplit:

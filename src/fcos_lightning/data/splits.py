@@ -155,6 +155,17 @@ class SplitReader(ABC):
         self._splits["val"] = self._checked(split, annotated=False)
         return self._splits["val"]
 
+    def whole_splits(self) -> list[DataSplit]:
+        """Return the sets that were found or named, each once and as it lies on the disk.
+
+        No share is split off, and a set for testing may be without annotations.
+        """
+        self.choose_splits()
+        first = self.read(self.train_split, None)
+        names = dict.fromkeys((self.val_split, self.test_split))
+        others = [name for name in names if name is not None and name != self.train_split]
+        return [first, *(self.read(name, first.classes) for name in others)]
+
     @property
     def measured(self) -> DataSplit:
         """The split that ``val_dataloader`` hands out."""

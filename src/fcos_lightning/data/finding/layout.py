@@ -23,12 +23,14 @@ class Options:
         class_names: the classes in the order of their labels, as the user gives them.
         cache: see ``read_coco``.
         leave_out_parents: see ``read_coco``.
+        cache_bytes: of shards from object storage that are kept on this machine.
     """
 
     strict: bool = False
     class_names: tuple[str, ...] | None = None
     cache: bool = True
     leave_out_parents: bool = False
+    cache_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,12 +72,21 @@ class Layout(ABC, Generic[SetT]):
     """
 
     format: ClassVar[str]
-    protocol: ClassVar[Literal["coco", "voc"]] = "coco"
 
     root: Path
     title: str
     why: str
     found: tuple[SetT, ...] = ()
+
+    @property
+    def protocol(self) -> Literal["coco", "voc"]:
+        """Which figures such data are judged by, see ``SplitReader``."""
+        return "coco"
+
+    @property
+    def where(self) -> str:
+        """The folder, for messages."""
+        return str(self.root)
 
     @property
     def sets(self) -> Sequence[str]:
@@ -113,7 +124,7 @@ class Layout(ABC, Generic[SetT]):
             return alike[0]
         there = some_of(self.sets, 12)
         raise UserError(
-            f"data.root={self.root} has no set of images called {name}; there "
+            f"data.root={self.where} has no set of images called {name}; there "
             + (f"are {there}" if len(self.sets) != 1 else f"is only {there}")
         )
 

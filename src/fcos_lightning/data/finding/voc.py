@@ -46,7 +46,11 @@ class VocLayout(Layout[VocSet]):
     """XML files of VOC's kind."""
 
     format: ClassVar[str] = "voc"
-    protocol: ClassVar[Literal["coco", "voc"]] = "voc"
+
+    @property
+    def protocol(self) -> Literal["coco", "voc"]:
+        """VOC mAP too."""
+        return "voc"
 
     def files(self, one: VocSet) -> VocFiles:
         """Return the files of a set.
