@@ -20,9 +20,11 @@ from fcos_lightning.data.batches.loader import (
 )
 from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
+from fcos_lightning.data.batches.windows import windows_of
 from fcos_lightning.data.batches.workers import chosen_workers, most_workers, start_worker
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.splits import SplitReader
+from fcos_lightning.data.stores.ahead import ahead_of
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
@@ -143,6 +145,9 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
     def train(self) -> DataSplit:
         """The split to learn from, see ``SplitReader``; a batch of another order is refused."""
         split = super().train
+        windows = windows_of(split, self.shuffle_window)
+        if windows is not None and not windows.is_whole:
+            self.shuffle_window = windows.shards  # which a run writes down
         if self.batch_size > max(_LARGE_BATCH, len(split)):
             raise UserError(
                 f"data.batch_size={self.batch_size}: the split {split.name} has only "
@@ -186,6 +191,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             group=self.group_by_aspect,
             epoch=epoch,
             start=start,
+            windows=windows_of(self.train, self.shuffle_window),
+            ahead=ahead_of(self.train.images),
         )
         dataset = DetectionDataset(
             self.train,
@@ -205,7 +212,9 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's images to measure on, each exactly once over all ranks."""
         split = self.measured
-        sampler = EvaluationSampler(len(split), self.eval_batch_size, self._rank, self._world_size)
+        ahead = ahead_of(split.images)
+        ranks = (self._rank, self._world_size)
+        sampler = EvaluationSampler(len(split), self.eval_batch_size, *ranks, ahead)
         dataset = DetectionDataset(
             split,
             self.resize,
@@ -224,7 +233,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             longer_side: what the longer side may at most become.
         """
         split = self.measured
-        sampler = EvaluationSampler(len(split), 1, self._rank, self._world_size)
+        ahead = ahead_of(split.images)
+        sampler = EvaluationSampler(len(split), 1, self._rank, self._world_size, ahead)
         workers = self._chosen_workers(1) if self.num_workers is None else self.num_workers
         return DataLoader(
             ViewsDataset(  # type: ignore[arg-type]

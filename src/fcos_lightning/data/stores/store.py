@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,19 @@ from fcos_lightning.errors import UserError
 
 class StoreError(UserError):
     """A place cannot be reached or read at all, whichever image is asked for."""
+
+
+class ReadsAhead(Protocol):
+    """Brings near what is going to be asked for."""
+
+    def begin(self, batches: Sequence[NDArray[np.int64]] | NDArray[np.int64]) -> int:
+        """Take up the images of coming batches, in place of any before; return their number."""
+
+    def reached(self, batch: int) -> None:
+        """Take note that a batch is being asked for, and with it all before."""
+
+    def end(self, number: int) -> None:
+        """Bring nothing more of what ``begin`` has given this number."""
 
 
 class ImageStore(Protocol):
