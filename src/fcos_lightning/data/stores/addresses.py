@@ -9,8 +9,10 @@ from fcos_lightning.errors import UserError
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)")
 #: Here what stands before an @ is the name of a container.
 _WITH_CONTAINERS = ("abfs", "abfss", "adl")
-_USER = re.compile(r"(://)[^/\s@]*@")
-_QUERY = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]*")
+_USER = re.compile(r"(://)[^/\s]*@")
+_QUERY = re.compile(r"(://[^\s?#'\"]+)[?#][^\s'\"]*")
+#: What follows the host in an address without a password.
+_PORT = re.compile(r"[^:]*(:\d*)?|\[[^\]]*\](:\d*)?")
 
 
 def is_address(place: str) -> bool:
@@ -31,10 +33,10 @@ def checked_address(place: str, key: str) -> str:
     """
     found = _ADDRESS.match(place)
     scheme, host = (found.group(1).lower(), found.group(2)) if found else ("", "")
-    secret = "@" in host and scheme not in _WITH_CONTAINERS
+    secret = ("@" in host and scheme not in _WITH_CONTAINERS) or not _PORT.fullmatch(host)
     if secret or "?" in place or "#" in place:
         raise UserError(
-            f"{key}={clean(place)}: was given with a user, a password or a signature, and is "
+            f"{key}={scheme}://...: it holds a user, a password or a signature, and an address is "
             "written into configurations and logs; leave them out, and give them where the "
             f"library for {scheme}:// looks for them, as in environment variables"
         )

@@ -144,7 +144,9 @@ class _Tar:
         return self._out.tell()
 
     def size_with(self, *contents: bytes) -> int:
-        return self.size + sum(_BLOCK + -(-len(one) // _BLOCK) * _BLOCK for one in contents)
+        members = sum(_BLOCK + -(-len(one) // _BLOCK) * _BLOCK for one in contents)
+        whole = self.size + members + 2 * _BLOCK  # the end of an archive is two empty blocks
+        return -(-whole // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
 
     def add(self, key: str, ending: str, content: bytes, about: bytes) -> int:
         """Add an image and its annotations; return where the image begins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -68,7 +69,9 @@ def patiently(what: str, ask: Callable[[], Result]) -> Result:
 
 def is_final(error: Exception) -> bool:
     """Tell whether asking again cannot help."""
-    if isinstance(error, _FINAL) or type(error).__name__ in _FINAL_NAMES:
+    # EINVAL: a part of an empty file.
+    invalid = isinstance(error, OSError) and error.errno == errno.EINVAL
+    if invalid or isinstance(error, _FINAL) or type(error).__name__ in _FINAL_NAMES:
         return True
     status = getattr(error, "status", None)
     return isinstance(status, int) and 400 <= status < 500 and status not in _PASSING

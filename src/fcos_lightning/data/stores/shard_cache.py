@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -99,8 +99,11 @@ class ShardCache:
             with waiting_for(path.with_name(path.name + _LOCK)):
                 if _used(path, shard.size):
                     return
-                with suppress(_NotWanted), replacing(path, durable=False) as draft:
-                    self._fill(draft, shard, stopped)
+                with suppress(_NotWanted), ExitStack() as named:
+                    with replacing(path, durable=False) as draft:
+                        self._fill(draft, shard, stopped)
+                        # Nobody counts while it gets its name, who might see neither of the two.
+                        named.enter_context(waiting_for(self.root / _LOCK))
         except OSError as error:
             raise StoreError(
                 f"cannot keep {shard.name} ({readable_size(shard.size)}) in {self.folder}: "
