@@ -99,11 +99,14 @@ class ShardCache:
             with waiting_for(path.with_name(path.name + _LOCK)):
                 if _used(path, shard.size):
                     return
-                with suppress(_NotWanted), ExitStack() as named:
-                    with replacing(path, durable=False) as draft:
-                        self._fill(draft, shard, stopped)
-                        # Nobody counts while it gets its name, who might see neither of the two.
-                        named.enter_context(waiting_for(self.root / _LOCK))
+                with (
+                    suppress(_NotWanted),
+                    ExitStack() as named,
+                    replacing(path, durable=False) as draft,
+                ):
+                    self._fill(draft, shard, stopped)
+                    # Nobody counts while it gets its name, who might see neither of the two.
+                    named.enter_context(waiting_for(self.root / _LOCK))
         except OSError as error:
             raise StoreError(
                 f"cannot keep {shard.name} ({readable_size(shard.size)}) in {self.folder}: "
