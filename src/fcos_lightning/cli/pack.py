@@ -33,7 +33,7 @@ def pack(config: DictConfig) -> None:
     from fcos_lightning.data.stores.packing import Packer
     from fcos_lightning.data.stores.places import place_of
     from fcos_lightning.printing import LONGEST_LINE, printable
-    from fcos_lightning.runs.instantiate import make
+    from fcos_lightning.runs.objects.instantiate import make
     from fcos_lightning.storage.bars import progress_bar, readable_size
 
     place = place_of(wanted, "out")

@@ -80,6 +80,11 @@ class DataSplit:
         return LooseFiles(self.image_dir, self.truth.file_names)
 
     @property
+    def place(self) -> str:
+        """The folder or address of its images."""
+        return self.images.place_name
+
+    @property
     def classes(self) -> Classes:
         """Its classes."""
         return Classes(self.truth.class_names, self.truth.category_ids)

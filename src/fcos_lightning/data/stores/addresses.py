@@ -31,18 +31,32 @@ def checked_address(place: str, key: str) -> str:
     Raises:
         UserError: if it carries a password or a signature, which is not repeated.
     """
+    refuse_secrets(place, key)
     found = _ADDRESS.match(place)
-    scheme, host = (found.group(1).lower(), found.group(2)) if found else ("", "")
-    secret = ("@" in host and scheme not in _WITH_CONTAINERS) or not _PORT.fullmatch(host)
-    if secret or "?" in place or "#" in place:
-        raise UserError(
-            f"{key}={scheme}://...: it holds a user, a password or a signature, and an address is "
-            "written into configurations and logs; leave them out, and give them where the "
-            f"library for {scheme}:// looks for them, as in environment variables"
-        )
-    if "::" in place or not host:
+    if "::" in place or found is None or not found.group(2):
         raise UserError(f"{key}={place}: give a plain address, as s3://BUCKET/FOLDER")
     return place.rstrip("/")
+
+
+def refuse_secrets(text: str, key: str) -> None:
+    """Refuse a setting with an address in it that carries a password or a signature.
+
+    Args:
+        text: the setting.
+        key: its name.
+
+    Raises:
+        UserError: which does not repeat it.
+    """
+    for found in _ADDRESS.finditer(text):
+        scheme, host = found.group(1).lower(), found.group(2)
+        secret = ("@" in host and scheme not in _WITH_CONTAINERS) or not _PORT.fullmatch(host)
+        if scheme != "file" and (secret or "?" in text or "#" in text):
+            raise UserError(
+                f"{key}={scheme}://...: it holds a user, a password or a signature, and an address "
+                "is written into configurations and logs; leave them out, and give them where the "
+                f"library for {scheme}:// looks for them, as in environment variables"
+            )
 
 
 def clean(text: str) -> str:

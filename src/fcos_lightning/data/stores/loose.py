@@ -27,6 +27,11 @@ class LooseFiles:
     folder: Path
     file_names: NDArray[np.str_]
 
+    @property
+    def place_name(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
     def path(self, image: int) -> Path:
         """Return the file of an image."""
         return self.folder / str(self.file_names[image])

@@ -33,6 +33,11 @@ class ShardStore:
     file_names: NDArray[np.str_]
     cache: ShardCache | None = None
 
+    @property
+    def place_name(self) -> str:
+        """The folder or address."""
+        return self.place.text
+
     def read(self, image: int) -> bytes:
         """Return the bytes of an image's file, see ``ImageStore``."""
         shard = self.shards[self.rows.shard[image]]

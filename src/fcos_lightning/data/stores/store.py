@@ -31,6 +31,10 @@ class ReadsAhead(Protocol):
 class ImageStore(Protocol):
     """The image files of a split, by their positions."""
 
+    @property
+    def place_name(self) -> str:
+        """The folder or address where all of them are."""
+
     def read(self, image: int) -> bytes:
         """Return the bytes of an image's file.
 
