@@ -13,6 +13,7 @@ COMMANDS = {
     "fcos-report": "fcos_lightning.cli.report",
     "fcos-predict": "fcos_lightning.cli.predict",
     "fcos-convert": "fcos_lightning.cli.convert",
+    "fcos-pack": "fcos_lightning.cli.pack",
 }
 
 

@@ -1,8 +1,10 @@
-"""Where things lie that can be had again, and what a machine has to remember."""
+"""Where things lie that can be had again or are remembered, and how processes share them."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fcos_lightning.errors import UserError
@@ -39,3 +41,24 @@ def state_folder() -> Path | None:
         return Path.home() / ".local" / "state" / "fcos-lightning"
     except RuntimeError:
         return None
+
+
+@contextmanager
+def waiting_for(lock: Path) -> Iterator[None]:
+    """Hold a lock that one process at a time can hold, and one thread of it; others wait.
+
+    Where the system has no locks, as on some network folders, nobody waits: so what is done
+    meanwhile must do no harm if it is done twice.
+
+    Args:
+        lock: an empty file, which is made; it stays.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    with lock.open("ab") as file:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)  # let go as the file is closed
+        yield
