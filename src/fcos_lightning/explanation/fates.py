@@ -155,14 +155,15 @@ def _suppressors(
         least: the overlap above which the weaker goes.
     """
     by = torch.full((len(boxes),), -1)
-    for rows in torch.split(removed, max(_TOGETHER // max(len(kept), 1), 1)):
+    if not len(removed):
+        return by
+    for rows in torch.split(removed, max(_TOGETHER // len(kept), 1)):
         same = (label[rows, None] == label[kept]) & (kept < rows[:, None])
         overlap = torch.where(same, iou_matrix(boxes[rows], boxes[kept]), -1.0)
         enough = overlap > least
         first = enough.float().argmax(dim=1)
         # NMS sets classes apart by adding to their corners, and so may round to the other side.
-        nearest = overlap.argmax(dim=1) if len(kept) else first
-        by[rows] = kept[torch.where(enough.any(dim=1), first, nearest)]
+        by[rows] = kept[torch.where(enough.any(dim=1), first, overlap.argmax(dim=1))]
     return by
 
 

@@ -117,7 +117,7 @@ def _seen(box: Tensor, label: int, row: int, fates: Fates | None, threshold: flo
     if not len(its):
         return Missed(row, WEAK, **more)
     fate = fates.fate[its]
-    for wanted, reason in ((KEPT, OTHER_OBJECT), (SUPPRESSED, SUPPRESSED_BY)):
+    for wanted, reason in ((SUPPRESSED, SUPPRESSED_BY), (KEPT, OTHER_OBJECT)):
         if (fate == wanted).any():
             first = int(its[fate == wanted][0])
             more |= {"point": int(fates.point[first]), "score": float(fates.score[first])}
