@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from fcos_lightning.detector.assigners.fcos import FCOSAssigner
 from fcos_lightning.detector.grid import Grid
 from fcos_lightning.explanation.mapping import LabelMapping, Mapped
 from fcos_lightning.explanation.sizes import at_size
-from fcos_lightning.structures import Images, Prediction, Target
+from fcos_lightning.structures import Assignment, Images, Points, Prediction, Target
 
 
 def naive_claims(mapping: LabelMapping, target: Target, size_hw: tuple[int, int]) -> list[tuple]:
@@ -104,7 +105,9 @@ def test_claims_that_depend_on_each_other_and_are_not_told_are_noticed() -> None
     class Jealous(FCOSAssigner):
         """Gives nothing to an image with several boxes."""
 
-        def __call__(self, points, targets, prediction: Prediction | None = None):  # type: ignore[no-untyped-def]
+        def __call__(
+            self, points: Points, targets: Any, prediction: Prediction | None = None
+        ) -> Assignment:
             if not isinstance(targets, list) or len(targets[0].labels) < 2:
                 return super().__call__(points, targets, prediction)
             return super().__call__(points, [Target(torch.zeros(0, 4), torch.zeros(0).long())])

@@ -18,7 +18,7 @@ from fcos_lightning.explanation.fates import KEPT, Fates, fates_of
 from fcos_lightning.explanation.mapping import LabelMapping
 from fcos_lightning.explanation.missed import REASONS, Missed, missed_because
 from fcos_lightning.explanation.sizes import at_size
-from fcos_lightning.structures import Prediction, Target
+from fcos_lightning.structures import Detections, Prediction, Target
 
 SIDE = 64
 MAPPING = LabelMapping(Grid((8,)), FCOSAssigner(((-1.0, math.inf),), 1.5), 8)
@@ -140,7 +140,7 @@ def test_counts_for_another_object() -> None:
 
 def test_a_decoder_of_ones_own_gives_no_reason() -> None:
     class Own(Decoder):
-        def __call__(self, prediction, points, sizes_hw):  # type: ignore[no-untyped-def]
+        def __call__(self, *_: object) -> list[Detections]:
             return []
 
     lost: Box = (14.0, 14.0, 18.0, 18.0)

@@ -30,7 +30,7 @@ def _choose_method(given: list[str]) -> None:
     from fcos_lightning.cli.app import fail
     from fcos_lightning.cli.test import read_once
     from fcos_lightning.errors import UserError
-    from fcos_lightning.runs.explaining import choices_of
+    from fcos_lightning.runs.explaining.methods import choices_of
     from fcos_lightning.runs.words import text_of
 
     words = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
@@ -45,7 +45,7 @@ def _choose_method(given: list[str]) -> None:
 def explain(config: DictConfig) -> None:
     """Write the page and its numbers, and say where."""
     # Imported here, because this costs seconds that help and mistakes should not.
-    from fcos_lightning.runs.explaining import carried_out
+    from fcos_lightning.runs.explaining.command import carried_out
 
     carried_out(config)
 

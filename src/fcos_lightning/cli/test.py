@@ -58,6 +58,7 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
 
 @functools.cache  # its data is asked for before Hydra composes, its detector afterwards
 def read_once(given: str, recipe: str | None) -> Checkpoint:
+    """Return a checkpoint, which is read from the disk the first time only."""
     from fcos_lightning.checkpoints import Checkpoint
 
     return Checkpoint.read(given, recipe)

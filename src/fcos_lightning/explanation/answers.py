@@ -102,7 +102,7 @@ class Answers:
         several = mapped.claimants() > 1
         mixed = several_classes(mapped, labels)
         at = level[mapped.positive]
-        held = torch.unique(torch.stack([at, mapped.box], dim=1), dim=0)
+        held = set(zip(at.tolist(), mapped.box.tolist(), strict=True))
         for number, sums in enumerate(self.levels):
             here = level == number
             positive = int((at == number).sum())
@@ -110,7 +110,7 @@ class Answers:
             sums.positive += positive
             sums.ambiguous += int((several & here).sum())
             sums.classes += int((mixed & here).sum())
-            sums.boxes += int((held[:, 0] == number).sum())
+            sums.boxes += sum(place == number for place, _ in held)
             sums.unused += positive == 0
         found = unanswered(image, mapped, rows, annotated)
         self.images += 1
@@ -147,7 +147,7 @@ def unanswered(image: int, mapped: Mapped, rows: Tensor, annotated: int) -> list
         annotated: how many there are.
     """
     names = rows.tolist()
-    answered = {names[box] for box in mapped.box.unique().tolist()}
+    answered = {names[box] for box in set(mapped.box.tolist())}
     owner = dict(zip(mapped.positive.tolist(), mapped.box.tolist(), strict=True))
     claimed: dict[int, set[int]] = {}
     for point, box in zip(mapped.claim_point.tolist(), mapped.claim_box.tolist(), strict=True):

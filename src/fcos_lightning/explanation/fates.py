@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
@@ -77,9 +78,7 @@ def fates_of(
     return None
 
 
-def _of_nms(
-    decoder: NMSDecoder, prediction: Prediction, points: Points, size_hw: Tensor
-) -> Fates:
+def _of_nms(decoder: NMSDecoder, prediction: Prediction, points: Points, size_hw: Tensor) -> Fates:
     classes = prediction.cls_logits.shape[-1]
     boxes = ltrb_to_xyxy(points.xy, prediction.ltrb_px[0].float())
     if decoder.clip != "never":
@@ -135,7 +134,7 @@ def _all_scores(decoder: NMSDecoder, prediction: Prediction, points: Points) -> 
             size_wh=None,
             per_cell=1,
         )
-        part = prediction.changed(lambda field, some=some: field[:, some])
+        part = prediction.changed(itemgetter((slice(None), some)))
         most = replace(every, topk_per_level=count * classes)
         point, found = most.passing(part, here, 0)
         scores[first + point, found.labels] = found.scores

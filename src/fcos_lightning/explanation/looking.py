@@ -116,7 +116,8 @@ class Onlooker:
         """
         assert self.detector is not None
         pixels = self.split.image(image, self.max_pixels)
-        scale = fitting_scale(*pixels.shape[:2], setting.shorter, setting.longer)
+        height, width = pixels.shape[:2]
+        scale = fitting_scale(height, width, setting.shorter, setting.longer)
         seen = torch.from_numpy(planes(resized(pixels, scale)))
         return self.detector.predict([seen.to(self.detector.mean.device)]).to("cpu")
 

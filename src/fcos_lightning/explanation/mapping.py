@@ -7,6 +7,7 @@ Legend: ``P`` points of all levels, ``G`` boxes of the image, ``N`` points that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -141,8 +142,13 @@ class LabelMapping:
             count = len(alone.labels)
             said = None
             if prediction is not None:
-                said = prediction.changed(lambda one, n=count: one.expand(n, *one.shape[1:]))
+                said = prediction.changed(partial(_repeated, count))
             box, point = self.assigner(points, alone, said).positive.nonzero(as_tuple=True)
             found_points.append(point)
             found_boxes.append(box + first)
         return torch.cat(found_points), torch.cat(found_boxes)
+
+
+def _repeated(count: int, one: Tensor) -> Tensor:
+    """Return what is said of one image for several, without copying it."""
+    return one.expand(count, *one.shape[1:])

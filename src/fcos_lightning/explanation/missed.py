@@ -105,22 +105,28 @@ def _seen(box: Tensor, label: int, row: int, fates: Fates | None, threshold: flo
     score, at = fates.scores[fitting, label].max(dim=0)
     best_of_class = fates.scores[fitting].amax(dim=0)
     other = int(best_of_class.argmax())
-    more = {
-        "overlap": most,
-        "point": int(fitting[at]),
-        "score": float(score),
-        "other": other if other != label else None,
-        "other_score": float(best_of_class[other]) if other != label else None,
-    }
+    seen = Missed(
+        row,
+        WEAK,
+        overlap=most,
+        point=int(fitting[at]),
+        score=float(score),
+        other=other if other != label else None,
+        other_score=float(best_of_class[other]) if other != label else None,
+    )
     is_it = torch.isin(fates.point, fitting) & (fates.label == label) & (fates.score >= threshold)
     (its,) = is_it.nonzero(as_tuple=True)  # the best first
     if not len(its):
-        return Missed(row, WEAK, **more)
+        return seen
     fate = fates.fate[its]
     for wanted, reason in ((SUPPRESSED, SUPPRESSED_BY), (KEPT, OTHER_OBJECT)):
         if (fate == wanted).any():
             first = int(its[fate == wanted][0])
-            more |= {"point": int(fates.point[first]), "score": float(fates.score[first])}
-            candidate = int(fates.by[first]) if wanted == SUPPRESSED else first
-            return Missed(row, reason, candidate=candidate, **more)
-    return Missed(row, LEFT_OUT, **more)
+            return replace(
+                seen,
+                reason=reason,
+                point=int(fates.point[first]),
+                score=float(fates.score[first]),
+                candidate=int(fates.by[first]) if wanted == SUPPRESSED else first,
+            )
+    return replace(seen, reason=LEFT_OUT)

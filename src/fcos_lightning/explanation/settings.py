@@ -84,13 +84,13 @@ def one_changed(base: Setting, methods: Mapping[str, Setting]) -> Iterator[Setti
         methods: other methods on the same net, by their names.
     """
     yield base
-    mapping, assigner = base.mapping, base.mapping.assigner
-    name, values = _OPTIONS.get(assigner.name, ("", ()))
-    if name in {one.name for one in fields(assigner)}:
+    assigner = base.mapping.assigner
+    option, values = _OPTIONS.get(assigner.name, ("", ()))
+    if option in {one.name for one in fields(assigner)}:
         for value in values:
-            if value != getattr(assigner, name):
+            if value != getattr(assigner, option):
                 shown = "none" if value is None else f"{value:g}"
-                yield _changed(base, name.replace("_", " "), shown, {name: value})
+                yield _changed(base, option.replace("_", " "), shown, {option: value})
     if isinstance(assigner, FCOSAssigner):
         for words, ranges in _other_ranges(assigner.ranges(base.strides)):
             yield _changed(base, "size ranges", words, {"size_ranges": ranges})
@@ -98,10 +98,8 @@ def one_changed(base: Setting, methods: Mapping[str, Setting]) -> Iterator[Setti
         yield from _other_levels(base)
         for factor in _SIZES:
             shorter, longer = (max(round(factor * side), 1) for side in (base.shorter, base.longer))
-            value = f"shorter side {shorter}"
-            yield replace(
-                base, shorter=shorter, longer=longer, changed="image size", value=value
-            )
+            words = f"shorter side {shorter}"
+            yield replace(base, shorter=shorter, longer=longer, changed="image size", value=words)
     for name, other in methods.items():
         yield replace(other, changed="method", value=name)
 
@@ -117,7 +115,10 @@ def _other_ranges(
     ranges: tuple[tuple[float, float], ...],
 ) -> Iterator[tuple[str, tuple[tuple[float, float], ...]]]:
     for words, factor in (("half as large", 0.5), ("twice as large", 2.0)):
-        yield words, tuple((low * factor if low > 0 else low, high * factor) for low, high in ranges)
+        yield (
+            words,
+            tuple((low * factor if low > 0 else low, high * factor) for low, high in ranges),
+        )
     yield "all sizes on each level", tuple((-1.0, math.inf) for _ in ranges)
 
 

@@ -143,6 +143,7 @@ def _picture(split: DataSplit, image: int) -> str | None:
 
 
 def json_text(content: Mapping[str, Any]) -> str:
+    """Return the text of a JSON file for people, in which names stand as they are."""
     text = json.dumps(content, allow_nan=False, indent=1, ensure_ascii=False)
     try:
         text.encode()

@@ -36,6 +36,8 @@ from fcos_lightning.storage.replacing import write_whole
 PAGE, NUMBERS = "explain.html", "explain.json"
 #: Changed where a reader of ``explain.json`` would have to know.
 FORMAT = 1
+#: Where an assigner of somebody's own does not tell its claims.
+_ALONE = "Claims are those that each box makes when it is alone; this assigner counts others."
 #: Boxes that nobody answers for which the page lists; ``explain.json`` has all.
 _LISTED = 200
 #: Longest side of a picture, in pixels.
@@ -103,9 +105,7 @@ def explanation_numbers(asked: Asked, shown: Shown) -> dict[str, Any]:
         sample = [_named(file, named, split.name) for file in asked.files]
     else:
         looked = np.array(asked.images, dtype=np.int64)
-        some = Course(
-            course.answers, *(one[looked] for one in (course.unanswered, course.ambiguous, course.missed))
-        )
+        some = course.of_images(looked)
         sample = [int(looked[place]) for place in chosen_images(some, boxes[looked], asked.count)]
     images, tallies = [], [Answers() for _ in asked.settings]
     for image in shown(sample, "images of the page"):
@@ -119,10 +119,7 @@ def explanation_numbers(asked: Asked, shown: Shown) -> dict[str, Any]:
         "classes": class_keys(split.truth),
         "method": base.method,
         "predicted": onlooker.detector is not None,
-        "remarks": list(asked.remarks)
-        + ([] if course.answers.complete else [
-            "Claims are those that each box makes when it is alone; this assigner counts others."
-        ]),
+        "remarks": [*asked.remarks, *([] if course.answers.complete else [_ALONE])],
         "mapping": mapping_numbers(course.answers, base.strides),
         "missed": missed_numbers(course, onlooker.threshold) if onlooker.detector else None,
         "unreadable": course.unreadable,
@@ -190,6 +187,8 @@ def _named(file: str, names: list[str], split: str) -> int:
 
 def _picture(asked: Asked, image: int) -> str | None:
     try:
-        return picture_uri(asked.onlooker.split.image(image, asked.onlooker.max_pixels), _PICTURE_PX)
+        return picture_uri(
+            asked.onlooker.split.image(image, asked.onlooker.max_pixels), _PICTURE_PX
+        )
     except UserError:
         return None

@@ -81,7 +81,7 @@ def setting_of_image(looked: Looked, setting: Setting) -> dict[str, Any]:
 
 
 def target_values(mapped: Mapped, setting: Setting) -> Tensor | None:
-    """Return what each point learns beside its class and box, ``[N]`` from 0 to 1; None: nothing."""
+    """Return what each point learns beside class and box, ``[N]`` from 0 to 1; None: nothing."""
     if setting.target == "centerness":
         return centerness(mapped.ltrb_px)
     if setting.target == "weight" and mapped.weight is not None:
@@ -194,8 +194,8 @@ def _said(
     """Return what is predicted at the points that answer for a box, and at candidates'."""
     mapped = looked.mapped
     asked = [one.point for one in predicted.missed if one.point is not None]
-    more = torch.tensor(asked, dtype=torch.int64)
-    at = torch.cat([mapped.positive, fates.point[shown], more]).unique()
+    every = {*mapped.positive.tolist(), *fates.point[shown].tolist(), *asked}
+    at = torch.tensor(sorted(every), dtype=torch.int64)
     best, label = fates.scores[at].max(dim=1)
     own = torch.full((len(mapped.points.xy),), -1)
     own[mapped.positive] = looked.labels[mapped.box]

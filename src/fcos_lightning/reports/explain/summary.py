@@ -42,7 +42,14 @@ class Course:
     @classmethod
     def of(cls, images: int) -> Course:
         """Return one before the first of so many images."""
-        return cls(Answers(), *(np.zeros(images, dtype=np.int64) for _ in range(3)))
+        none = np.zeros((3, images), dtype=np.int64)
+        return cls(Answers(), none[0], none[1], none[2])
+
+    def of_images(self, images: NDArray[np.int64]) -> Course:
+        """Return what is known of some images alone; the sums are those of all."""
+        return Course(
+            self.answers, self.unanswered[images], self.ambiguous[images], self.missed[images]
+        )
 
     def add(self, looked: Looked, predicted: Predicted | None) -> None:
         """Take in an image."""

@@ -73,6 +73,17 @@
     }
   }
 
+  // Cells in shades, the coarse ones below the fine ones.
+  function heat(group, list) {
+    for (const level of [...setting().strides.keys()].reverse()) {
+      const step = mapped().levels[level][2] * image().width / mapped().size[1];
+      for (const shade of [...new Set(list.map(look))]) {
+        const path = list.filter((point) => point.level === level && look(point) === shade).map(dot).join("");
+        if (path) group.append(element("path", { d: path, class: `cells ${shade}`, "stroke-width": 0.92 * step }));
+      }
+    }
+  }
+
   function rectangle(group, box, look, quiet = "") {
     const [x1, y1, x2, y2] = box;
     const place = { x: x1, y: y1, width: Math.max(x2 - x1, 0), height: Math.max(y2 - y1, 0) };
@@ -114,6 +125,7 @@
     if (byId("all-points").checked) dots(group, allPoints(), () => "all", -3);
     const list = visible();
     if (detections) drawFound(group);
+    else if (state.show !== "box") heat(group, list);
     else {
       dots(group, list.filter((point) => point.claims.length > 1), () => "ring", 5);
       dots(group, list, () => "back", 2);

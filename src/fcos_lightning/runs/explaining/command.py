@@ -1,4 +1,4 @@
-"""``fcos-explain``, from a configuration to the page."""
+"""Reads data and checkpoint, has them looked at, and says what came of it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ from fcos_lightning.reports.explain.explain import (
     Shown,
     write_explanation,
 )
-from fcos_lightning.runs.configuration import config_dir, given_words
+from fcos_lightning.runs.configuration import given_words
 from fcos_lightning.runs.detectors import detector_from
 from fcos_lightning.runs.evaluation_settings import sized_as_trained
+from fcos_lightning.runs.explaining.methods import choices_of, other_methods
 from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
 from fcos_lightning.runs.instantiate import make
 from fcos_lightning.runs.kinds import check_kinds
@@ -88,7 +89,7 @@ def carried_out(config: DictConfig) -> None:
     )
     asked = Asked(
         onlooker=onlooker,
-        settings=list(one_changed(base, {})),
+        settings=list(one_changed(base, other_methods(base, detector, _chosen("model")))),
         images=_evenly(len(split), config.limit),
         files=[str(file) for file in config.files],
         count=config.images,
@@ -97,25 +98,14 @@ def carried_out(config: DictConfig) -> None:
     )
     made = new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
-    with removed_if_stopped(folder, made), _bars() as shown:
-        with complete_or_absent(folder, last=PAGE) as draft:
-            numbers = write_explanation(asked, draft, shown)
+    with (
+        removed_if_stopped(folder, made),
+        complete_or_absent(folder, last=PAGE) as draft,
+        _bars() as shown,
+    ):
+        numbers = write_explanation(asked, draft, shown)
     _tell(numbers, split)
     print(printable(f"{PAGE} and {NUMBERS} in {folder}", LONGEST_LINE))
-
-
-def choices_of(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return the files of ``conf/`` that a checkpoint's mapping is like, as far as there are any."""
-    choices = {}
-    wanted = (checkpoint.spec.get("assigner") or {}).get("name")
-    for file in sorted((config_dir() / "method").glob("*.yaml"), key=lambda one: len(one.stem)):
-        assigner: Any = OmegaConf.select(OmegaConf.load(file), "assigner.name")
-        if assigner is not None and assigner == wanted:
-            choices["method"] = file.stem
-            break
-    if (checkpoint.spec.get("backbone") or {}).get("name") == "tiny":  # which has sizes of its own
-        choices["model"] = "tiny"
-    return choices
 
 
 def _check(config: DictConfig) -> None:
@@ -174,7 +164,7 @@ def _untrained(config: DictConfig, split: DataSplit) -> DenseDetector:
 
 
 def _trained(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
-    """Return the detector of a checkpoint, with the label mapping that the command line asks for."""
+    """Return the detector of a checkpoint, with the mapping that the command line asks for."""
     detector = detector_from(checkpoint, config, instead=("assigner",))
     given = given_words()
     options = {
@@ -182,7 +172,7 @@ def _trained(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
         for key in given
         if key.startswith("model.assigner.")
     }
-    chosen = _chosen_method()
+    chosen = _chosen("method")
     other = chosen is not None and chosen != choices_of(checkpoint).get("method", "fcos")
     if not options and not other:
         return detector
@@ -198,16 +188,17 @@ def _trained(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
     return detector
 
 
-def _chosen_method() -> str | None:
-    """Return the file of ``conf/method`` that was chosen, by the user or with the checkpoint."""
+def _chosen(group: str) -> str | None:
+    """Return the file of a group that was chosen, by the user or with the checkpoint."""
     if not HydraConfig.initialized():
         return None
-    return OmegaConf.select(HydraConfig.get(), "runtime.choices.method")
+    chosen = HydraConfig.get().runtime.choices.get(group)
+    return None if chosen is None else str(chosen)
 
 
 def _method(config: DictConfig, detector: DenseDetector) -> str:
     """Return the name of the mapping, for people."""
-    chosen = _chosen_method()
+    chosen = _chosen("method")
     return chosen or detector.assigner.name or type(detector.assigner).__name__
 
 
@@ -229,7 +220,8 @@ def _quick(detector: DenseDetector, device: str) -> DenseDetector:
 def _evenly(count: int, limit: int | None) -> list[int]:
     if limit is None or limit >= count:
         return list(range(count))
-    return np.unique(np.linspace(0, count - 1, limit).round().astype(int)).tolist()
+    places: list[int] = np.unique(np.linspace(0, count - 1, limit).round().astype(int)).tolist()
+    return places
 
 
 def _title(checkpoint: Checkpoint | None, split: DataSplit) -> str:
