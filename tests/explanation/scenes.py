@@ -26,7 +26,10 @@ def small_detector(method: str, classes: int = 3) -> DenseDetector:
     with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = hydra.compose("train", words)
         made: DenseDetector = make(
-            config, "model", class_names=list("abc")[:classes], category_ids=list(range(classes))
+            config,
+            "model",
+            class_names=list("abcdefgh")[:classes],
+            category_ids=list(range(classes)),
         )
     return made.eval()
 

@@ -60,8 +60,8 @@ def write_report(
     """
     numbers = report_numbers(split, table, summary, around)
     pictures = [_picture(split, image["number"]) for image in numbers["worst"]["images"]]
-    write_whole(json_text(thresholds_of(numbers)), run.thresholds)
-    write_whole(json_text(numbers), run.report_numbers)
+    write_whole(as_text(thresholds_of(numbers)), run.thresholds)
+    write_whole(as_text(numbers), run.report_numbers)
     write_whole(report_page(numbers, pictures, title), run.report)
     return [run.report, run.report_numbers, run.thresholds]
 
@@ -142,8 +142,8 @@ def _picture(split: DataSplit, image: int) -> str | None:
         return None  # the evaluation said so already
 
 
-def json_text(content: Mapping[str, Any]) -> str:
-    """Return the text of a JSON file for people, in which names stand as they are."""
+def as_text(content: Mapping[str, Any]) -> str:
+    """Return the numbers of a page as JSON; names of any make among them."""
     text = json.dumps(content, allow_nan=False, indent=1, ensure_ascii=False)
     try:
         text.encode()

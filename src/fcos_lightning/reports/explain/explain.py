@@ -30,7 +30,7 @@ from fcos_lightning.reports.explain.summary import (
 )
 from fcos_lightning.reports.page import page
 from fcos_lightning.reports.pictures import picture_uri
-from fcos_lightning.reports.report import json_text
+from fcos_lightning.reports.report import as_text
 from fcos_lightning.storage.replacing import write_whole
 
 PAGE, NUMBERS = "explain.html", "explain.json"
@@ -40,6 +40,8 @@ FORMAT = 1
 _ALONE = "Claims are those that each box makes when it is alone; this assigner counts others."
 #: Boxes that nobody answers for which the page lists; ``explain.json`` has all.
 _LISTED = 200
+#: Points of other settings, over all images, that a page holds at most: about 2 MB of it.
+_MOST_POINTS = 120_000
 #: Longest side of a picture, in pixels.
 _PICTURE_PX = 800
 
@@ -82,13 +84,11 @@ def write_explanation(asked: Asked, folder: Path, shown: Shown) -> dict[str, Any
         UserError: if a file cannot be read or written, or there is nothing to explain.
     """
     numbers = explanation_numbers(asked, shown)
-    split = asked.onlooker.split
     pictures = [_picture(asked, image["number"]) for image in numbers["shown"]]
-    write_whole(json_text(numbers), folder / NUMBERS)
+    write_whole(as_text(numbers), folder / NUMBERS)
     listed = {**numbers, "unanswered": numbers["unanswered"][:_LISTED]}
     text = page("explain.html", "explain.js", listed, title=asked.title, pictures=pictures)
     write_whole(text, folder / PAGE)
-    assert len(pictures) <= len(split)
     return numbers
 
 
@@ -107,11 +107,16 @@ def explanation_numbers(asked: Asked, shown: Shown) -> dict[str, Any]:
         looked = np.array(asked.images, dtype=np.int64)
         some = course.of_images(looked)
         sample = [int(looked[place]) for place in chosen_images(some, boxes[looked], asked.count)]
-    images, tallies = [], [Answers() for _ in asked.settings]
+    images: list[dict[str, Any]] = []
+    tallies, left = [Answers() for _ in asked.settings], _MOST_POINTS
     for image in shown(sample, "images of the page"):
         made = _one_image(asked, image, tallies)
-        if made is not None:
-            images.append(made)
+        if made is None:
+            continue
+        left -= sum(len(one["at"]) for one in made["settings"][1:])
+        if left < 0:
+            made["settings"] = made["settings"][:1]
+        images.append(made)
     return {
         "format": FORMAT,
         "fcos_lightning": fcos_lightning.__version__,

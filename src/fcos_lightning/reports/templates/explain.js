@@ -11,6 +11,12 @@
   const setting = () => data.settings[state.setting];
   const mapped = () => image().settings[state.setting];
   const said = () => state.setting === 0 ? image().said : undefined;
+  // Of a page with many points, the last images have the chosen mapping alone.
+  function workedOut() {
+    const count = image().settings.length;
+    [...byId("setting").options].forEach((option) => { option.disabled = Number(option.value) >= count; });
+    if (state.setting >= count) { state.setting = 0; byId("setting").value = "0"; fillLevels(); }
+  }
   const className = (label) => data.classes[label];
   const share = (value) => value === null || value === undefined ? "\u2013" : value.toFixed(2);
   const levelName = (stride) => Number.isInteger(Math.log2(stride)) ? `P${Math.log2(stride)}` : `stride ${stride}`;
@@ -47,7 +53,7 @@
   function readPoints() {
     const { at, box, target, claims } = mapped();
     points = at.map((index, i) => ({ ...placed(index), box: box[i], target: target && target[i] / 100, claims: [box[i]] }));
-    for (const [place, ...boxes] of claims) points[place].claims = [...new Set([box[at.length ? place : 0], ...boxes])];
+    for (const [place, ...boxes] of claims) points[place].claims = [...new Set([box[place], ...boxes])];
     const there = said();
     if (there) {
       const place = new Map(there.at.map((index, i) => [index, i]));
@@ -111,9 +117,11 @@
   const saidAt = (point, what) => point.said === undefined || !said()[what] ? null : said()[what][point.said];
 
   function draw() {
-    pictures.forEach((svg, place) => svg.toggleAttribute("hidden", place !== state.image));
+    pictures.forEach((svg, place) => {
+      svg.toggleAttribute("hidden", place !== state.image);
+      svg.querySelector(".marks").replaceChildren();
+    });
     const svg = pictures[state.image], group = svg.querySelector(".marks"), here = image();
-    group.replaceChildren();
     const unit = Math.max(here.width / (svg.getBoundingClientRect().width || 600), here.height / (svg.getBoundingClientRect().height || 1e9));
     const lost = new Set(mapped().unanswered.map((one) => one.number));
     const detections = state.show === "found";
@@ -341,7 +349,7 @@
   function refresh() { readPoints(); draw(); fillBoxes(); fillDetections(); showPoint(); }
   function anew() { state.box = state.point = state.found = null; refresh(); }
 
-  byId("image").addEventListener("change", (event) => { state.image = Number(event.target.value); anew(); });
+  byId("image").addEventListener("change", (event) => { state.image = Number(event.target.value); workedOut(); anew(); });
   byId("setting").addEventListener("change", (event) => { state.setting = Number(event.target.value); fillLevels(); anew(); });
   byId("show").addEventListener("change", (event) => { state.show = event.target.value; draw(); });
   byId("all-points").addEventListener("change", draw);
@@ -349,6 +357,7 @@
   byId("after").addEventListener("click", () => step(1));
   for (const svg of pictures) svg.addEventListener("click", choose);
   window.addEventListener("resize", draw);
+  workedOut();
   fillLevels();
   refresh();
 })();

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
+from fcos_lightning.detector.decoders.centernet import PeakDecoder
+from fcos_lightning.detector.decoders.nms import NMSDecoder
 from fcos_lightning.detector.lookup import part_of
 from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.errors import UserError
@@ -36,7 +29,6 @@ from fcos_lightning.reports.explain.explain import (
     NUMBERS,
     PAGE,
     Asked,
-    Shown,
     write_explanation,
 )
 from fcos_lightning.runs.configuration import given_words
@@ -47,6 +39,7 @@ from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_st
 from fcos_lightning.runs.instantiate import make
 from fcos_lightning.runs.kinds import check_kinds
 from fcos_lightning.runs.session import make_datamodule, quiet
+from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.storage.folders import complete_or_absent
 
 _SPLITS = ("train", "val", "test")
@@ -87,23 +80,24 @@ def carried_out(config: DictConfig) -> None:
         threshold=float(config.score_threshold),
         max_pixels=datamodule.max_pixels,
     )
+    others = other_methods(base, detector, _chosen("model"))
     asked = Asked(
         onlooker=onlooker,
-        settings=list(one_changed(base, other_methods(base, detector, _chosen("model")))),
+        settings=list(one_changed(base, others)),
         images=_evenly(len(split), config.limit),
         files=[str(file) for file in config.files],
         count=config.images,
         skip=datamodule.on_bad_image == "skip",
         title=_title(checkpoint, split),
+        remarks=_remarks(detector, checkpoint is not None, others),
     )
     made = new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
     with (
         removed_if_stopped(folder, made),
         complete_or_absent(folder, last=PAGE) as draft,
-        _bars() as shown,
     ):
-        numbers = write_explanation(asked, draft, shown)
+        numbers = write_explanation(asked, draft, _counted)
     _tell(numbers, split)
     print(printable(f"{PAGE} and {NUMBERS} in {folder}", LONGEST_LINE))
 
@@ -202,6 +196,31 @@ def _method(config: DictConfig, detector: DenseDetector) -> str:
     return chosen or detector.assigner.name or type(detector.assigner).__name__
 
 
+def _remarks(detector: DenseDetector, predicted: bool, others: Mapping[str, Setting]) -> list[str]:
+    """Return in sentences what cannot be shown, or is not what it is elsewhere."""
+    remarks = []
+    if predicted and isinstance(detector.decoder, PeakDecoder):
+        remarks.append(
+            "This method has no NMS: a point whose neighbour says more of the same class is no "
+            "detection, and counts as suppressed by it."
+        )
+    elif predicted and not isinstance(detector.decoder, NMSDecoder):
+        remarks.append(
+            f"The decoder {type(detector.decoder).__name__} does not say what it leaves out, so "
+            "that only what the label mapping explains is explained."
+        )
+    if detector.assigner.needs_prediction:
+        remarks.append(
+            "Which points answer for a box, or how much, depends here on what the detector "
+            "predicts: this is the mapping as the checkpoint would learn on."
+        )
+    if not others:
+        remarks.append("Other methods are not shown beside it: the net is code of its own.")
+    elif not predicted:
+        remarks.append("Methods that look at predictions are shown with a checkpoint only.")
+    return remarks
+
+
 def _setting(detector: DenseDetector, datamodule: DetectionDataModule, method: str) -> Setting:
     return Setting(
         mapping_of(detector),
@@ -230,22 +249,12 @@ def _title(checkpoint: Checkpoint | None, split: DataSplit) -> str:
     return f"{split.name}, {'/'.join(checkpoint.path.absolute().parts[-4:])}"
 
 
-@contextmanager
-def _bars() -> Iterator[Shown]:
-    """Show how far it is on a terminal, with the time that is left."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
-
-        def shown(images: Sequence[int], what: str) -> Iterable[int]:
-            return bars.track(images, description=what)
-
-        yield shown
+def _counted(images: Sequence[int], what: str) -> Iterator[int]:
+    """Go through images, and show on a terminal how far it is."""
+    with counting_bar(what, len(images)) as one_done:
+        for image in images:
+            yield image
+            one_done()
 
 
 def _tell(numbers: dict[str, Any], split: DataSplit) -> None:
