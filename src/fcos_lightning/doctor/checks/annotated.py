@@ -7,10 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from fcos_lightning.data.index import NO_BOX
 from fcos_lightning.data.readers.coco import UNKNOWN_IMAGE
 from fcos_lightning.data.readers.plausible import (
     NO_AREA,
-    NO_BOX,
     NOT_FINITE,
     OUTSIDE,
     TOO_FAR,
