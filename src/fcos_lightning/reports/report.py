@@ -60,8 +60,8 @@ def write_report(
     """
     numbers = report_numbers(split, table, summary, around)
     pictures = [_picture(split, image["number"]) for image in numbers["worst"]["images"]]
-    write_whole(_json(thresholds_of(numbers)), run.thresholds)
-    write_whole(_json(numbers), run.report_numbers)
+    write_whole(as_text(thresholds_of(numbers)), run.thresholds)
+    write_whole(as_text(numbers), run.report_numbers)
     write_whole(report_page(numbers, pictures, title), run.report)
     return [run.report, run.report_numbers, run.thresholds]
 
@@ -96,7 +96,7 @@ def report_page(numbers: Mapping[str, Any], pictures: list[str | None], title: s
     found = numbers["calibration"]
     return page(
         "report.html",
-        "report.js",
+        ("boxes.js", "report.js"),
         _shortened(numbers),
         title=title,
         pictures=pictures,
@@ -142,7 +142,8 @@ def _picture(split: DataSplit, image: int) -> str | None:
         return None  # the evaluation said so already
 
 
-def _json(content: Mapping[str, Any]) -> str:
+def as_text(content: Mapping[str, Any]) -> str:
+    """Return the numbers of a page as JSON; names of any make among them."""
     text = json.dumps(content, allow_nan=False, indent=1, ensure_ascii=False)
     try:
         text.encode()
