@@ -72,34 +72,28 @@ def _data_of_first(folders: Sequence[str], words: Sequence[str]) -> list[str]:
 
 def compare(config: DictConfig) -> None:
     """Read finished runs, and write the page that holds them against each other."""
+    from fcos_lightning.runs.finished import check_finished
     from fcos_lightning.runs.kinds import check_kinds
 
     check_kinds(config)
     folders = [Path(str(folder)) for folder in config.runs]
-    if len(folders) < 2:
-        raise UserError("give two run folders or more, as fcos-compare runs/NAME/A runs/NAME/B")
+    check_finished(folders)
     if not 1 <= config.resamples <= _MOST_RESAMPLES:
         raise UserError(f"resamples={config.resamples}: give 1 to {_MOST_RESAMPLES}")
     # Imported here, because this costs seconds that help and mistakes should not.
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
     from fcos_lightning.reports.compare.write import NUMBERS, PAGE
     from fcos_lightning.runs import comparing
     from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
+    from fcos_lightning.storage.bars import counting_bar
     from fcos_lightning.storage.folders import complete_or_absent
 
-    comparing.check_folders(folders)
     made = new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with (
         removed_if_stopped(folder, made),
         complete_or_absent(folder, last=PAGE) as draft,
-        Progress(*columns, console=console, disable=not console.is_terminal) as bar,
+        counting_bar("comparison", config.resamples * len(folders)) as advance,
     ):
-        task = bar.add_task("drawing images", total=config.resamples * len(folders))
         numbers = comparing.compare(
             folders,
             draft,
@@ -107,7 +101,7 @@ def compare(config: DictConfig) -> None:
             place=folder,
             resamples=config.resamples,
             seed=config.seed,
-            advance=lambda: bar.advance(task),
+            advance=advance,
         )
     print_comparison(numbers, folder)
     print(printable(f"{PAGE} and {NUMBERS} in {folder}", LONGEST_LINE))

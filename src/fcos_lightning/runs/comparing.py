@@ -26,12 +26,11 @@ from fcos_lightning.printing import printable
 from fcos_lightning.reports.compare.numbers import ComparedRun
 from fcos_lightning.reports.compare.write import write_comparison
 from fcos_lightning.runs.description import data_of
+from fcos_lightning.runs.finished import check_finished, short_names
 from fcos_lightning.runs.instantiate import make
 from fcos_lightning.runs.stored_config import read_plain_yaml
 from fcos_lightning.storage.run_folder import RunFolder
 
-#: Curves of more runs cannot be told apart.
-MOST_RUNS = 8
 _GROUND = ("image_ids", "file_names", "first_box", "boxes_xyxy", "labels", "ignored", "areas_px")
 
 
@@ -50,34 +49,6 @@ class _Finished:
         return self.run.path
 
 
-def check_folders(folders: Sequence[Path]) -> None:
-    """Refuse what is no finished run, before anything is read.
-
-    Raises:
-        UserError: naming the first.
-    """
-    if len(folders) < 2:
-        raise UserError("give two run folders or more, as fcos-compare runs/NAME/A runs/NAME/B")
-    if len(folders) > MOST_RUNS:
-        raise UserError(f"{len(folders)} runs: give at most {MOST_RUNS}, or their curves blur")
-    seen: dict[Path, Path] = {}
-    for folder in folders:
-        run = RunFolder(folder)
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; give a run folder, as runs/NAME/TIME")
-        if not run.config.is_file():
-            raise UserError(f"{folder}: holds no {run.config.name}, so it is not a run folder")
-        for file in (run.metrics, run.predictions, run.best):
-            if not file.is_file():
-                raise UserError(
-                    f"{folder}: holds no {file.relative_to(folder)}, so the run is not finished; "
-                    f"go on with it by fcos-train resume={folder}"
-                )
-        same = seen.setdefault(folder.resolve(), folder)
-        if same is not folder:
-            raise UserError(f"{folder}: is the same run as {same}; give each run once")
-
-
 def compare(
     folders: Sequence[Path],
     out: Path,
@@ -85,6 +56,7 @@ def compare(
     data: DictConfig | None = None,
     place: Path | None = None,
     title: str = "Comparison of runs",
+    names: Sequence[str] | None = None,
     resamples: int = 1000,
     seed: int = 0,
     advance: Callable[[], None] = lambda: None,
@@ -98,6 +70,7 @@ def compare(
             checkpoint says.
         place: where the page will lie, for its links to the runs' own; None: ``out``.
         title: for its heading.
+        names: of the runs, for people; None: what tells their folders apart.
         resamples: how often images are drawn.
         seed: of the draws.
         advance: called ``resamples`` times for each run.
@@ -108,7 +81,7 @@ def compare(
     Raises:
         UserError: if one is no finished run, or they were not measured on the same.
     """
-    check_folders(folders)
+    check_finished(folders)
     finished = [_read(folder) for folder in folders]
     first, *others = finished
     split = _split(first, data)
@@ -116,7 +89,7 @@ def compare(
         _check_classes(first, other)
         if data is None and _wanted(other) != _wanted(first):
             _check_same(first, split, other, _split(other, None))
-    names = short_names(folders)
+    names = short_names(folders) if names is None else names
     runs = [
         ComparedRun(
             name=name,
@@ -129,13 +102,6 @@ def compare(
         for name, one in zip(names, finished, strict=True)
     ]
     return write_comparison(out, split, runs, title, resamples, seed, advance)
-
-
-def short_names(folders: Sequence[Path]) -> list[str]:
-    """Return what tells these folders apart: their paths below the one that holds them all."""
-    full = [folder.absolute() for folder in folders]
-    common = Path(os.path.commonpath(full))
-    return [str(one.relative_to(common)) if one != common else one.name for one in full]
 
 
 def _read(folder: Path) -> _Finished:

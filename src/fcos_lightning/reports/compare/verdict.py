@@ -30,7 +30,7 @@ def _of(numbers: Mapping[str, Any], place: int) -> Iterator[str]:
             f"and {gap['high']:+.3f}"
         )
         if gap["low"] > 0 or gap["high"] < 0:
-            yield "(95 of 100): other images would not turn it round."
+            yield "(95 of 100), on one side of 0: other images would hardly turn it round."
         else:
             yield (
                 "(95 of 100), which holds 0: on other images of this kind it may turn round; "
@@ -38,6 +38,10 @@ def _of(numbers: Mapping[str, Any], place: int) -> Iterator[str]:
             )
     objects = numbers["pairs"][place - 1]["objects"]
     yield (
-        f"Each at its own threshold, it finds {objects['other']} objects that {first['name']} "
-        f"misses, and misses {objects['first']} that it finds."
+        f"Each at its own threshold, it finds {_objects(objects['other'])} that {first['name']} "
+        f"misses, and misses {_objects(objects['first'])} that {first['name']} finds."
     )
+
+
+def _objects(number: int) -> str:
+    return "1 object" if number == 1 else f"{number} objects"
