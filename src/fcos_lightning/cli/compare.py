@@ -35,7 +35,8 @@ def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     from fcos_lightning.runs.words import VALUED, options_first
 
     words = options_first(words)
-    folders, rest = [], []
+    folders: list[str] = []
+    rest: list[str] = []
     for before, word in zip(["", *words], words, strict=False):
         # A folder that is there is one, also with an equals sign in its name, as of a sweep.
         plain = not word.startswith("-") and before not in VALUED
@@ -82,11 +83,12 @@ def compare(config: DictConfig) -> None:
         raise UserError(f"resamples={config.resamples}: give 1 to {_MOST_RESAMPLES}")
     # Imported here, because this costs seconds that help and mistakes should not.
     from fcos_lightning.reports.compare.write import NUMBERS, PAGE
-    from fcos_lightning.runs import comparing
+    from fcos_lightning.runs.comparing import Comparison
     from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
     from fcos_lightning.storage.bars import counting_bar
     from fcos_lightning.storage.folders import complete_or_absent
 
+    comparison = Comparison.of(folders, config if config.get("data") is not None else None)
     made = new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
     with (
@@ -94,14 +96,8 @@ def compare(config: DictConfig) -> None:
         complete_or_absent(folder, last=PAGE) as draft,
         counting_bar("comparison", config.resamples * len(folders)) as advance,
     ):
-        numbers = comparing.compare(
-            folders,
-            draft,
-            data=config if config.get("data") is not None else None,
-            place=folder,
-            resamples=config.resamples,
-            seed=config.seed,
-            advance=advance,
+        numbers = comparison.write(
+            draft, place=folder, resamples=config.resamples, seed=config.seed, advance=advance
         )
     print_comparison(numbers, folder)
     print(printable(f"{PAGE} and {NUMBERS} in {folder}", LONGEST_LINE))

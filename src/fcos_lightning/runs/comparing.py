@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -49,59 +49,89 @@ class _Finished:
         return self.run.path
 
 
-def compare(
-    folders: Sequence[Path],
-    out: Path,
-    *,
-    data: DictConfig | None = None,
-    place: Path | None = None,
-    title: str = "Comparison of runs",
-    names: Sequence[str] | None = None,
-    resamples: int = 1000,
-    seed: int = 0,
-    advance: Callable[[], None] = lambda: None,
-) -> dict[str, Any]:
-    """Write the comparison of finished runs.
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs that can be held against each other.
 
-    Args:
-        folders: of the runs; the others are held against the first.
-        out: the folder to write into, which is there.
-        data: a configuration whose ``data`` are the images of all of them; None: what each
-            checkpoint says.
-        place: where the page will lie, for its links to the runs' own; None: ``out``.
-        title: for its heading.
-        names: of the runs, for people; None: what tells their folders apart.
-        resamples: how often images are drawn.
-        seed: of the draws.
-        advance: called ``resamples`` times for each run.
-
-    Returns:
-        The numbers of ``comparison.json``.
-
-    Raises:
-        UserError: if one is no finished run, or they were not measured on the same.
+    Attributes:
+        split: that all were measured on.
+        runs: what is known of each; the others are held against the first.
+        folders: of the runs.
     """
-    check_finished(folders)
-    finished = [_read(folder) for folder in folders]
-    first, *others = finished
-    split = _split(first, data)
-    for other in others:
-        _check_classes(first, other)
-        if data is None and _wanted(other) != _wanted(first):
-            _check_same(first, split, other, _split(other, None))
-    names = short_names(folders) if names is None else names
-    runs = [
-        ComparedRun(
-            name=name,
-            folder=str(one.folder),
-            report=_link(one.run, place or out),
-            config=one.config,
-            table=read_predictions(one.run.predictions, split.truth),
-            metrics_csv=one.run.metrics_csv,
-        )
-        for name, one in zip(names, finished, strict=True)
-    ]
-    return write_comparison(out, split, runs, title, resamples, seed, advance)
+
+    split: DataSplit
+    runs: Sequence[ComparedRun]
+    folders: Sequence[RunFolder]
+
+    @classmethod
+    def of(
+        cls,
+        folders: Sequence[Path],
+        data: DictConfig | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Comparison:
+        """Read finished runs.
+
+        Args:
+            folders: of the runs.
+            data: a configuration whose ``data`` are the images of all of them; None: what each
+                checkpoint says.
+            names: of the runs, for people; None: what tells their folders apart.
+
+        Raises:
+            UserError: if one is no finished run, or they were not measured on the same.
+        """
+        check_finished(folders)
+        finished = [_read(folder) for folder in folders]
+        first, *others = finished
+        split = _split(first, data)
+        for other in others:
+            _check_classes(first, other)
+            if data is None and _wanted(other) != _wanted(first):
+                _check_same(first, split, other, _split(other, None))
+        runs = [
+            ComparedRun(
+                name=name,
+                folder=str(one.folder),
+                report=None,
+                config=one.config,
+                table=read_predictions(one.run.predictions, split.truth),
+                metrics_csv=one.run.metrics_csv,
+            )
+            for name, one in zip(names or short_names(folders), finished, strict=True)
+        ]
+        return cls(split, runs, [one.run for one in finished])
+
+    def write(
+        self,
+        out: Path,
+        title: str = "Comparison of runs",
+        place: Path | None = None,
+        resamples: int = 1000,
+        seed: int = 0,
+        advance: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
+        """Write the page and its numbers.
+
+        Args:
+            out: the folder to write into, which is there.
+            title: for the heading.
+            place: where the page will lie, for its links to the runs' own; None: ``out``.
+            resamples: how often images are drawn.
+            seed: of the draws.
+            advance: called ``resamples`` times for each run.
+
+        Returns:
+            The numbers of ``comparison.json``.
+
+        Raises:
+            UserError: if a file cannot be written.
+        """
+        runs = [
+            replace(run, report=_link(folder, place or out))
+            for run, folder in zip(self.runs, self.folders, strict=True)
+        ]
+        return write_comparison(out, self.split, runs, title, resamples, seed, advance)
 
 
 def _read(folder: Path) -> _Finished:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
-
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.finished import MOST_RUNS
 from fcos_lightning.storage.run_folder import RunFolder
@@ -34,21 +32,16 @@ def write_comparison(manifest: Manifest, say: Callable[[str], None]) -> bool:
     if len(jobs) > MOST_RUNS:
         say(f"{PAGE}: of the {MOST_RUNS} best of {len(jobs)} jobs")
         jobs = jobs[:MOST_RUNS]
-    from fcos_lightning.runs.comparing import compare
+    from fcos_lightning.runs.comparing import Comparison
     from fcos_lightning.storage.bars import counting_bar
 
     folders = [manifest.run_folder(job) for job in jobs]
     resamples = 1000
     try:
-        with counting_bar("comparison", resamples * len(folders), Console(stderr=True)) as advance:
-            compare(
-                folders,
-                manifest.folder,
-                title=f"Sweep {manifest.folder.name}",
-                names=[_name(job) for job in jobs],
-                resamples=resamples,
-                advance=advance,
-            )
+        comparison = Comparison.of(folders, names=[_name(job) for job in jobs])
+        title = f"Sweep {manifest.folder.name}"
+        with counting_bar("comparison", resamples * len(folders)) as advance:
+            comparison.write(manifest.folder, title, resamples=resamples, advance=advance)
     except UserError as error:
         say(f"no {PAGE}: {error}")
         return False

@@ -33,7 +33,7 @@ def hostile_comparison(folder: Path, resamples: int = 60) -> tuple[Path, dict[st
             report=None if number else "<b>/report.html",
             config={
                 "run_dir": f"/somewhere/{number}",
-                "schedule": {"lr": 0.01 / (number + 1), "decay": "<i>step</i>"},
+                "schedule": {"lr": 0.01 / (number + 1), "decay": f"<i>step {number}</i>"},
                 **({"only": ["here", {"deep": True}]} if number == 1 else {}),
             },
             table=found,

@@ -26,7 +26,7 @@ def differences(configs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _without_folder(config: Mapping[str, Any]) -> Any:  # noqa: ANN401  # plain values
     """Leave out what is of the run's own folder, and write paths below it alike."""
-    place = config.get("run_dir")
+    place = str(config.get("run_dir") or "")
     kept = {key: value for key, value in config.items() if key not in _OF_THE_FOLDER}
 
     def below(tree: Any) -> Any:  # noqa: ANN401  # plain values
@@ -34,8 +34,8 @@ def _without_folder(config: Mapping[str, Any]) -> Any:  # noqa: ANN401  # plain 
             return {key: below(value) for key, value in tree.items()}
         if isinstance(tree, list):
             return [below(value) for value in tree]
-        inside = isinstance(tree, str) and isinstance(place, str) and place != ""
-        if inside and (tree == place or tree.startswith(f"{place}/")):
+        is_text = isinstance(tree, str) and place
+        if is_text and (tree == place or tree.startswith(f"{place}/")):
             return f"RUN{tree[len(place) :]}"
         return tree
 
