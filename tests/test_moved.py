@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 from fcos_lightning.moved import MOVED
-from fcos_lightning.runs.targets import target
+from fcos_lightning.runs.objects.targets import target
 
 
 @pytest.mark.parametrize(("before", "now"), MOVED.items())

@@ -17,7 +17,7 @@ from PIL import Image
 from fcos_lightning import load_detector
 from fcos_lightning.data.images import read_image
 from fcos_lightning.data.resizing import planes, resized
-from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.config.composed import config_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

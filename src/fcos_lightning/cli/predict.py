@@ -33,7 +33,7 @@ def predict(config: DictConfig) -> None:
     # Imported here, because this costs seconds that help and mistakes should not.
     from fcos_lightning.cli.app import required
     from fcos_lightning.inference.sources import ImageFiles, find_source
-    from fcos_lightning.runs.kinds import check_kinds
+    from fcos_lightning.runs.config.kinds import check_kinds
 
     check_kinds(config)
     path = required(
@@ -127,8 +127,8 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.predictor import sides_of
-    from fcos_lightning.runs.configuration import given_words
-    from fcos_lightning.runs.detectors import detector_from
+    from fcos_lightning.runs.config.composed import given_words
+    from fcos_lightning.runs.objects.detectors import detector_from
 
     options = {
         key: config[key]

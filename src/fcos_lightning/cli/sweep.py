@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from fcos_lightning.cli.app import fail_if_refused
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.words import quoted_words, text_of
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.config.words import quoted_words, text_of
 from fcos_lightning.sweeps.settings import check_settings
 
 if TYPE_CHECKING:

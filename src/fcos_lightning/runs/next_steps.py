@@ -13,9 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.printing import printable
-from fcos_lightning.runs.instantiate import trusted_packages
-from fcos_lightning.runs.stored_config import outside
-from fcos_lightning.runs.words import quoted
+from fcos_lightning.runs.config.stored import outside
+from fcos_lightning.runs.config.words import quoted
+from fcos_lightning.runs.objects.instantiate import trusted_packages
 from fcos_lightning.storage.run_folder import RunFolder
 
 

@@ -15,7 +15,7 @@ from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
-from fcos_lightning.runs.stored_config import load_config, outside
+from fcos_lightning.runs.config.stored import load_config, outside
 from fcos_lightning.sweeps.space import Space
 
 #: Keys that lead elsewhere: the command's own, and what it trusts.

@@ -23,7 +23,7 @@ from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.callbacks.monitor import Monitor
 from fcos_lightning.training.callbacks.previews import Previews
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
-from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.training.loggers.csv_log import RunCSVLogger
 from fcos_lightning.training.module import FCOSModule
 
 
@@ -96,6 +96,7 @@ def test_after_any_of_100_kills_the_newest_checkpoint_or_the_one_before_loads(
         child = os.fork()
         if child == 0:  # saves one after the other until it is killed
             try:
+                torch.set_num_threads(1)  # a fork has none of its parent's threads to wait for
                 for step in range(newest + 1, newest + 1000):
                     content = {"step": step, "w": torch.full((200_000,), float(step))}
                     AtomicCheckpointIO().save_checkpoint(content, file)

@@ -14,8 +14,8 @@ import pytest
 
 from fcos_lightning.errors import SharedError, UserError
 from fcos_lightning.signals import Stopped
-from fcos_lightning.training import other_ranks as module
-from fcos_lightning.training.other_ranks import LostRank, together
+from fcos_lightning.training.ranks import other_ranks as module
+from fcos_lightning.training.ranks.other_ranks import LostRank, together
 
 LOST = RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:1")
 
@@ -96,7 +96,7 @@ def test_a_port_that_another_program_uses(first: Any, monkeypatch: pytest.Monkey
 _HANGS = """
 import os, subprocess, sys, threading, time
 from types import SimpleNamespace
-from fcos_lightning.training import other_ranks as module
+from fcos_lightning.training.ranks import other_ranks as module
 module._PATIENCE_S = 0.5
 rank = int(os.environ["LOCAL_RANK"])
 if rank == 0:

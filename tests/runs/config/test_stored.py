@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.config.opaque import opaque
+from fcos_lightning.runs.config.stored import as_config, load_config, outside, read_plain_yaml
 from fcos_lightning.runs.folder import save_config
-from fcos_lightning.runs.opaque import opaque
-from fcos_lightning.runs.stored_config import as_config, load_config, outside, read_plain_yaml
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i + 1}: &a{i + 1} [{f'*a{i}, ' * 9}]\n" for i in range(9))
 NO_CONFIGURATION: dict[str, tuple[bytes, str]] = {

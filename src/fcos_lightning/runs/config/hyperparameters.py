@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.training.loggers.csv_log import RunCSVLogger
 
 #: Where and under whose name something is logged, and what only this machine knows.
 _LEFT_OUT = ("logger", "run_dir", "resume", "trusted_packages")

@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from fcos_lightning.runs.configuration import composed
-from fcos_lightning.runs.hyperparameters import log_configuration, shown_settings
-from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.runs.config.composed import composed
+from fcos_lightning.runs.config.hyperparameters import log_configuration, shown_settings
+from fcos_lightning.training.loggers.csv_log import RunCSVLogger
 
 
 def test_settings_are_plain_and_called_as_on_the_command_line() -> None:

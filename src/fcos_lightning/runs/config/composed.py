@@ -15,13 +15,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line
+from fcos_lightning.runs.config.words import quoted, quoted_words
 from fcos_lightning.runs.options.keys import check_keys, explained
-from fcos_lightning.runs.words import quoted, quoted_words
 
 
 def config_dir() -> Path:
     """Return the folder ``conf/``: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parents[2]
     installed = package / "conf"
     return installed if installed.is_dir() else package.parents[1] / "conf"
 

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.configuration import given_words
-from fcos_lightning.runs.instantiate import check_part, make
+from fcos_lightning.runs.config.composed import given_words
+from fcos_lightning.runs.objects.instantiate import check_part, make
 
 #: What makes a detector of ours of its parts.
 _BUILDERS = ("fcos_lightning.build_detector", "fcos_lightning.build_fcos")

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
-from fcos_lightning.runs.opaque import opaque
+from fcos_lightning.runs.config.opaque import opaque
 from fcos_lightning.storage.run_folder import RunFolder
 
 #: Of a run folder.

@@ -23,13 +23,13 @@ from omegaconf import DictConfig, open_dict
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import LastValidation
-from fcos_lightning.runs.instantiate import check_part, make, make_group, trusted_packages
+from fcos_lightning.runs.objects.instantiate import check_part, make, make_group, trusted_packages
 from fcos_lightning.runs.options.callbacks import check_callbacks
 from fcos_lightning.runs.options.trainer import OURS
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
-from fcos_lightning.training.cluster import cluster_plugins
+from fcos_lightning.training.ranks.cluster import cluster_plugins
 from fcos_lightning.training.resuming import CheckResumed
 from fcos_lightning.training.schedule import Schedule
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 import fcos_lightning
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.opaque import opaque
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.config.opaque import opaque
 
 #: The choice under which a checkpoint's data can be composed.
 FROM_CHECKPOINT = "from_checkpoint"

@@ -8,8 +8,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.instantiate import make
-from fcos_lightning.runs.targets import PARTS, ROLES, target
+from fcos_lightning.runs.objects.instantiate import make
+from fcos_lightning.runs.objects.targets import PARTS, ROLES, target
 
 ALLOWED = [
     *PARTS,
@@ -35,7 +35,7 @@ ALLOWED = [
     "fcos_lightning.data.ShorterSide",
     "fcos_lightning.data.CocoDataModule",
     "fcos_lightning.training.callbacks.ema.EMA",
-    "fcos_lightning.training.csv_log.RunCSVLogger",
+    "fcos_lightning.training.loggers.csv_log.RunCSVLogger",
     "fcos_lightning.detector.FPN",
     "fcos_lightning.detector.head.Head",
 ]

@@ -7,7 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from fcos_lightning.runs.words import options_first, quoted_words, text_of
+from fcos_lightning.runs.config.words import options_first, quoted_words, text_of
 from fcos_lightning.sweeps.space import parse_space
 
 PATHS = [

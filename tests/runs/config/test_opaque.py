@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from fcos_lightning.runs.opaque import opaque, opaque_text
-from fcos_lightning.runs.words import quoted
+from fcos_lightning.runs.config.opaque import opaque, opaque_text
+from fcos_lightning.runs.config.words import quoted
 
 PIECES = [
     *("${", "}", "$", "{", "\\", "'", '"', "???", "?", ":", ".", ",", "[", "]", "=", " ", "a"),

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from fcos_lightning.runs.opaque import opaque_text
+from fcos_lightning.runs.config.opaque import opaque_text
 
 #: Keys whose value is a path.
 _PATHS = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.training.loggers.csv_log import RunCSVLogger
 
 
 def logger(folder: Path, *rows: dict[str, float]) -> RunCSVLogger:

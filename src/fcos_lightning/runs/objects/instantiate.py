@@ -18,7 +18,7 @@ from fcos_lightning.arguments import check_arguments, check_names
 from fcos_lightning.errors import UserError
 from fcos_lightning.extras import pip_install
 from fcos_lightning.printing import first_line
-from fcos_lightning.runs.targets import check_trusted, target
+from fcos_lightning.runs.objects.targets import check_trusted, target
 
 #: Hydra's words in a node, beside ``_target_``. What is made gets plain lists and dictionaries
 #: whatever ``_convert_`` says.
