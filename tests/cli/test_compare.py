@@ -58,7 +58,7 @@ def test_runs_are_compared_and_mistakes_are_one_line(
         (("a", runs[1], "resamples=many"), "resamples=many: give a whole number"),
         (("a", runs[1], "run_dir=out"), "is not empty"),
         (("a", runs[1], "resmples=9"), "resmples"),
-        (("a", runs[1], "data.root=/nowhere"), "/nowhere"),
+        (("a", runs[1], "data=coco", "data.root=missing"), "missing"),
     ):
         result = command("compare", *words)
         assert result.code == 2 and said in result.err, (words, result.err)

@@ -32,7 +32,7 @@ def main() -> None:
 
 def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the plain words of a command line, which are run folders, and all others."""
-    from fcos_lightning.runs.words import VALUED, options_first
+    from fcos_lightning.runs.config.words import VALUED, options_first
 
     words = options_first(words)
     folders: list[str] = []
@@ -46,7 +46,7 @@ def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _as_override(folders: Sequence[str]) -> list[str]:
-    from fcos_lightning.runs.words import quoted
+    from fcos_lightning.runs.config.words import quoted
 
     values = (quoted("", str(Path(folder).expanduser()))[1:] for folder in folders)
     return [f"runs=[{','.join(values)}]"] if folders else []
@@ -62,7 +62,7 @@ def _data_of_first(folders: Sequence[str], words: Sequence[str]) -> list[str]:
     if not folders or "data" in keys or not any(key.startswith("data.") for key in keys):
         return []
     from fcos_lightning.checkpoints import Checkpoint
-    from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
+    from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
     from fcos_lightning.storage.run_folder import RunFolder
 
     best = RunFolder(Path(folders[0]).expanduser()).best
@@ -73,8 +73,8 @@ def _data_of_first(folders: Sequence[str], words: Sequence[str]) -> list[str]:
 
 def compare(config: DictConfig) -> None:
     """Read finished runs, and write the page that holds them against each other."""
-    from fcos_lightning.runs.finished import check_finished
-    from fcos_lightning.runs.kinds import check_kinds
+    from fcos_lightning.runs.comparing.finished import check_finished
+    from fcos_lightning.runs.config.kinds import check_kinds
 
     check_kinds(config)
     folders = [Path(str(folder)) for folder in config.runs]
@@ -83,7 +83,7 @@ def compare(config: DictConfig) -> None:
         raise UserError(f"resamples={config.resamples}: give 1 to {_MOST_RESAMPLES}")
     # Imported here, because this costs seconds that help and mistakes should not.
     from fcos_lightning.reports.compare.write import NUMBERS, PAGE
-    from fcos_lightning.runs.comparing import Comparison
+    from fcos_lightning.runs.comparing.comparison import Comparison
     from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
     from fcos_lightning.storage.bars import counting_bar
     from fcos_lightning.storage.folders import complete_or_absent

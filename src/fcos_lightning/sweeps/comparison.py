@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.finished import MOST_RUNS
+from fcos_lightning.runs.comparing.finished import MOST_RUNS
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.sweeps.manifest import Job, Manifest
 
@@ -32,7 +32,7 @@ def write_comparison(manifest: Manifest, say: Callable[[str], None]) -> bool:
     if len(jobs) > MOST_RUNS:
         say(f"{PAGE}: of the {MOST_RUNS} best of {len(jobs)} jobs")
         jobs = jobs[:MOST_RUNS]
-    from fcos_lightning.runs.comparing import Comparison
+    from fcos_lightning.runs.comparing.comparison import Comparison
     from fcos_lightning.storage.bars import counting_bar
 
     folders = [manifest.run_folder(job) for job in jobs]

@@ -1,4 +1,4 @@
-"""Finished runs read back, to be held against each other.
+"""Runs of the same images, from their folders to a page.
 
 A run keeps what its best checkpoint finds, in ``predictions.json``, so nothing is evaluated again.
 The annotations are read anew, as its configuration says.
@@ -25,10 +25,10 @@ from fcos_lightning.evaluation.stored import read_predictions
 from fcos_lightning.printing import printable
 from fcos_lightning.reports.compare.numbers import ComparedRun
 from fcos_lightning.reports.compare.write import write_comparison
-from fcos_lightning.runs.description import data_of
-from fcos_lightning.runs.finished import check_finished, short_names
-from fcos_lightning.runs.instantiate import make
-from fcos_lightning.runs.stored_config import read_plain_yaml
+from fcos_lightning.runs.comparing.finished import check_finished, short_names
+from fcos_lightning.runs.config.description import data_of
+from fcos_lightning.runs.config.stored import read_plain_yaml
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.storage.run_folder import RunFolder
 
 _GROUND = ("image_ids", "file_names", "first_box", "boxes_xyxy", "labels", "ignored", "areas_px")
