@@ -11,8 +11,10 @@ COMMANDS = {
     "fcos-train": "fcos_lightning.cli.train",
     "fcos-test": "fcos_lightning.cli.test",
     "fcos-report": "fcos_lightning.cli.report",
+    "fcos-compare": "fcos_lightning.cli.compare",
     "fcos-predict": "fcos_lightning.cli.predict",
     "fcos-convert": "fcos_lightning.cli.convert",
+    "fcos-pack": "fcos_lightning.cli.pack",
 }
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data.images import ImageHeader, image_header, read_image
 from fcos_lightning.data.index import DataSplit
-from fcos_lightning.data.share import content_digest
+from fcos_lightning.data.stores.loose import content_digest
 from fcos_lightning.errors import UserError
 from fcos_lightning.processors import processor_count
 

@@ -95,7 +95,7 @@ def report_page(numbers: Mapping[str, Any], pictures: list[str | None], title: s
     found = numbers["calibration"]
     return page(
         "report.html",
-        "report.js",
+        ("boxes.js", "report.js"),
         _shortened(numbers),
         title=title,
         pictures=pictures,

@@ -17,6 +17,7 @@ from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.values import is_text, number, whole
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.storage.small_files import read_small
 
 #: A million boxes are a quarter of this.
 MAX_BYTES = 400_000_000
@@ -251,13 +252,7 @@ def _read(file: Path, table: Table, by_last_name: bool) -> _Rows:
 def _lines(file: Path, table: Table) -> Iterator[tuple[int, list[str]]]:
     """Yield the number of each row's line and its columns."""
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            raise UserError(f"{file} is over {MAX_BYTES} bytes: refused")
-        text = content.decode(table.encoding)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+        text = read_small(file, MAX_BYTES).decode(table.encoding)
     except UnicodeDecodeError:
         raise UserError(f"{file} is not UTF-8 text: save it as that") from None
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=table.delimiter, strict=True)

@@ -10,6 +10,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+NOT_FINITE = "with NaN or infinite coordinates"
+TOO_FAR = "reaching further than any image can"
+NO_AREA = "of zero or negative size"
+OUTSIDE = "outside the image"
+
+#: No side of an image is longer; such numbers still fit into float32, and so do their products.
+FAR_PX = 2.0**31
+
 
 def plausible_areas(
     xyxy: NDArray[np.float64], stated_px: NDArray[np.float64]
@@ -145,3 +153,15 @@ def odd_places(
             "the image"
         )
     return remarks
+
+
+def faults(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """Return which boxes cannot be used, ``[M]`` for each reason; ``sizes_hw`` is ``[M, 2]``."""
+    x1, y1, x2, y2 = np.ascontiguousarray(xyxy.T)
+    height, width = np.ascontiguousarray(sizes_hw.T)
+    finite = np.isfinite(x1) & np.isfinite(y1) & np.isfinite(x2) & np.isfinite(y2)
+    # Far enough out, x + width rounds to x: a size is judged by the corners that are kept.
+    no_area = (x2 <= x1) | (y2 <= y1)
+    outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
+    too_far = (np.abs(x1) > FAR_PX) | (np.abs(y1) > FAR_PX) | (x2 > FAR_PX) | (y2 > FAR_PX)
+    return {NOT_FINITE: ~finite, TOO_FAR: too_far, NO_AREA: no_area, OUTSIDE: outside}

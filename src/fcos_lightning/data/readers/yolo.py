@@ -17,6 +17,7 @@ from fcos_lightning.data.index import DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.plausible import in_pixels
 from fcos_lightning.data.readers.values import number, whole
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.storage.small_files import read_small
 
 #: A thousand outlines of a hundred corners are a quarter of this.
 MAX_BYTES = 8_000_000
@@ -149,13 +150,7 @@ def read_lines(file: Path) -> list[str]:
     Raises:
         UserError: if it cannot be read, is too large or is no text.
     """
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise UserError(f"{file} is over {MAX_BYTES} bytes: refused")
+    content = read_small(file, MAX_BYTES)
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")

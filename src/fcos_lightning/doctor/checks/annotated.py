@@ -7,9 +7,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from fcos_lightning.data.index import NO_AREA, NO_BOX, NOT_FINITE, OUTSIDE, TOO_FAR
+from fcos_lightning.data.index import NO_BOX
 from fcos_lightning.data.readers.coco import UNKNOWN_IMAGE
-from fcos_lightning.data.readers.plausible import odd_places
+from fcos_lightning.data.readers.plausible import (
+    NO_AREA,
+    NOT_FINITE,
+    OUTSIDE,
+    TOO_FAR,
+    odd_places,
+)
 from fcos_lightning.doctor.check import Check, Examined, ExaminedSet, parted
 from fcos_lightning.doctor.findings import MOST_KEPT, Finding, More
 

@@ -69,6 +69,8 @@ OF_COMMANDS: dict[str, Any] = {
     "test.sizes": list[int],
     "test.longer_side": int,
     "test.flip": bool,
+    "runs": list[str],
+    "resamples": int,
 }
 
 

@@ -15,7 +15,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from fcos_lightning.data.stores.addresses import refuse_secrets
 from fcos_lightning.runs.config.opaque import opaque_text
+
+#: Settings that may be addresses of object storage.
+_ADDRESSES = ("data.root", "out")
 
 #: Keys whose value is a path.
 _PATHS = {
@@ -29,7 +33,7 @@ _NAMES = {"name", "data.images", "data.annotations", "data.train_split", "data.v
 _NAME_ENDINGS = (".tracking_uri",)
 
 #: Options of Hydra's that are followed by a value.
-_VALUED = {
+VALUED = {
     *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c"),
     *("--package", "-p", "--experimental-rerun"),
 }
@@ -51,7 +55,15 @@ def quoted_words(words: Iterable[str], swept: bool = False) -> list[str]:
     Args:
         words: as the shell gave them.
         swept: whether a comma separates values, as behind ``-m``.
+
+    Raises:
+        UserError: if an address among them carries a password, which would be written down.
     """
+    words = list(words)
+    for word in words:
+        key, _, value = word.lstrip("+~").partition("=")
+        if key in _ADDRESSES:
+            refuse_secrets(value, key)
     return [_quoted_word(word, swept) for word in words]
 
 
@@ -60,7 +72,7 @@ def options_first(words: Iterable[str]) -> list[str]:
     options: list[str] = []
     overrides: list[str] = []
     for word in words:
-        if (options and options[-1] in _VALUED) or word.startswith("-"):
+        if (options and options[-1] in VALUED) or word.startswith("-"):
             options.append(word)
         elif options and options[-1] in _INFO and "=" not in word:
             options[-1] = f"--info={word}"
