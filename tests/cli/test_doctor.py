@@ -218,3 +218,20 @@ def test_it_is_interrupted_like_the_others(
     result = command("doctor", "data.root=d", *WORDS)
     assert result.code == 130 and "Traceback" not in result.err
     assert os.listdir() == ["d"]
+
+
+def test_shards_are_looked_at_as_the_folder_is(command: Command) -> None:
+    write(Path("d"))
+    picture(2).save("d/val/v0.png")  # a copy of one of the training set
+    picture(3).save("d/train/t1.png", format="JPEG")
+    assert command("pack", "data.root=d", "out=packed").code == 0
+    before = state(Path("packed"))
+    told = {}
+    for root in ("d", "packed"):
+        result = command("doctor", f"data.root={root}", *WORDS, f"run_dir=of_{root}")
+        assert result.code == 1, result.err
+        numbers = json.loads(Path(f"of_{root}/doctor.json").read_text("utf-8"))
+        told[root] = {(kind["code"], kind["count"]) for kind in numbers["kinds"]}
+    assert ("split.shared", 1) in told["d"] and ("image.ending", 1) in told["d"]
+    assert told["d"] == told["packed"]
+    assert state(Path("packed")) == before

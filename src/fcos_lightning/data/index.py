@@ -118,7 +118,7 @@ class DataSplit:
                 boxes would lie in the wrong place, as when an annotator was shown the image
                 turned by its EXIF orientation.
         """
-        pixels = read_image(self._source(image), max_pixels)
+        pixels = read_image(self.source(image), max_pixels)
         self.check_size(image, (pixels.shape[0], pixels.shape[1]))
         return pixels
 
@@ -138,7 +138,12 @@ class DataSplit:
             for image in np.unique(np.linspace(0, len(self) - 1, most, dtype=np.int64)):
                 self.check_size(int(image), image_size(self.path(int(image))))
 
-    def _source(self, image: int) -> ImageSource:
+    def source(self, image: int) -> ImageSource:
+        """Return what the ``image``-th image is read from: its file, or the bytes of a member.
+
+        Raises:
+            UserError: if the bytes cannot be had.
+        """
         if self.packed is None:
             return self.path(image)
         return StoredImage(self.packed.name(image), self.packed.read(image))
@@ -151,7 +156,7 @@ class DataSplit:
         """
         height, width = (int(size) for size in self.truth.sizes_hw[image])
         if size_hw != (height, width):
-            raise other_size(self._source(image), size_hw, (height, width))
+            raise other_size(self.source(image), size_hw, (height, width))
 
     def kept(self, kept: NDArray[np.bool_], name: str, counted: bool) -> DataSplit:
         """Return some of the images, with their boxes and all of the classes.

@@ -56,7 +56,7 @@ class ExaminedSet:
 
     def file(self, image: int) -> str:
         """Return the path of an image."""
-        return str(self.split.path(image))
+        return self.split.images.name(image)
 
     @cached_property
     def image_of_box(self) -> NDArray[np.int64]:

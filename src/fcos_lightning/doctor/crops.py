@@ -91,7 +91,7 @@ def _others(
 
 
 def _pixels(one: ExaminedSet, image: int, max_pixels: int) -> NDArray[np.uint8]:
-    return read_image(one.split.path(image), max_pixels)
+    return read_image(one.split.source(image), max_pixels)
 
 
 def region(

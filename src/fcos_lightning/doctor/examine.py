@@ -107,7 +107,7 @@ def read_sets(data: SplitReader, of: Classes | None = None) -> Examined:
         return Examined(sets, max_pixels=data.max_pixels)
     return Examined(
         sets,
-        root=data.root,
+        root=None if data.place.remote else data.root,
         format=data.formats[0] if len(data.formats) == 1 else data.layout.format,
         max_pixels=data.max_pixels,
         alone=_texts_alone(data),
@@ -153,7 +153,7 @@ def found_for_free(splits: Sequence[tuple[Role, DataSplit]]) -> list[Kind]:
 
 def _texts_alone(data: AutoDataModule) -> list[str]:
     """Return text files of labels that are no image's, beside such as are."""
-    layout = data.layout if len(data.formats) > 1 or "yolo" in data.formats else None
+    layout: object = data.layout if len(data.formats) > 1 or "yolo" in data.formats else None
     return list(_unused(layout)) if isinstance(layout, YoloLayout) else []
 
 

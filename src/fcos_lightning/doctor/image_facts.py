@@ -9,15 +9,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.images import ImageHeader, image_header, read_image
+from fcos_lightning.data.images import ImageHeader, StoredImage, image_header, read_image
 from fcos_lightning.data.index import DataSplit
-from fcos_lightning.data.stores.loose import content_digest
+from fcos_lightning.data.stores.loose import content_digest, digest_of
+from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.errors import UserError
 from fcos_lightning.processors import processor_count
 
@@ -104,10 +104,8 @@ def look_at_images(
     images = iter(range(len(split)))
     with ThreadPoolExecutor(min(processor_count(), 8)) as pool:
         while some := list(islice(images, _AT_A_TIME)):
-            paths = [split.path(image) for image in some]
-            for image, seen in zip(
-                some, pool.map(lambda path: _look(path, max_pixels), paths), strict=True
-            ):
+            looks = pool.map(lambda image: _look(split, image, max_pixels), some)
+            for image, seen in zip(some, looks, strict=True):
                 _note(facts, image, seen)
                 advance()
     return facts
@@ -133,24 +131,26 @@ def _note(facts: ImageFacts, image: int, seen: _Seen) -> None:
         facts.blank[image], facts.seen[image] = seen.blank, True
 
 
-def _look(path: Path, max_pixels: int) -> _Seen:
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        return _Seen(missing=True)
-    except OSError as error:
-        return _Seen(bad=f"image {path} cannot be read: {error.strerror}")
-    if size == 0:
-        return _Seen(empty=True)
+def _look(split: DataSplit, image: int, max_pixels: int) -> _Seen:
     header: ImageHeader | None = None
     digest = b""
     try:
-        digest = content_digest(path) or b""
-        header = image_header(path, max_pixels)
+        source = split.source(image)
+        if isinstance(source, StoredImage):
+            size, digest = len(source.content), digest_of(source.content)
+        else:
+            size, digest = source.stat().st_size, content_digest(source) or b""
+        if size == 0:
+            return _Seen(empty=True)
+        header = image_header(source, max_pixels)
         height, width = header.size_hw
         if height * width > max_pixels:
             return _Seen(header, digest, too_large=True)
-        pixels = read_image(path, max_pixels)
+        pixels = read_image(source, max_pixels)
+    except StoreError:  # nothing of the place can be read
+        raise
+    except FileNotFoundError:
+        return _Seen(missing=True)
     except (UserError, OSError) as error:
         return _Seen(header, digest, bad=str(error))
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)

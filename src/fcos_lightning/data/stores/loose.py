@@ -70,6 +70,11 @@ class LooseFiles:
         return [images for images in same.values() if len(images) > 1]
 
 
+def digest_of(content: bytes) -> bytes:
+    """Return 16 bytes that stand for a content, those of ``content_digest``."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
 def content_digest(path: Path) -> bytes | None:
     """Return 16 bytes that stand for a file's content; None if it cannot be read."""
     found = hashlib.blake2b(digest_size=16)
