@@ -63,11 +63,20 @@ def test_a_run_on_packed_data_is_that_on_the_folder(
     for name in ("metrics.json", "predictions.json"):
         assert (tmp_path / "folder" / name).read_text() == (tmp_path / "packed" / name).read_text()
 
-    tested = command("test", "ckpt=packed/checkpoints/best.ckpt", "run_dir=tested")
+    given = ("ckpt=packed/checkpoints/best.ckpt", "run_dir=tested")
+    refused = command("test", *given)  # a checkpoint may be a stranger's
+    assert refused.code == 2 and "its data are at s3://bucket/data, and nothing" in refused.err
+    tested = command("test", *given, "data.root=s3://bucket/data")
     assert tested.code == 0, tested.err
     config = yaml.safe_load((tmp_path / "packed" / "config.yaml").read_text())
     assert config["data"]["root"] == "s3://bucket/data"
     told += tested.out + tested.err
+    assert "fcos-test ckpt=packed/checkpoints/best.ckpt data.root=s3://bucket/data" in told
+    again = command("train", "resume=packed", "schedule.max_epochs=3")
+    assert again.code == 2 and "'s3://bucket/data'" in again.err, again.err
+    longer = ("schedule.max_epochs=3", "data.root=s3://bucket/data", "data.cache_gb=1")
+    again = command("train", "resume=packed", *longer)
+    assert again.code == 0, again.err
     for kept in (everything(tmp_path), told.encode()):
         assert SECRET.encode() not in kept and b"AKIAEXAMPLE" not in kept
 

@@ -30,6 +30,7 @@ def main() -> None:
 def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
     from fcos_lightning.cli.app import fail, run
+    from fcos_lightning.data.stores.addresses import clean, is_address
     from fcos_lightning.runs.config.words import text_of
 
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
@@ -49,6 +50,14 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
             fail(UserError(f"ckpt={given['ckpt']}: {error}"))
         if not offered:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
+        root = str((description.get("data") or {}).get("root"))
+        if is_address(root) and "data.root" not in given:
+            fail(
+                UserError(
+                    f"ckpt={given['ckpt']}: its data are at {clean(root)}, and nothing is fetched "
+                    "because a file says so; if they are yours, give data.root= that address"
+                )
+            )
         if "data" not in given:
             # Beside the other override: words after an option would be taken for its values.
             at = next(i for i, word in enumerate(sys.argv) if word.startswith("ckpt="))

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from fcos_lightning.data.stores.addresses import is_address
 from fcos_lightning.printing import printable
 from fcos_lightning.runs.config.stored import outside
 from fcos_lightning.runs.config.words import quoted
@@ -29,6 +30,9 @@ def next_commands(config: DictConfig, run: RunFolder, images: Path | None) -> li
     """
     checkpoint = f"ckpt={_near(run.path)}/checkpoints/{RunFolder.BEST}"
     model, data = _own(config, ("model", "method")), _own(config, ("data",))
+    root = str(config.data.get("root"))
+    if is_address(root):  # which is not asked because a checkpoint says so
+        data = [*data, quoted("data.root", root)]
     test = ("fcos-test", *(_conf_dir() if model or data else ()), checkpoint)
     predict = ("fcos-predict", *(_conf_dir() if model else ()), checkpoint, *model)
     source = "IMAGES" if images is None else _near(images)

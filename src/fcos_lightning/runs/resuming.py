@@ -9,6 +9,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from fcos_lightning.data.stores.addresses import is_address
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config.opaque import opaque
 from fcos_lightning.runs.config.stored import (
@@ -33,6 +34,7 @@ MOVABLE = (
     "trainer.num_nodes",
     "trainer.strategy",
     "data.num_workers",
+    "data.cache_gb",
 )
 #: A run may become longer while it goes on, and stays so.
 LENGTHS = ("schedule.max_epochs", "schedule.max_steps", "trainer.max_epochs", "trainer.max_steps")
@@ -65,7 +67,7 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
         value = _plain(given, key)
         silenced = key.startswith("logger.") and key.count(".") == 1 and value is None
         if key == DATA_ROOT and isinstance(value, str):
-            value = str(Path(value).absolute())
+            value = value if is_address(value) else str(Path(value).absolute())
         fine = key in MOVABLE or key in elsewhere or silenced
         if not fine and not _repeats(config, key, value):
             if key not in LENGTHS:

@@ -82,7 +82,9 @@ def _beyond(word: str, folder: Path) -> str | None:
     tree: Any = value
     for part in reversed(key.split(".")):
         tree = {part: tree}
-    if key == "data.root" and not is_address(str(value)) and not _holds_something(str(value)):
+    if key == "data.root" and is_address(str(value)):
+        return "names data to be fetched"
+    if key == "data.root" and not _holds_something(str(value)):
         return "names a folder to be made"
     if any(True for _ in outside(tree, folder)):
         return "leads outside of the sweep's folder"

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
+from fcos_lightning.data.stores.addresses import is_address
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
 from fcos_lightning.runs.config.opaque import opaque
@@ -193,7 +194,9 @@ def outside(tree: Mapping[str, Any], folder: Path) -> Iterator[tuple[str, str]]:
             if option != "_target_" and _leads_outside(option, value, folder):
                 yield key, value
     data = tree.get("data")
-    if isinstance(data, dict) and str(data.get("_target_")).endswith("ShapesDataModule"):
+    if isinstance(data, dict) and is_address(str(data.get("root"))):
+        yield "data.root", str(data["root"])
+    elif isinstance(data, dict) and str(data.get("_target_")).endswith("ShapesDataModule"):
         root = data.get("root")
         # It draws its images where there are none.
         if isinstance(root, str) and root and not _is_file(f"{root}/shapes.json"):
