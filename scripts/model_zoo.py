@@ -19,8 +19,8 @@ from omegaconf import DictConfig
 from torch.utils.flop_counter import FlopCounterMode
 
 from fcos_lightning.detector import FCOS
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.storage.replacing import write_whole
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "model-zoo.md"

@@ -11,8 +11,8 @@ from torch import Tensor
 from benchmarks.losses import Case as Boxes
 from benchmarks.measure import Figure, Result, alternate, peak_mb
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.structures import Points, Prediction, Targets
 
 TITLE = "mapping and losses of a method, forward and backward"

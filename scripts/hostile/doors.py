@@ -12,7 +12,7 @@ import torch
 from fcos_lightning.checkpoints import Checkpoint, load_detector
 from fcos_lightning.detector import FCOS
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.description import offer_data_of
+from fcos_lightning.runs.config.description import offer_data_of
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.weights.files import read_weights
 

@@ -23,8 +23,9 @@ _MOVES: dict[tuple[str, str], str] = {
     ("checkpoints", "storage"): "replacing",
     ("cli", "checkpoints"): "published",
     ("cli", "inference"): "prediction_folder=outputs",
-    ("cli", "runs"): "evaluating=evaluation_settings instantiate plain=description "
-    "run_folder=folder session summary words",
+    ("cli", "runs"): "evaluating=evaluation_settings run_folder=folder session summary",
+    ("cli", "runs.config"): "plain=description words",
+    ("cli", "runs.objects"): "instantiate",
     ("data", "data"): "layouts=modules",
     ("data", "data.batches"): "collate dataset loader sampler views",
     ("data", "data.readers"): "coco coco_plain=coco_checked coco_quick voc",
@@ -43,6 +44,8 @@ _MOVES: dict[tuple[str, str], str] = {
     ("training", "training"): "evaluate=testing normaliser=moving_positives",
     ("training", "training.callbacks"): "ema evaluation=figures guard keep_last monitor previews "
     "progress=progress_bar",
+    ("training", "training.loggers"): "csv_log",
+    ("training", "training.ranks"): "agreement cluster",
     ("", ""): "deploy=inference",
     ("", "inference"): "drawing",
 }

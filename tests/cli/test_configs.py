@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from fcos_lightning.data import Augmentation, DetectionDataModule
 from fcos_lightning.detector import FCOS, DenseDetector, build_detector
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.instantiate import check_targets, make
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.objects.instantiate import check_targets, make
 from fcos_lightning.training.schedule import Schedule
 
 GROUPS = {

@@ -13,8 +13,8 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from fcos_lightning.detector import FCOS
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.instantiate import check_targets, make
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.objects.instantiate import check_targets, make
 from fcos_lightning.structures import Images, Target
 
 EXPERIMENTS = config_dir() / "experiment"

@@ -20,8 +20,8 @@ from tests.cli.running import SMALL, Command, Result
 from fcos_lightning import build_fcos
 from fcos_lightning.checkpoints import Checkpoint, describe
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.configuration import composed
-from fcos_lightning.runs.description import offer_data_of
+from fcos_lightning.runs.config.composed import composed
+from fcos_lightning.runs.config.description import offer_data_of
 
 SECRET = "hush-hush"
 LOOKED_UP = "${oc.env:FCOS_TEST_SECRET}"

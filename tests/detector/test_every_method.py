@@ -23,8 +23,8 @@ from fcos_lightning.detector import DenseDetector, for_inference
 from fcos_lightning.inference import export_onnx
 from fcos_lightning.inference.onnx_runtime import OnnxDetector
 from fcos_lightning.inference.views import detect_merged
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.structures import Images, Losses, Target, Targets, Totals
 
 METHODS = sorted(file.stem for file in (config_dir() / "method").glob("*.yaml"))

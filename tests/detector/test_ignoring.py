@@ -9,8 +9,8 @@ import torch
 
 from fcos_lightning import Target
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.runs.configuration import composed, config_dir
-from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.config.composed import composed, config_dir
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.structures import Images, Targets
 
 METHODS = sorted(file.stem for file in (config_dir() / "method").glob("*.yaml"))

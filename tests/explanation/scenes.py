@@ -10,8 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from torch import Tensor
 
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.structures import Prediction, Target
 
 METHODS = sorted(file.stem for file in (config_dir() / "method").glob("*.yaml"))

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from fcos_lightning.layers.deform import DeformableConv2d
-from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.config.composed import config_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 

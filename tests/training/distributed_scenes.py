@@ -22,8 +22,8 @@ from torch.utils.data import DataLoader
 from fcos_lightning import build_fcos
 from fcos_lightning.data import ShapesDataModule
 from fcos_lightning.detector import FCOS, DenseDetector
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.structures import Batch, Detections, Images, Points, Prediction, Target, Targets
 from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.callbacks.guard import StopOnNonFinite

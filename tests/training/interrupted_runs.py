@@ -12,9 +12,9 @@ import lightning as L
 import pytest
 
 from fcos_lightning.runs import ending
-from fcos_lightning.runs.configuration import composed
+from fcos_lightning.runs.config.composed import composed
+from fcos_lightning.runs.config.opaque import opaque_text
 from fcos_lightning.runs.ending import report
-from fcos_lightning.runs.opaque import opaque_text
 from fcos_lightning.runs.session import Session
 from fcos_lightning.storage.run_folder import RunFolder
 

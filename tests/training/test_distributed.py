@@ -11,7 +11,7 @@ import torch
 from tests.training import distributed_scenes as scenes
 
 from fcos_lightning.structures import Batch, Images, PaddedTargets, Targets
-from fcos_lightning.training.step_totals import totals_of_step
+from fcos_lightning.training.ranks.step_totals import totals_of_step
 
 Results = list[dict[str, Any]]
 

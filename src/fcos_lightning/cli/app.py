@@ -19,15 +19,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-import fcos_lightning.runs.opaque  # noqa: F401  # our resolver, which words may hold
+import fcos_lightning.runs.config.opaque  # noqa: F401  # our resolver, which words may hold
 from fcos_lightning import __version__
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line, message_line
-from fcos_lightning.runs.configuration import config_dir
-from fcos_lightning.runs.instantiate import trusted_packages
+from fcos_lightning.runs.config.composed import config_dir
+from fcos_lightning.runs.config.words import options_first, quoted_words
+from fcos_lightning.runs.objects.instantiate import trusted_packages
 from fcos_lightning.runs.options.keys import check_keys, explained
 from fcos_lightning.runs.refusals import refusal
-from fcos_lightning.runs.words import options_first, quoted_words
 
 #: Exit status for everything the user can mend.
 USER_ERROR = 2
@@ -49,7 +49,10 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     swept = bool({"-m", "--multirun"} & set(sys.argv))
-    sys.argv[1:] = options_first(quoted_words(sys.argv[1:], swept))
+    try:
+        sys.argv[1:] = options_first(quoted_words(sys.argv[1:], swept))
+    except UserError as error:
+        fail(error)
     # For each group that help lists, Hydra copies its sources of configurations, and with them the
     # store behind one of them, which hands out copies only. A process has one store: so keep it.
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))

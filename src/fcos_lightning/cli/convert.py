@@ -24,7 +24,7 @@ def main() -> None:
 def convert(config: DictConfig) -> None:
     """Read a checkpoint, write it in another form, and say what it is."""
     from fcos_lightning.cli.app import required
-    from fcos_lightning.runs.kinds import check_kinds
+    from fcos_lightning.runs.config.kinds import check_kinds
 
     check_kinds(config)
     given = required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
@@ -53,7 +53,7 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.plain_file import write_weights
-    from fcos_lightning.runs.detectors import detector_from
+    from fcos_lightning.runs.objects.detectors import detector_from
     from fcos_lightning.storage.replacing import write_whole
 
     checkpoint = Checkpoint.read(source, recipe_for(given, config.recipe))

@@ -30,8 +30,8 @@ def _choose_method(given: list[str]) -> None:
     from fcos_lightning.cli.app import fail
     from fcos_lightning.cli.test import read_once
     from fcos_lightning.errors import UserError
+    from fcos_lightning.runs.config.words import text_of
     from fcos_lightning.runs.explaining.methods import choices_of
-    from fcos_lightning.runs.words import text_of
 
     words = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     try:

@@ -30,14 +30,14 @@ def main() -> None:
 def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
     from fcos_lightning.cli.app import fail, run
-    from fcos_lightning.runs.words import text_of
+    from fcos_lightning.runs.config.words import text_of
 
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
     given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
-        from fcos_lightning.runs.description import FROM_CHECKPOINT, offer_data_of
+        from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
 
         try:
             description = read_once(given["ckpt"], given.get("recipe")).about
@@ -72,8 +72,8 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.cli.app import required
     from fcos_lightning.data.batches.collate import Collate
     from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
-    from fcos_lightning.runs.configuration import given_words
-    from fcos_lightning.runs.detectors import detector_from
+    from fcos_lightning.runs.config.composed import given_words
+    from fcos_lightning.runs.config.kinds import check_kinds
     from fcos_lightning.runs.evaluation_settings import (
         asked_settings,
         left_out,
@@ -81,7 +81,7 @@ def test(config: DictConfig) -> None:
         sized_as_trained,
     )
     from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
-    from fcos_lightning.runs.kinds import check_kinds
+    from fcos_lightning.runs.objects.detectors import detector_from
     from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.folders import complete_or_absent

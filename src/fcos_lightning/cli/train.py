@@ -41,7 +41,7 @@ def train(config: DictConfig) -> None:
         print(stop, flush=True)
         raise SystemExit(128 + stop.signum) from None
     except BaseException:
-        from fcos_lightning.training.other_ranks import end_started
+        from fcos_lightning.training.ranks.other_ranks import end_started
 
         end_started()
         raise

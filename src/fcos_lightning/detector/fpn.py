@@ -41,8 +41,8 @@ class FPNOptions(Part):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.channels < 1:
-            raise UserError(f"model.fpn.channels={self.channels}: give at least 1")
+        self.require("channels", self.channels >= 1, "at least 1")
+        self.require_at_least(only=0)
 
     def build(self, in_channels: Sequence[int], in_strides: Sequence[int]) -> FPN | HRFPN:
         """Return the pyramid on a backbone's maps."""

@@ -11,16 +11,15 @@ Legend: ``B`` images, ``P`` points of all levels, ``C`` classes.
 from __future__ import annotations
 
 import math
-import types
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import cache
-from typing import Any, ClassVar, Literal, Protocol, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from fcos_lightning.detector.option_types import fits, hints_of, in_words, plain_of, plain_to, shown
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import (
     Assignment,
@@ -32,8 +31,6 @@ from fcos_lightning.structures import (
     Targets,
     Totals,
 )
-
-_LARGEST = 2**1000
 
 
 @dataclass(frozen=True)
@@ -54,14 +51,38 @@ class Part:
     def __post_init__(self) -> None:
         for option, hint in self._options().items():
             value = plain_to(getattr(self, option), hint)
-            if not _fits(value, hint) or value in (math.inf, -math.inf):
-                raise UserError(f"model.{self.kind}.{option}={_shown(value)}: give {_words(hint)}")
+            if not fits(value, hint) or value in (math.inf, -math.inf):
+                raise UserError(f"model.{self.kind}.{option}={shown(value)}: give {in_words(hint)}")
             object.__setattr__(self, option, value)
 
     @classmethod
     def _options(cls) -> dict[str, Any]:
         """Names of the options, and their types."""
-        return dict(_hints(cls))  # type: ignore[arg-type]  # a class is hashable whatever its objects are
+        return dict(hints_of(cls))  # type: ignore[arg-type]  # a class is hashable whatever its objects are
+
+    def require(self, option: str, holds: bool, wanted: str) -> None:
+        """Refuse an option whose value is of its type, but not in its range.
+
+        Args:
+            option: its name.
+            holds: whether the value may stand.
+            wanted: what to give instead, as ``0 or more``.
+
+        Raises:
+            UserError: if it may not.
+        """
+        if not holds:
+            raise UserError(f"model.{self.kind}.{option}={getattr(self, option)}: give {wanted}")
+
+    def require_at_least(self, **least: int) -> None:
+        """Refuse options below these numbers; one that is None is not looked at.
+
+        Raises:
+            UserError: naming the first.
+        """
+        for option, number in least.items():
+            value = getattr(self, option)
+            self.require(option, value is None or value >= number, f"{number} or more")
 
     def check(self, strides: Sequence[int]) -> None:
         """Refuse a detector whose levels have these strides, if the part cannot serve it.
@@ -73,7 +94,7 @@ class Part:
     def spec(self) -> dict[str, Any]:
         """Return the name and the options: plain values, of which the part is made again."""
         named = {"name": self.name} if self.name else {}
-        return {**named, **{one: _plain(getattr(self, one)) for one in self._options()}}
+        return {**named, **{one: plain_of(getattr(self, one)) for one in self._options()}}
 
 
 class Padded(Protocol):
@@ -213,80 +234,26 @@ class HeadOptions(Part, ABC):
 
     kind: ClassVar[str] = "head"
 
+    def check_one_box(self, levels: Levels) -> None:
+        """Refuse anchors, for a head that predicts one box for each cell.
+
+        Raises:
+            UserError: naming the grid's option.
+        """
+        if levels.per_cell != 1:
+            raise UserError(
+                f"model.grid.anchor_scales: the head {self.name} predicts points, no anchors"
+            )
+
+    def check_anchors(self, levels: Levels) -> None:
+        """Refuse points, for a head that predicts a box for each anchor.
+
+        Raises:
+            UserError: naming the grid's option.
+        """
+        if not levels.anchors_wh().numel():
+            raise UserError(f"model.grid.anchor_scales: the head {self.name} needs anchors")
+
     @abstractmethod
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> nn.Module:
         """Return a head for maps ``[B, in_channels, H, W]`` and ``C`` classes."""
-
-
-@cache
-def _hints(part: type[Part]) -> dict[str, Any]:
-    """Of a class once: functions such as ``decode`` make a part at each call."""
-    hints = get_type_hints(part)
-    return {one.name: hints[one.name] for one in fields(part)}
-
-
-def plain_to(value: Any, hint: Any) -> Any:  # noqa: ANN401  # a tree of plain values
-    """Return a value as the type wants it, where YAML and JSON have no word for that.
-
-    Lists become tuples, whole numbers become fractions, and ``"inf"`` a number; what does not fit
-    stays as it is.
-    """
-    choices = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
-    if isinstance(value, str) and float in choices and value.strip("+-.").lower() == "inf":
-        return float(value.replace(".", ""))
-    if isinstance(value, int) and not isinstance(value, bool) and float in choices:
-        # A whole number beyond float64 stays what it is, and is refused as that.
-        return value if int in choices or abs(value) > _LARGEST else float(value)
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return value
-    for choice in choices:
-        if get_origin(choice) is tuple:
-            inner = get_args(choice)
-            kinds = [inner[0]] * len(value) if inner[-1:] == (...,) else list(inner)
-            if len(kinds) == len(value):
-                return tuple(plain_to(one, kind) for one, kind in zip(value, kinds, strict=True))
-    return value
-
-
-def _fits(value: object, hint: Any) -> bool:  # noqa: ANN401  # a type, of which there is no type
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
-    if origin is Literal:
-        return any(value == one and type(value) is type(one) for one in inner)
-    if origin is tuple:
-        if not isinstance(value, tuple):
-            return False
-        if inner[-1:] == (...,):
-            return all(_fits(one, inner[0]) for one in value)
-        return len(value) == len(inner) and all(map(_fits, value, inner))
-    if hint is float:  # the last of a row of sizes may be infinite, nothing else
-        return isinstance(value, float) and not math.isnan(value)
-    if hint in (bool, int, str):
-        return type(value) is hint
-    if hint is type(None):
-        return value is None
-    # Of somebody's own part: any type that Python can tell.
-    return isinstance(value, hint) if isinstance(hint, type) else True
-
-
-def _words(hint: Any) -> str:  # noqa: ANN401  # likewise
-    """What may be given, in words."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(_words(one) for one in inner)
-    if origin is Literal:
-        return f"one of {', '.join(map(str, inner))}"
-    if origin is tuple:
-        return f"a list, each item {_words(inner[0])}"
-    named = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    return "null" if hint is type(None) else named.get(hint, str(hint))
-
-
-def _shown(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else f"{text[:100]}..."
-
-
-def _plain(value: object) -> object:
-    return [_plain(one) for one in value] if isinstance(value, tuple) else value

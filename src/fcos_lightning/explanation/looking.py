@@ -150,7 +150,7 @@ class Onlooker:
         self, looked: Looked, detections: Detections
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return which detection COCO's matching gives each wanted box, and its score."""
-        truth = self.split.take(np.array([looked.image]), "one", counted=False).truth
+        truth = self.split.kept(np.arange(len(self.split)) == looked.image, "one", False).truth
         (real,) = detections.boxes_xyxy.isfinite().all(dim=1).nonzero(as_tuple=True)
         kept = Detections(
             detections.boxes_xyxy[real], detections.scores[real], detections.labels[real]

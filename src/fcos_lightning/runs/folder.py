@@ -14,8 +14,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.runs.config.stored import plain_yaml, read_plain_yaml
 from fcos_lightning.runs.ranks import is_first_process, started_from_outside
-from fcos_lightning.runs.stored_config import plain_yaml, read_plain_yaml
 from fcos_lightning.signals import Asked
 from fcos_lightning.storage.folders import hold, remove_dead_drafts, set_aside
 from fcos_lightning.storage.replacing import DRAFT, write_whole
@@ -216,7 +216,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _of_a_beginning(file: Path) -> bool:
     """Tell what a run writes before its first step."""
-    first = ("config.yaml", RunFolder.METRICS_CSV, "hparams.yaml")
+    first = ("config.yaml", "own.txt", RunFolder.METRICS_CSV, "hparams.yaml")
     return file.name in first or file.name.startswith("events.out.tfevents.")
 
 

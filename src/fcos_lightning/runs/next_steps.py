@@ -13,27 +13,28 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.printing import printable
-from fcos_lightning.runs.instantiate import trusted_packages
-from fcos_lightning.runs.stored_config import outside
-from fcos_lightning.runs.words import quoted
+from fcos_lightning.runs.config.stored import outside
+from fcos_lightning.runs.config.words import quoted
+from fcos_lightning.runs.objects.instantiate import trusted_packages
 from fcos_lightning.storage.run_folder import RunFolder
 
 
-def next_commands(config: DictConfig, run: RunFolder, images: Path) -> list[str]:
+def next_commands(config: DictConfig, run: RunFolder, images: Path | None) -> list[str]:
     """Return the commands that look at a finished run.
 
     Args:
         config: of the run.
         run: its folder.
-        images: a folder of images to predict on.
+        images: a folder of images to predict on; None: they are packed.
     """
     checkpoint = f"ckpt={_near(run.path)}/checkpoints/{RunFolder.BEST}"
     model, data = _own(config, ("model", "method")), _own(config, ("data",))
     test = ("fcos-test", *(_conf_dir() if model or data else ()), checkpoint)
     predict = ("fcos-predict", *(_conf_dir() if model else ()), checkpoint, *model)
+    source = "IMAGES" if images is None else _near(images)
     return [
         _pasted(*test, *dict.fromkeys((*model, *data))),
-        _pasted(*predict, f"source={_near(images)}", f"out={_free('predictions')}"),
+        _pasted(*predict, f"source={source}", f"out={_free('predictions')}"),
     ]
 
 

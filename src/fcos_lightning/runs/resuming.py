@@ -10,17 +10,17 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.instantiate import check_targets, trusted_packages
-from fcos_lightning.runs.opaque import opaque
-from fcos_lightning.runs.ranks import is_first_process
-from fcos_lightning.runs.stored_config import (
+from fcos_lightning.runs.config.opaque import opaque
+from fcos_lightning.runs.config.stored import (
     as_config,
     load_config,
     outside,
     plain_yaml,
     read_plain_yaml,
 )
-from fcos_lightning.runs.words import quoted
+from fcos_lightning.runs.config.words import quoted
+from fcos_lightning.runs.objects.instantiate import check_targets, trusted_packages
+from fcos_lightning.runs.ranks import is_first_process
 from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.storage.run_folder import RunFolder
 

@@ -20,26 +20,26 @@ from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import signals_left_alone
 from fcos_lightning.printing import first_line
-from fcos_lightning.runs.description import describe_run
+from fcos_lightning.runs.config.description import describe_run
+from fcos_lightning.runs.config.hyperparameters import log_configuration
+from fcos_lightning.runs.config.kinds import check_settings
+from fcos_lightning.runs.config.opaque import opaque, opaque_text
 from fcos_lightning.runs.ending import keep_the_end, shown_path, trained
-from fcos_lightning.runs.hyperparameters import log_configuration
-from fcos_lightning.runs.instantiate import check_part, make
-from fcos_lightning.runs.kinds import check_settings
 from fcos_lightning.runs.next_steps import resume_command
-from fcos_lightning.runs.opaque import opaque, opaque_text
+from fcos_lightning.runs.objects.instantiate import check_part, make
+from fcos_lightning.runs.objects.trainer import make_trainer, profiles
 from fcos_lightning.runs.options.trainer import check_trainer
 from fcos_lightning.runs.same_data import KEY as DIGESTS
 from fcos_lightning.runs.same_data import check_same_data, digests
 from fcos_lightning.runs.summary import print_summary
-from fcos_lightning.runs.trainer import make_trainer, profiles
 from fcos_lightning.signals import Stopped
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.acceleration import accelerate
 from fcos_lightning.training.compiling import TranslationError
-from fcos_lightning.training.csv_log import rewind_logs
+from fcos_lightning.training.loggers.csv_log import rewind_logs
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
-from fcos_lightning.training.other_ranks import LostRank, together
+from fcos_lightning.training.ranks.other_ranks import LostRank, together
 from fcos_lightning.training.resuming import going_on_from
 from fcos_lightning.training.schedule import Schedule
 
@@ -90,7 +90,7 @@ class Session:
         if resumed:
             run = RunFolder(Path(config.run_dir))
             check_same_data(run.path, Checkpoint.read(run.last).about, datamodule)
-        for key in ("train_split", "val_split", "test_split"):
+        for key in ("train_split", "val_split", "test_split", "shuffle_window"):
             if key in config.data:  # as they were found; written down in config.yaml
                 config.data[key] = opaque(getattr(datamodule, key))
         if "class_names" in config.data and config.data.class_names is None:

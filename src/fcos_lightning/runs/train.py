@@ -51,8 +51,8 @@ def train(*overrides: str, config_dir: str | Path | None = None) -> Run:
         UserError: if anything of the configuration, the data or the weights does not fit.
         KeyboardInterrupt: if it is interrupted; ``resume=`` goes on with the run folder.
     """
-    from fcos_lightning.runs.configuration import composed
-    from fcos_lightning.runs.instantiate import trusted_packages
+    from fcos_lightning.runs.config.composed import composed
+    from fcos_lightning.runs.objects.instantiate import trusted_packages
     from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.signals import Stopped, handlers_kept
 
@@ -75,7 +75,7 @@ def carried_out(config: DictConfig) -> Run:
         Stopped: if the run was asked to stop, and has kept a checkpoint.
         KeyboardInterrupt: if it was interrupted at once.
     """
-    from fcos_lightning.runs.configuration import given_words
+    from fcos_lightning.runs.config.composed import given_words
     from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
     from fcos_lightning.runs.resuming import continued
     from fcos_lightning.signals import Asked, Stopped
@@ -98,6 +98,7 @@ def carried_out(config: DictConfig) -> Run:
 
 def _begun(config: DictConfig) -> Run:
     """Carry out a new run."""
+    from fcos_lightning.runs.config.opaque import opaque_text
     from fcos_lightning.runs.ending import report, saying_how_to_go_on
     from fcos_lightning.runs.folder import (
         held_for_run,
@@ -107,8 +108,8 @@ def _begun(config: DictConfig) -> Run:
         removed_if_stopped,
         save_config,
     )
-    from fcos_lightning.runs.instantiate import trusted_packages
-    from fcos_lightning.runs.opaque import opaque_text
+    from fcos_lightning.runs.objects.instantiate import trusted_packages
+    from fcos_lightning.runs.objects.own_runs import remember
     from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.runs.session import Session
 
@@ -128,15 +129,18 @@ def _begun(config: DictConfig) -> Run:
         ):
             trainer = session.make_trainer()
             save_config(config, folder)
+            remember(run, trusted_packages())
             session.fit(trainer, run, resumed=False)
         return Run(folder, report(session, run))
 
 
 def _gone_on(config: DictConfig, run: RunFolder) -> Run:
     """Go on with a run."""
-    from fcos_lightning.runs.configuration import given_words
+    from fcos_lightning.runs.config.composed import given_words
     from fcos_lightning.runs.ending import report, saying_how_to_go_on
     from fcos_lightning.runs.folder import held_for_run
+    from fcos_lightning.runs.objects.instantiate import trusted_packages
+    from fcos_lightning.runs.objects.own_runs import remember
     from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.resuming import keep_length
     from fcos_lightning.runs.session import Session
@@ -149,6 +153,7 @@ def _gone_on(config: DictConfig, run: RunFolder) -> Run:
                 remove_drafts(folder)
         trainer = session.make_trainer()
         keep_length(config, run.path, given_words())
+        remember(run, trusted_packages())
         session.fit(trainer, run, resumed=True)
         return Run(run.path, report(session, run))
 

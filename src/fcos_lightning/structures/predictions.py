@@ -102,6 +102,14 @@ class Totals(OnDevice):
         """Return one batch's share of a sum, the sum being no less than ``at_least``."""
         return self.sums[name].clamp(min=at_least) / self.batches
 
+    def positives_for_classes(self, at_least: float = 0.0) -> Tensor:
+        """Return one batch's share of what the classification loss is divided by.
+
+        That is ``positives``, or ``moving_positives`` where these are given (``MovingPositives``).
+        """
+        moving = "moving_positives" in self.sums
+        return self.share("moving_positives" if moving else "positives", at_least)
+
 
 @dataclass(frozen=True, eq=False)
 class Losses(OnDevice):

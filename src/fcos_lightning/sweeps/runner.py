@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fcos_lightning.printing import printable
-from fcos_lightning.runs.words import quoted
+from fcos_lightning.runs.config.words import quoted
 from fcos_lightning.signals import STOPPING, Asked
 from fcos_lightning.storage.folders import set_aside
 from fcos_lightning.sweeps.course import ap_by_epoch, best_ap, can_go_on

@@ -20,8 +20,8 @@ from fcos_lightning.structures import Assignment, Batch, Detections, Losses, Poi
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.length import total_steps
 from fcos_lightning.training.moving_positives import MovingPositives
+from fcos_lightning.training.ranks.step_totals import totals_of_step
 from fcos_lightning.training.schedule import Schedule
-from fcos_lightning.training.step_totals import totals_of_step
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,9 @@ from fcos_lightning.lightning_internals import signals_left_alone
 from fcos_lightning.structures import Detections, Views
 from fcos_lightning.structures.batches import LARGEST_SIDES
 from fcos_lightning.training.callbacks.figures import Evaluation
-from fcos_lightning.training.cluster import cluster_plugins
 from fcos_lightning.training.module import FCOSModule
-from fcos_lightning.training.other_ranks import together
+from fcos_lightning.training.ranks.cluster import cluster_plugins
+from fcos_lightning.training.ranks.other_ranks import together
 
 #: Settings of a trainer that evaluation shares with training.
 EVALUATION_SETTINGS = ("accelerator", "devices", "num_nodes", "strategy", "precision")

@@ -106,11 +106,23 @@ def test_totals_of_two_batches_halve_a_batch(divide_by: str) -> None:
     prediction, assignment, points, _ = scene(2)
     loss = RetinaNetLoss(divide_by=divide_by)  # type: ignore[arg-type]
     own = loss.totals(assignment)
-    assert own["images"] == 3 and own["positives"] == assignment.positive.sum()
+    positives = float(assignment.positive.sum())
+    assert own == ({"positives": positives} if divide_by == "step" else {"images": 3.0})
     alone = loss(prediction, assignment, points)
     twice = {name: value * 2 for name, value in own.items()}
     halves = loss(prediction, assignment, points, Totals(twice, 2))
     torch.testing.assert_close(dict(halves.terms), dict(alone.terms))
+
+
+def test_a_moving_number_of_positives_divides_the_classes_alone() -> None:
+    prediction, assignment, points, _ = scene(2)
+    loss = RetinaNetLoss()
+    own = loss.totals(assignment)
+    alone = loss(prediction, assignment, points)
+    moving = Totals({**own, "moving_positives": own["positives"] * 4})
+    fourth = loss(prediction, assignment, points, moving)
+    torch.testing.assert_close(fourth.terms["cls"], alone.terms["cls"] / 4)
+    torch.testing.assert_close(fourth.terms["box"], alone.terms["box"])
 
 
 @pytest.mark.parametrize("box_loss", ["l1", "smooth_l1", "giou"])

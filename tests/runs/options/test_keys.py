@@ -6,7 +6,7 @@ import pytest
 
 from fcos_lightning.cli.sweep import compose
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.configuration import composed
+from fcos_lightning.runs.config.composed import composed
 from fcos_lightning.runs.options.names import SETTINGS, choice_names
 
 
@@ -114,10 +114,10 @@ def test_a_sweep_is_looked_at_before_a_job_runs() -> None:
 
 
 def test_every_name_from_elsewhere_leads_to_a_setting() -> None:
-    from fcos_lightning.runs.configuration import config_dir
+    from fcos_lightning.runs.config.composed import config_dir
     from fcos_lightning.runs.options.keys import _known
 
-    commands = ("train", "test", "report", "predict", "convert")
+    commands = ("train", "test", "report", "predict", "convert", "doctor")
     known = frozenset().union(*(_known(config_dir(), name) for name in commands))
     assert {meant for ours in SETTINGS.values() for meant in ours} <= known
     assert "r50" in choice_names("resnet50")

@@ -3,8 +3,8 @@
 import pytest
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.configuration import composed, given_words
-from fcos_lightning.runs.instantiate import make
+from fcos_lightning.runs.config.composed import composed, given_words
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
 from fcos_lightning.training.schedule import Schedule
 

@@ -8,7 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.config.composed import config_dir
 from fcos_lightning.runs.options.trainer import OURS, TRAINER, check_trainer
 
 #: Values of every option that a run takes.

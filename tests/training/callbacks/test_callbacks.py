@@ -23,7 +23,7 @@ from fcos_lightning.training.callbacks.ema import EMA
 from fcos_lightning.training.callbacks.monitor import Monitor
 from fcos_lightning.training.callbacks.previews import Previews
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
-from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.training.loggers.csv_log import RunCSVLogger
 from fcos_lightning.training.module import FCOSModule
 
 
@@ -96,6 +96,7 @@ def test_after_any_of_100_kills_the_newest_checkpoint_or_the_one_before_loads(
         child = os.fork()
         if child == 0:  # saves one after the other until it is killed
             try:
+                torch.set_num_threads(1)  # a fork has none of its parent's threads to wait for
                 for step in range(newest + 1, newest + 1000):
                     content = {"step": step, "w": torch.full((200_000,), float(step))}
                     AtomicCheckpointIO().save_checkpoint(content, file)
@@ -203,7 +204,7 @@ def test_previews_of_very_long_images(tmp_path: Path, size: tuple[int, int]) -> 
     box = Target(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([0]))
     batch = Batch(Images.pad([image], 32), Targets.stack([box]), torch.arange(1), sizes)
     found = Detections(box.boxes_xyxy, torch.tensor([0.9]), box.labels)
-    trainer: Any = SimpleNamespace(is_global_zero=True, current_epoch=0)
+    trainer: Any = SimpleNamespace(is_global_zero=True, current_epoch=0, global_step=0, loggers=[])
     detector = build_fcos(
         num_classes=1,
         backbone={"name": "tiny", "norm": "trained", "weights": None},

@@ -44,7 +44,9 @@ class AnchorAssigner(Assigner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.negative_iou <= self.positive_iou <= 1:
+        for option in ("positive_iou", "negative_iou"):
+            self.require(option, 0 <= getattr(self, option) <= 1, "a number in [0, 1]")
+        if self.negative_iou > self.positive_iou:
             raise UserError(
                 f"model.assigner.negative_iou={self.negative_iou} "
                 f"positive_iou={self.positive_iou}: give numbers in [0, 1] in this order"

@@ -12,7 +12,6 @@ from torch import Tensor
 from fcos_lightning.boxes import iou_of_ltrb, xyxy_to_ltrb
 from fcos_lightning.detector.assigners.claims import Claims, padded
 from fcos_lightning.detector.parts import Assigner
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
 
 #: By so much an overlap may miss the threshold: where all overlaps are alike, their mean is off by
@@ -44,10 +43,8 @@ class ATSSAssigner(Assigner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.per_level < 1:
-            raise UserError(f"model.assigner.per_level={self.per_level}: give 1 or more")
-        if not self.square > 0:
-            raise UserError(f"model.assigner.square={self.square}: give a number above 0")
+        self.require_at_least(per_level=1)
+        self.require("square", self.square > 0, "a number above 0")
 
     @torch.no_grad()
     def __call__(

@@ -59,8 +59,7 @@ class CenterNetAssigner(Assigner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.overlap < 1:
-            raise UserError(f"model.assigner.overlap={self.overlap}: give a number between 0 and 1")
+        self.require("overlap", 0 < self.overlap < 1, "a number between 0 and 1")
 
     def check(self, strides: Sequence[int]) -> None:
         """Refuse several levels: a box would have a center on each."""

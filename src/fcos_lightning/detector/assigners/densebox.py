@@ -17,7 +17,6 @@ from fcos_lightning.detector.assigners.smallest import (
     smallest_first,
 )
 from fcos_lightning.detector.parts import Assigner
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
 
 
@@ -44,9 +43,7 @@ class DenseBoxAssigner(Assigner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("radius", "gray"):
-            if not getattr(self, option) >= 0:
-                raise UserError(f"model.assigner.{option}={getattr(self, option)}: give 0 or more")
+        self.require_at_least(radius=0, gray=0)
 
     def check(self, strides: Sequence[int]) -> None:
         """Refuse several levels: a box would have a disc on each."""

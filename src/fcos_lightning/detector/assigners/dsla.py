@@ -14,7 +14,6 @@ from fcos_lightning.boxes import iou_of_ltrb, xyxy_to_ltrb
 from fcos_lightning.detector.assigners.claims import Claims, padded
 from fcos_lightning.detector.assigners.pairs import corners_of, of_all_pairs, overlaps
 from fcos_lightning.detector.parts import Assigner
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
 
 #: Points looked at together for what background costs them.
@@ -61,9 +60,7 @@ class DSLAAssigner(Assigner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key, least in (("topk", 1), ("iou_weight", 0), ("reach", 0)):
-            if not getattr(self, key) >= least:
-                raise UserError(f"model.assigner.{key}={getattr(self, key)}: give {least} or more")
+        self.require_at_least(topk=1, iou_weight=0, reach=0, soft_radius=0)
 
     @torch.no_grad()
     def __call__(

@@ -49,6 +49,11 @@ class FCOSAssigner(Assigner):
     center_radius: float | None = 1.5
     range_ends: Literal["inclusive", "exclusive"] = "inclusive"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        radius = self.center_radius
+        self.require("center_radius", radius is None or radius > 0, "a number above 0, or null")
+
     def check(self, strides: Sequence[int]) -> None:
         """Refuse size ranges of another number of levels."""
         if self.size_ranges is not None and len(self.size_ranges) != len(strides):

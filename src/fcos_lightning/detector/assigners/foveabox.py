@@ -45,10 +45,7 @@ class FoveaBoxAssigner(Assigner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.shrink <= 1:
-            raise UserError(
-                f"model.assigner.shrink={self.shrink}: give a number above 0 and up to 1"
-            )
+        self.require("shrink", 0 < self.shrink <= 1, "a number above 0 and up to 1")
         if self.eta < math.sqrt(2):
             raise UserError(
                 f"model.assigner.eta={self.eta}: give 1.4143 or more, else no level answers for "

@@ -13,7 +13,6 @@ from fcos_lightning.boxes import xyxy_to_ltrb
 from fcos_lightning.detector.assigners.anchors import MostOverlapping, overlaps_in_parts
 from fcos_lightning.detector.assigners.claims import padded
 from fcos_lightning.detector.parts import Assigner
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
 
 
@@ -39,11 +38,8 @@ class SSDAssigner(Assigner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.positive_iou <= 1:
-            raise UserError(
-                f"model.assigner.positive_iou={self.positive_iou}: give a number above 0 and up "
-                "to 1"
-            )
+        within = 0 < self.positive_iou <= 1
+        self.require("positive_iou", within, "a number above 0 and up to 1")
 
     @torch.no_grad()
     def __call__(

@@ -12,7 +12,6 @@ from torch import Tensor
 from fcos_lightning.detector.assigners.claims import Claims, padded
 from fcos_lightning.detector.assigners.pairs import corners_of, of_all_pairs, overlaps
 from fcos_lightning.detector.parts import Assigner
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
 
 #: Above 0, so that nothing is divided by that.
@@ -49,11 +48,7 @@ class TALAssigner(Assigner):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.topk < 1:
-            raise UserError(f"model.assigner.topk={self.topk}: give 1 or more")
-        for key in ("class_power", "iou_power"):
-            if not getattr(self, key) >= 0:
-                raise UserError(f"model.assigner.{key}={getattr(self, key)}: give 0 or more")
+        self.require_at_least(topk=1, class_power=0, iou_power=0)
 
     @torch.no_grad()
     def __call__(

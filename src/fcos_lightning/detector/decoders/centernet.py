@@ -13,7 +13,6 @@ from torchvision.ops import batched_nms
 
 from fcos_lightning.boxes import clip_boxes, ltrb_to_xyxy
 from fcos_lightning.detector.parts import Decoder
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Detections, Points, Prediction
 
 
@@ -45,12 +44,10 @@ class PeakDecoder(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.score_threshold <= 1:
-            raise UserError(
-                f"model.decoder.score_threshold={self.score_threshold}: give a number in [0, 1]"
-            )
-        if self.kernel < 1 or self.kernel % 2 == 0:
-            raise UserError(f"model.decoder.kernel={self.kernel}: give an odd number, as 3")
+        self.require("score_threshold", 0 <= self.score_threshold <= 1, "a number in [0, 1]")
+        self.require("views_iou", 0 <= self.views_iou <= 1, "a number in [0, 1]")
+        self.require("max_detections", self.max_detections >= 1, "a number of at least 1")
+        self.require("kernel", self.kernel > 0 and self.kernel % 2 == 1, "an odd number, as 3")
 
     @torch.no_grad()
     def __call__(

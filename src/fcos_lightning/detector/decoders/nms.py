@@ -13,7 +13,6 @@ from torchvision.ops import batched_nms
 
 from fcos_lightning.boxes import clip_boxes, ltrb_to_xyxy
 from fcos_lightning.detector.parts import Decoder
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Detections, Points, Prediction
 
 #: Candidates that NMS looks at first; up to as many torchvision sorts all classes out in one go.
@@ -64,18 +63,10 @@ class NMSDecoder(Decoder):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option, value in (
-            ("score_threshold", self.score_threshold),
-            ("nms_iou", self.nms_iou),
-        ):
-            if not 0 <= value <= 1:
-                raise UserError(f"model.decoder.{option}={value}: give a number in [0, 1]")
-        for option, count in (
-            ("topk_per_level", self.topk_per_level),
-            ("max_detections", self.max_detections),
-        ):
-            if count < 1:
-                raise UserError(f"model.decoder.{option}={count}: give a number of at least 1")
+        for option in ("score_threshold", "nms_iou"):
+            self.require(option, 0 <= getattr(self, option) <= 1, "a number in [0, 1]")
+        for option in ("topk_per_level", "max_detections"):
+            self.require(option, getattr(self, option) >= 1, "a number of at least 1")
 
     @torch.no_grad()
     def __call__(

@@ -9,10 +9,9 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from fcos_lightning.detector.heads.towers import Tower, by_point, joined, logit, start_towers
+from fcos_lightning.detector.heads.by_level import HeadByLevel
+from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
 from fcos_lightning.detector.parts import HeadOptions, Levels
-from fcos_lightning.errors import UserError
-from fcos_lightning.layers.recompute import recomputed
 from fcos_lightning.structures import Prediction
 
 
@@ -57,21 +56,16 @@ class CenterNetHeadOptions(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.prior < 1:
-            raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
-        if self.num_convs < 0:
-            raise UserError(f"model.head.num_convs={self.num_convs}: give 0 or more")
+        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
+        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> CenterNetHead:
         """Return the head; it predicts one box for each cell."""
-        if levels.per_cell != 1:
-            raise UserError(
-                "model.grid.anchor_scales: the head centernet predicts points, no anchors"
-            )
+        self.check_one_box(levels)
         return CenterNetHead(in_channels, num_classes, levels.strides, self)
 
 
-class CenterNetHead(nn.Module):
+class CenterNetHead(HeadByLevel):
     """Three towers, a 1x1 convolution on each (arXiv 1904.07850, appendix).
 
     Args:
@@ -91,13 +85,9 @@ class CenterNetHead(nn.Module):
         strides: Sequence[int],
         options: CenterNetHeadOptions | None = None,
     ) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        super().__init__(num_classes)
         self.options = options = options or CenterNetHeadOptions()
-        self.num_classes = num_classes
         self.strides = tuple(strides)
-        self.recompute = False  # see recompute_activations
         width, count = options.channels or in_channels, options.num_convs
         tower = (in_channels, width, count, options.norm, len(self.strides), options.tower_bias)
         self.cls_tower, self.offset_tower = Tower(*tower), Tower(*tower)
@@ -106,30 +96,16 @@ class CenterNetHead(nn.Module):
         self.cls_logits = nn.Conv2d(last, num_classes, 1)
         self.box_offsets = nn.Conv2d(last, 2, 1)
         self.box_sides = nn.Conv2d(last, 2, 1)
-        start_towers((self.cls_tower, self.offset_tower, self.side_tower), options.fast_start)
-        for output in (self.cls_logits, self.box_offsets, self.box_sides):
-            nn.init.normal_(output.weight, std=0.01)
-            nn.init.zeros_(output.bias)  # type: ignore[arg-type]  # all have one
+        start_alike(self, (self.cls_tower, self.offset_tower, self.side_tower), options.fast_start)
         nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
         # A stride, so that boxes have an area from the start.
         nn.init.ones_(self.box_sides.bias)  # type: ignore[arg-type]
 
-    def forward(self, maps: Sequence[Tensor]) -> CenterPrediction:
-        """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""
-        look = recomputed(self._at_level) if self.recompute else self._at_level
-        levels = [look(feature, level) for level, feature in enumerate(maps)]
-        cls_logits, offsets, sides, ltrb_px = zip(*levels, strict=True)
-        return CenterPrediction(
-            cls_logits=joined(cls_logits),
-            ltrb_px=joined(ltrb_px),
-            offsets=joined(offsets),
-            sides=joined(sides),
-        )
-
-    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def at_level(self, feature: Tensor, level: int) -> CenterPrediction:
         """Return class logits, offsets, sides, and distances in pixels of a level."""
         cls_logits = by_point(self.cls_logits(self.cls_tower(feature, level)))
         offsets = by_point(self.box_offsets(self.offset_tower(feature, level))).float()
         sides = by_point(self.box_sides(self.side_tower(feature, level))).float()
         ltrb = torch.cat([sides / 2 - offsets, sides / 2 + offsets], dim=-1)
-        return cls_logits, offsets, sides, ltrb * self.strides[level]
+        ltrb_px = ltrb * self.strides[level]
+        return CenterPrediction(cls_logits, ltrb_px, offsets=offsets, sides=sides)

@@ -8,10 +8,9 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from fcos_lightning.detector.heads.towers import Tower, by_point, joined, logit, start_towers
+from fcos_lightning.detector.heads.by_level import HeadByLevel
+from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
 from fcos_lightning.detector.parts import HeadOptions, Levels
-from fcos_lightning.errors import UserError
-from fcos_lightning.layers.recompute import recomputed
 from fcos_lightning.structures import Prediction
 
 
@@ -45,23 +44,17 @@ class DenseBoxHeadOptions(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.prior < 1:
-            raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
-        if not self.unit_px > 0:
-            raise UserError(f"model.head.unit_px={self.unit_px}: give a number above 0")
-        if self.num_convs < 0:
-            raise UserError(f"model.head.num_convs={self.num_convs}: give 0 or more")
+        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
+        self.require("unit_px", self.unit_px > 0, "a number above 0")
+        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> DenseBoxHead:
         """Return the head; it predicts one box for each cell."""
-        if levels.per_cell != 1:
-            raise UserError(
-                "model.grid.anchor_scales: the head densebox predicts points, no anchors"
-            )
+        self.check_one_box(levels)
         return DenseBoxHead(in_channels, num_classes, levels.strides, self)
 
 
-class DenseBoxHead(nn.Module):
+class DenseBoxHead(HeadByLevel):
     """Two towers of 3x3 convolutions, a 1x1 convolution on each.
 
     Args:
@@ -81,33 +74,20 @@ class DenseBoxHead(nn.Module):
         strides: Sequence[int],
         options: DenseBoxHeadOptions | None = None,
     ) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        super().__init__(num_classes)
         self.options = options = options or DenseBoxHeadOptions()
-        self.num_classes = num_classes
-        self.recompute = False  # see recompute_activations
         width, count = options.channels or in_channels, options.num_convs
         tower = (in_channels, width, count, options.norm, len(strides), options.tower_bias)
         self.cls_tower, self.box_tower = Tower(*tower), Tower(*tower)
         last = width if count else in_channels
         self.cls_logits = nn.Conv2d(last, num_classes, 1)
         self.box_ltrb = nn.Conv2d(last, 4, 1)
-        start_towers((self.cls_tower, self.box_tower), options.fast_start)
-        for output in (self.cls_logits, self.box_ltrb):
-            nn.init.normal_(output.weight, std=0.01)
+        start_alike(self, (self.cls_tower, self.box_tower), options.fast_start)
         nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
         nn.init.constant_(self.box_ltrb.bias, 0.5)  # type: ignore[arg-type]  # both have one
 
-    def forward(self, maps: Sequence[Tensor]) -> Prediction:
-        """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""
-        look = recomputed(self._at_level) if self.recompute else self._at_level
-        levels = [look(feature, level) for level, feature in enumerate(maps)]
-        cls_logits, ltrb_px = zip(*levels, strict=True)
-        return Prediction(cls_logits=joined(cls_logits), ltrb_px=joined(ltrb_px))
-
-    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, Tensor]:
+    def at_level(self, feature: Tensor, level: int) -> Prediction:
         """Return class logits and distances in pixels of a level."""
         cls_logits = by_point(self.cls_logits(self.cls_tower(feature, level)))
         raw = by_point(self.box_ltrb(self.box_tower(feature, level))).float()
-        return cls_logits, raw * self.options.unit_px
+        return Prediction(cls_logits, raw * self.options.unit_px)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -11,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fcos_lightning.detector.heads.towers import Tower, by_point
+from fcos_lightning.detector.heads.by_level import HeadByLevel
+from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
 from fcos_lightning.detector.parts import HeadOptions, Levels
 from fcos_lightning.errors import UserError
-from fcos_lightning.layers.deform import DeformableConv2d
-from fcos_lightning.layers.recompute import recomputed
 from fcos_lightning.structures import Prediction
 
 
@@ -68,12 +66,8 @@ class FCOSHeadOptions(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.prior < 1:
-            raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
-        at_least = {"num_convs": 0, "box_convs": 0, "shared_convs": 0, "channels": 1}
-        for key, least in at_least.items():
-            if (value := getattr(self, key)) is not None and value < least:
-                raise UserError(f"model.head.{key}={value}: give {least} or more")
+        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
+        self.require_at_least(num_convs=0, box_convs=0, shared_convs=0, channels=1)
         for key in ("num_convs", "box_convs"):
             if self.deformable and getattr(self, key) == 0:
                 raise UserError(
@@ -83,12 +77,11 @@ class FCOSHeadOptions(HeadOptions):
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> Head:
         """Return the head; it predicts one box for each cell."""
-        if levels.per_cell != 1:
-            raise UserError("model.grid.anchor_scales: the head fcos predicts points, no anchors")
+        self.check_one_box(levels)
         return Head(in_channels, num_classes, levels.strides, self)
 
 
-class Head(nn.Module):
+class Head(HeadByLevel):
     """Two towers of 3x3 convolutions; class logits on one, distances on the other (paper, fig. 2).
 
     Args:
@@ -110,21 +103,17 @@ class Head(nn.Module):
         options: FCOSHeadOptions | None = None,
         **more: Any,  # noqa: ANN401  # fields of FCOSHeadOptions
     ) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        super().__init__(num_classes)
         options = options or FCOSHeadOptions(**more)
         norm, num_convs, shared_convs = options.norm, options.num_convs, options.shared_convs
         box_convs = num_convs if options.box_convs is None else options.box_convs
-        tower_bias, deformable, prior = options.tower_bias, options.deformable, options.prior
+        tower_bias, deformable = options.tower_bias, options.deformable
         quality_on, distances = options.quality_on, options.distances
         self.options = options
         width = options.channels or in_channels
-        self.num_classes = num_classes
         self.strides = tuple(strides)
         self.quality_on = quality_on
         self.distances = distances
-        self.recompute = False  # see recompute_activations
         levels = len(self.strides)
         shared = width if shared_convs else in_channels
         self.shared_tower = Tower(in_channels, width, shared_convs, norm, levels, tower_bias)
@@ -139,33 +128,13 @@ class Head(nn.Module):
         self.scales = nn.Parameter(
             torch.ones(len(self.strides)), requires_grad=options.level_scales
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        for module in self.modules():
-            if isinstance(module, DeformableConv2d):
-                module.reset_offset()
-        nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
+        towers = (self.shared_tower, self.cls_tower, self.box_tower)
+        start_alike(self, towers, options.fast_start)
+        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
         if options.fast_start:
-            for module in (*self.shared_tower, *self.cls_tower, *self.box_tower):
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight)
             nn.init.constant_(self.box_ltrb.bias, 1.0 if distances == "relu" else 0.0)  # type: ignore[arg-type]
 
-    def forward(self, maps: Sequence[Tensor]) -> Prediction:
-        """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""
-        look = recomputed(self._at_level) if self.recompute else self._at_level
-        levels = [look(feature, level) for level, feature in enumerate(maps)]
-        cls_logits, ltrb_px, *quality_logits = zip(*levels, strict=True)
-        return Prediction(
-            cls_logits=torch.cat(cls_logits, dim=1),
-            ltrb_px=torch.cat(ltrb_px, dim=1),
-            quality_logits=torch.cat(quality_logits[0], dim=1) if quality_logits else None,
-        )
-
-    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, ...]:
+    def at_level(self, feature: Tensor, level: int) -> Prediction:
         """Return class logits, distances in pixels and maybe quality logits of a level."""
         feature = self.shared_tower(feature, level)
         cls_feature = self.cls_tower(feature, level)
@@ -176,6 +145,7 @@ class Head(nn.Module):
         ltrb_px = F.relu(raw) * self.strides[level] if self.distances == "relu" else raw.exp()
         cls_logits = by_point(self.cls_logits(cls_feature))
         if self.quality_on == "none":
-            return cls_logits, ltrb_px
+            return Prediction(cls_logits, ltrb_px)
         quality_feature = box_feature if self.quality_on == "box" else cls_feature
-        return cls_logits, ltrb_px, by_point(self.quality_logits(quality_feature)).squeeze(-1)
+        quality_logits = by_point(self.quality_logits(quality_feature)).squeeze(-1)
+        return Prediction(cls_logits, ltrb_px, quality_logits)

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
-from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_towers
+from fcos_lightning.detector.heads.by_level import HeadByLevel
+from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
 from fcos_lightning.detector.parts import HeadOptions, Levels
-from fcos_lightning.errors import UserError
-from fcos_lightning.layers.recompute import recomputed
 from fcos_lightning.structures import Prediction
 
 #: Distances are seen in so many strides of their level, the root of its basic area (eq. 1).
@@ -61,21 +59,16 @@ class FoveaBoxHeadOptions(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.prior < 1:
-            raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
-        if self.num_convs < 0:
-            raise UserError(f"model.head.num_convs={self.num_convs}: give 0 or more")
+        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
+        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> FoveaBoxHead:
         """Return the head; it predicts one box for each cell."""
-        if levels.per_cell != 1:
-            raise UserError(
-                "model.grid.anchor_scales: the head foveabox predicts points, no anchors"
-            )
+        self.check_one_box(levels)
         return FoveaBoxHead(in_channels, num_classes, levels.strides, self)
 
 
-class FoveaBoxHead(nn.Module):
+class FoveaBoxHead(HeadByLevel):
     """Two towers of 3x3 convolutions; class logits on one, distances on the other.
 
     Args:
@@ -95,40 +88,23 @@ class FoveaBoxHead(nn.Module):
         strides: Sequence[int],
         options: FoveaBoxHeadOptions | None = None,
     ) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        super().__init__(num_classes)
         self.options = options = options or FoveaBoxHeadOptions()
-        self.num_classes = num_classes
         self.strides = tuple(strides)
-        self.recompute = False  # see recompute_activations
         width, count = options.channels or in_channels, options.num_convs
         tower = (in_channels, width, count, options.norm, len(self.strides), options.tower_bias)
         self.cls_tower, self.box_tower = Tower(*tower), Tower(*tower)
         last = width if count else in_channels
         self.cls_logits = nn.Conv2d(last, num_classes, 3, padding=1)
         self.box_ltrb = nn.Conv2d(last, 4, 3, padding=1)
-        start_towers((self.cls_tower, self.box_tower), options.fast_start)
-        for output in (self.cls_logits, self.box_ltrb):
-            nn.init.normal_(output.weight, std=0.01)
-            nn.init.zeros_(output.bias)  # type: ignore[arg-type]  # both have one
+        start_alike(self, (self.cls_tower, self.box_tower), options.fast_start)
         nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
 
-    def forward(self, maps: Sequence[Tensor]) -> LogPrediction:
-        """Return the prediction at the points of all levels, for maps ``[B, channels, H, W]``."""
-        look = recomputed(self._at_level) if self.recompute else self._at_level
-        levels = [look(feature, level) for level, feature in enumerate(maps)]
-        cls_logits, log_ltrb, ltrb_px = zip(*levels, strict=True)
-        return LogPrediction(
-            cls_logits=torch.cat(cls_logits, dim=1),
-            ltrb_px=torch.cat(ltrb_px, dim=1),
-            log_ltrb=torch.cat(log_ltrb, dim=1),
-        )
-
-    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+    def at_level(self, feature: Tensor, level: int) -> LogPrediction:
         """Return class logits, logarithms of distances, and distances in pixels of a level."""
         cls_logits = by_point(self.cls_logits(self.cls_tower(feature, level)))
         raw = by_point(self.box_ltrb(self.box_tower(feature, level))).float()
         stride = self.strides[level]
         log_ltrb = raw + math.log(_UNIT * stride)
-        return cls_logits, log_ltrb, log_ltrb.clamp(max=math.log(_LARGEST * stride)).exp()
+        ltrb_px = log_ltrb.clamp(max=math.log(_LARGEST * stride)).exp()
+        return LogPrediction(cls_logits, ltrb_px, log_ltrb=log_ltrb)

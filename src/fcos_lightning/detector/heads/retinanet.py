@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from fcos_lightning.detector.heads.towers import Tower, by_point
+from fcos_lightning.detector.heads.by_level import HeadByLevel
+from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
 from fcos_lightning.detector.parts import HeadOptions, Levels
-from fcos_lightning.errors import UserError
-from fcos_lightning.layers.recompute import recomputed
 from fcos_lightning.structures import Prediction
 
 #: Beyond this a side would be more than 62.5 times the anchor's (Faster R-CNN's code, and all
@@ -61,19 +59,16 @@ class RetinaNetHeadOptions(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.prior < 1:
-            raise UserError(f"model.head.prior={self.prior}: give a number between 0 and 1")
-        if self.num_convs < 0:
-            raise UserError(f"model.head.num_convs={self.num_convs}: give 0 or more")
+        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
+        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> RetinaNetHead:
         """Return the head; it predicts a box for each anchor."""
-        if not levels.anchors_wh().numel():
-            raise UserError("model.grid.anchor_scales: the head retinanet needs anchors")
+        self.check_anchors(levels)
         return RetinaNetHead(in_channels, num_classes, levels.anchors_wh(), self)
 
 
-class RetinaNetHead(nn.Module):
+class RetinaNetHead(HeadByLevel):
     """Two towers of 3x3 convolutions; class logits on one, offsets of anchors on the other.
 
     Args:
@@ -93,49 +88,26 @@ class RetinaNetHead(nn.Module):
         anchors_wh: Tensor,
         options: RetinaNetHeadOptions | None = None,
     ) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        super().__init__(num_classes)
         self.options = options = options or RetinaNetHeadOptions()
-        self.num_classes = num_classes
         levels, self.per_cell, _ = anchors_wh.shape
         self.register_buffer("anchors_wh", anchors_wh, persistent=False)
         self.anchors_wh: Tensor
-        self.recompute = False  # see recompute_activations
         width, count = options.channels or in_channels, options.num_convs
         tower = (in_channels, width, count, options.norm, levels, options.tower_bias)
         self.cls_tower, self.box_tower = Tower(*tower), Tower(*tower)
         last = width if count else in_channels
         self.cls_logits = nn.Conv2d(last, self.per_cell * num_classes, 3, padding=1)
         self.box_offsets = nn.Conv2d(last, self.per_cell * 4, 3, padding=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=0.01)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        prior = options.prior
-        nn.init.constant_(self.cls_logits.bias, -math.log((1 - prior) / prior))  # type: ignore[arg-type]
-        for module in (*self.cls_tower, *self.box_tower) if options.fast_start else ():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
+        start_alike(self, (self.cls_tower, self.box_tower), options.fast_start)
+        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
 
-    def forward(self, maps: Sequence[Tensor]) -> AnchorPrediction:
-        """Return the prediction at all anchors, for maps ``[B, channels, H, W]``."""
-        look = recomputed(self._at_level) if self.recompute else self._at_level
-        levels = [look(feature, level) for level, feature in enumerate(maps)]
-        cls_logits, offsets, ltrb_px = zip(*levels, strict=True)
-        return AnchorPrediction(
-            cls_logits=torch.cat(cls_logits, dim=1),
-            ltrb_px=torch.cat(ltrb_px, dim=1),
-            offsets=torch.cat(offsets, dim=1),
-        )
-
-    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+    def at_level(self, feature: Tensor, level: int) -> AnchorPrediction:
         """Return class logits, offsets and distances in pixels of a level's anchors."""
         cls_logits = by_point(self.cls_logits(self.cls_tower(feature, level)), self.per_cell)
         offsets = by_point(self.box_offsets(self.box_tower(feature, level)), self.per_cell).float()
         anchors = self.anchors_wh[level].repeat(feature.shape[-2] * feature.shape[-1], 1)
-        return cls_logits, offsets, ltrb_of(offsets, anchors)
+        return AnchorPrediction(cls_logits, ltrb_of(offsets, anchors), offsets=offsets)
 
 
 def ltrb_of(offsets: Tensor, anchors_wh: Tensor) -> Tensor:

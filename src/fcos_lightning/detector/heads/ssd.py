@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from fcos_lightning.detector.heads.by_level import HeadByLevel
 from fcos_lightning.detector.heads.retinanet import AnchorPrediction, ltrb_of
-from fcos_lightning.detector.heads.towers import Tower, by_point, start_towers
+from fcos_lightning.detector.heads.towers import Tower, by_point, start_alike
 from fcos_lightning.detector.parts import HeadOptions, Levels
-from fcos_lightning.errors import UserError
-from fcos_lightning.layers.recompute import recomputed
 
 #: What the head gives are offsets in these units, so that all four vary alike (the original code's
 #: variances, torchvision's weights of 10 and 5).
@@ -45,17 +43,15 @@ class SSDHeadOptions(HeadOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_convs < 0:
-            raise UserError(f"model.head.num_convs={self.num_convs}: give 0 or more")
+        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> SSDHead:
         """Return the head; it predicts a box for each anchor."""
-        if not levels.anchors_wh().numel():
-            raise UserError("model.grid.anchor_scales: the head ssd needs anchors")
+        self.check_anchors(levels)
         return SSDHead(in_channels, num_classes, levels.anchors_wh(), self)
 
 
-class SSDHead(nn.Module):
+class SSDHead(HeadByLevel):
     """For each level a 3x3 convolution for the classes and one for the offsets (arXiv 1512.02325).
 
     Class logits are relative to the background, whose logit is 0: a softmax does not change where
@@ -78,17 +74,13 @@ class SSDHead(nn.Module):
         anchors_wh: Tensor,
         options: SSDHeadOptions | None = None,
     ) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UserError(f"a detector needs at least one class, not {num_classes}")
+        super().__init__(num_classes)
         self.options = options = options or SSDHeadOptions()
-        self.num_classes = num_classes
         levels, self.per_cell, _ = anchors_wh.shape
         self.register_buffer("anchors_wh", anchors_wh, persistent=False)
         self.register_buffer("units", torch.tensor(OFFSET_UNITS), persistent=False)
         self.anchors_wh: Tensor
         self.units: Tensor
-        self.recompute = False  # see recompute_activations
         width, count = options.channels or in_channels, options.num_convs
         last = width if count else in_channels
         self.towers = nn.ModuleList(
@@ -101,27 +93,16 @@ class SSDHead(nn.Module):
         self.box_offsets = nn.ModuleList(
             nn.Conv2d(last, self.per_cell * 4, 3, padding=1) for _ in range(levels)
         )
-        start_towers(self.towers, options.fast_start)  # type: ignore[arg-type]  # they are
+        start_alike(self, self.towers, options.fast_start)  # type: ignore[arg-type]  # they are
         for module in (*self.cls_logits, *self.box_offsets):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
 
-    def forward(self, maps: Sequence[Tensor]) -> AnchorPrediction:
-        """Return the prediction at all anchors, for maps ``[B, channels, H, W]``."""
-        look = recomputed(self._at_level) if self.recompute else self._at_level
-        levels = [look(feature, level) for level, feature in enumerate(maps)]
-        cls_logits, offsets, ltrb_px = zip(*levels, strict=True)
-        return AnchorPrediction(
-            cls_logits=torch.cat(cls_logits, dim=1),
-            ltrb_px=torch.cat(ltrb_px, dim=1),
-            offsets=torch.cat(offsets, dim=1),
-        )
-
-    def _at_level(self, feature: Tensor, level: int) -> tuple[Tensor, Tensor, Tensor]:
+    def at_level(self, feature: Tensor, level: int) -> AnchorPrediction:
         """Return class logits, offsets and distances in pixels of a level's anchors."""
         feature = self.towers[level](feature, 0)
         cls_logits = by_point(self.cls_logits[level](feature), self.per_cell)
         raw = by_point(self.box_offsets[level](feature), self.per_cell).float()
         offsets = raw * self.units
         anchors = self.anchors_wh[level].repeat(feature.shape[-2] * feature.shape[-1], 1)
-        return cls_logits, offsets, ltrb_of(offsets, anchors)
+        return AnchorPrediction(cls_logits, ltrb_of(offsets, anchors), offsets=offsets)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-import torch
 from torch import Tensor, nn
 
 from fcos_lightning.layers.deform import DeformableConv2d
@@ -71,27 +70,26 @@ def _groups(width: int) -> int:
     return max(groups // 2, 1) if groups == width else groups
 
 
-def joined(levels: Sequence[Tensor]) -> Tensor:
-    """Put levels ``[B, P, ...]`` one behind the other; a single one is not copied."""
-    return levels[0] if len(levels) == 1 else torch.cat(list(levels), dim=1)
-
-
-def start_towers(towers: Iterable[Tower], fast: bool) -> None:
-    """Draw the weights of towers anew: from a normal distribution of 0.01, as detectors have it.
+def start_alike(head: nn.Module, towers: Iterable[Tower], fast: bool) -> None:
+    """Draw all convolutions of a head from a normal distribution of 0.01, biases 0.
 
     Args:
-        towers: whose convolutions these are.
-        fast: He initialisation (arXiv 1502.01852) instead, for short runs from scratch.
+        head: whose convolutions these are.
+        towers: its towers.
+        fast: He initialisation of the towers (arXiv 1502.01852), for short runs from scratch.
     """
-    for tower in towers:
-        for module in tower.modules():
+    for module in head.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, std=0.01)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in head.modules():
+        if isinstance(module, DeformableConv2d):
+            module.reset_offset()
+    for tower in towers if fast else ():
+        for module in tower:
             if isinstance(module, nn.Conv2d):
-                if fast:
-                    nn.init.kaiming_normal_(module.weight)
-                else:
-                    nn.init.normal_(module.weight, std=0.01)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+                nn.init.kaiming_normal_(module.weight)
 
 
 def logit(probability: float) -> float:

@@ -12,7 +12,6 @@ from fcos_lightning.detector.assigners.centernet import CenterAssignment
 from fcos_lightning.detector.heads.centernet import CenterPrediction
 from fcos_lightning.detector.losses.center_focal import center_focal_sum, center_map
 from fcos_lightning.detector.parts import Loss
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 
@@ -43,9 +42,7 @@ class CenterNetLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("size_weight", "focal_gamma", "center_power"):
-            if not getattr(self, option) >= 0:
-                raise UserError(f"model.loss.{option}={getattr(self, option)}: give 0 or more")
+        self.require_at_least(size_weight=0, focal_gamma=0, center_power=0)
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
         """Count the centers, ``positives``, and the ``boxes`` of a batch."""
@@ -72,7 +69,6 @@ class CenterNetLoss(Loss):
         known = _known(assignment)
         with torch.autocast(prediction.cls_logits.device.type, enabled=False):
             totals = totals or Totals(self.totals(assignment))
-            counted = "moving_positives" if "moving_positives" in totals.sums else "positives"
             classes = prediction.cls_logits.shape[-1]
             cls = center_focal_sum(
                 prediction.cls_logits,
@@ -95,7 +91,7 @@ class CenterNetLoss(Loss):
             number = totals.share("boxes", at_least=1.0)
             return Losses(
                 {
-                    "cls": cls / totals.share(counted, at_least=1.0),
+                    "cls": cls / totals.positives_for_classes(at_least=1.0),
                     "offset": torch.where(real, offset, 0.0).abs().sum() / number,
                     "size": self.size_weight * torch.where(real, sides, 0.0).abs().sum() / number,
                 }

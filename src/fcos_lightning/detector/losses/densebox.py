@@ -10,7 +10,6 @@ from torch import Tensor
 
 from fcos_lightning.detector.losses.mined import RowLoss, mined_sum
 from fcos_lightning.detector.parts import Loss
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 
@@ -44,11 +43,8 @@ class DenseBoxLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for option in ("negatives", "box_weight"):
-            if not getattr(self, option) >= 0:
-                raise UserError(f"model.loss.{option}={getattr(self, option)}: give 0 or more")
-        if not self.unit_px > 0:
-            raise UserError(f"model.loss.unit_px={self.unit_px}: give a number above 0")
+        self.require_at_least(negatives=0, box_weight=0)
+        self.require("unit_px", self.unit_px > 0, "a number above 0")
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
         """Count the ``positives`` of a batch."""
@@ -64,7 +60,6 @@ class DenseBoxLoss(Loss):
         """Return the losses of a batch, scalars; ``moving_positives`` count for ``cls``."""
         with torch.autocast(prediction.cls_logits.device.type, enabled=False):
             totals = totals or Totals(self.totals(assignment))
-            counted = "moving_positives" if "moving_positives" in totals.sums else "positives"
             cls = mined_sum(
                 SquaredError(),
                 prediction.cls_logits,
@@ -79,7 +74,7 @@ class DenseBoxLoss(Loss):
             positives = totals.share("positives", at_least=1.0)
             return Losses(
                 {
-                    "cls": cls / totals.share(counted, at_least=1.0),
+                    "cls": cls / totals.positives_for_classes(at_least=1.0),
                     "box": self.box_weight * box / positives,
                 }
             )

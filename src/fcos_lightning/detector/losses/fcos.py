@@ -50,6 +50,9 @@ class FCOSLoss(Loss):
             ``positives_and_images``, one more for each image (rosinality).
         focal_alpha: weight of positives in the focal loss.
         focal_gamma: how strongly easy examples are faded out.
+
+    Raises:
+        UserError: if an option is unknown or out of its range.
     """
 
     name: ClassVar[str] = "fcos"
@@ -62,6 +65,11 @@ class FCOSLoss(Loss):
     focal_alpha: float = 0.25
     focal_gamma: float = 2.0
     divide_by: Literal["positives", "positives_and_images"] = "positives"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("focal_alpha", 0 <= self.focal_alpha <= 1, "a number in [0, 1]")
+        self.require_at_least(focal_gamma=0)
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
         """Count the ``positives`` of a batch and sum their centerness targets, ``quality``.
@@ -93,7 +101,6 @@ class FCOSLoss(Loss):
         with torch.autocast(prediction.cls_logits.device.type, enabled=False):
             totals = totals or Totals(self.totals(assignment))
             positives = totals.share("positives", at_least=1.0)
-            counted = "moving_positives" if "moving_positives" in totals.sums else "positives"
             positive = assignment.positive
             quality = "none" if prediction.quality_logits is None else self.quality
 
@@ -104,9 +111,9 @@ class FCOSLoss(Loss):
                 self.focal_gamma,
                 assignment.ignored,
             )
-            divisor = totals.share(counted, at_least=1.0)
+            divisor = totals.positives_for_classes(at_least=1.0)
             if self.divide_by == "positives_and_images":
-                divisor = totals.share(counted) + totals.share("images")
+                divisor = totals.positives_for_classes() + totals.share("images")
             terms = {"cls": classification / divisor}
 
             # Background rows get a harmless pair of equal boxes: no NaN, no gradient.

@@ -12,7 +12,6 @@ from torch import Tensor
 from fcos_lightning.detector.heads.foveabox import LogPrediction
 from fcos_lightning.detector.losses.focal import sigmoid_focal_sum
 from fcos_lightning.detector.parts import Loss
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 #: Distances beyond are as good as these, in strides (a 16th and 16 times the unit of 4 strides, as
@@ -44,8 +43,9 @@ class FoveaBoxLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.beta > 0:
-            raise UserError(f"model.loss.beta={self.beta}: give a number above 0")
+        self.require("beta", self.beta > 0, "a number above 0")
+        self.require("focal_alpha", 0 <= self.focal_alpha <= 1, "a number in [0, 1]")
+        self.require_at_least(focal_gamma=0)
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
         """Count the ``positives`` of a batch."""
@@ -67,7 +67,6 @@ class FoveaBoxLoss(Loss):
             raise ValueError("the loss foveabox needs the head foveabox")
         with torch.autocast(prediction.cls_logits.device.type, enabled=False):
             totals = totals or Totals(self.totals(assignment))
-            counted = "moving_positives" if "moving_positives" in totals.sums else "positives"
             cls = sigmoid_focal_sum(
                 prediction.cls_logits,
                 assignment.labels,
@@ -83,7 +82,7 @@ class FoveaBoxLoss(Loss):
             box = F.smooth_l1_loss(predicted, target, reduction="sum", beta=self.beta)
             return Losses(
                 {
-                    "cls": cls / totals.share(counted, at_least=1.0),
+                    "cls": cls / totals.positives_for_classes(at_least=1.0),
                     "box": box / totals.share("positives", at_least=1.0),
                 }
             )

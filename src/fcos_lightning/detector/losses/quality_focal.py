@@ -13,7 +13,6 @@ from fcos_lightning.detector.heads.distribution import DistributionPrediction
 from fcos_lightning.detector.losses.distribution import distribution_focal_sum
 from fcos_lightning.detector.losses.focal import quality_focal_sum
 from fcos_lightning.detector.parts import Loss
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 
@@ -49,12 +48,9 @@ class QualityFocalLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for key in ("box_factor", "sides_factor"):
-            if not getattr(self, key) >= 0:
-                raise UserError(f"model.loss.{key}={getattr(self, key)}: give 0 or more")
-        if not (self.beta == 0 or self.beta >= 1):
-            # Its slope would be without bound where the probability is right.
-            raise UserError(f"model.loss.beta={self.beta}: give 1 or more, or 0")
+        self.require_at_least(box_factor=0, sides_factor=0)
+        # In between, its slope would be without bound where the probability is right.
+        self.require("beta", self.beta == 0 or self.beta >= 1, "1 or more, or 0")
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
         """Sum the ``weight`` of the positives, and count the ``positives`` where they divide."""
@@ -90,19 +86,17 @@ class QualityFocalLoss(Loss):
             target = torch.where(positive[..., None], _planes(assignment.ltrb_px) / strides, 1)
             overlap = iou_of_ltrb(predicted, target, self.box_loss)
 
-            goal, divisor = weight, "weight"
+            total_weight = totals.share("weight", at_least=1.0)
+            goal, divisor = weight, total_weight
             if self.goal == "overlap":
                 plain = overlap if self.box_loss == "iou" else iou_of_ltrb(predicted, target)
-                goal, divisor = plain.detach(), "positives"
-                if "moving_positives" in totals.sums:
-                    divisor = "moving_positives"
+                goal, divisor = plain.detach(), totals.positives_for_classes(at_least=1.0)
             cls = quality_focal_sum(
                 prediction.cls_logits, assignment.labels, goal, self.beta, assignment.ignored
             )
-            total_weight = totals.share("weight", at_least=1.0)
             box = ((1 - overlap) * weight).sum() / total_weight
             terms = {
-                "cls": cls / totals.share(divisor, at_least=1.0),
+                "cls": cls / divisor,
                 "box": self.box_factor * box,
             }
             if self.sides_factor and isinstance(prediction, DistributionPrediction):

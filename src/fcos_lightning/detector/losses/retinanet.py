@@ -14,7 +14,6 @@ from fcos_lightning.boxes import ltrb_to_xyxy
 from fcos_lightning.detector.heads.retinanet import AnchorPrediction
 from fcos_lightning.detector.losses.focal import sigmoid_focal_sum
 from fcos_lightning.detector.parts import Loss
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 
@@ -35,7 +34,7 @@ class RetinaNetLoss(Loss):
         focal_gamma: how strongly easy examples are faded out.
 
     Raises:
-        UserError: if ``beta`` is not above 0.
+        UserError: if an option is out of its range.
     """
 
     name: ClassVar[str] = "retinanet"
@@ -48,16 +47,16 @@ class RetinaNetLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.beta > 0:
-            raise UserError(f"model.loss.beta={self.beta}: give a number above 0")
+        self.require("beta", self.beta > 0, "a number above 0")
+        self.require("focal_alpha", 0 <= self.focal_alpha <= 1, "a number in [0, 1]")
+        self.require_at_least(focal_gamma=0)
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
-        """Count the ``positives`` and the ``images`` of a batch."""
+        """Count what divides: the ``positives`` of a batch, or its ``images``."""
         positives = assignment.positive.sum().float()
-        return {
-            "positives": positives,
-            "images": torch.full_like(positives, len(assignment.labels)),
-        }
+        if self.divide_by == "step":
+            return {"positives": positives}
+        return {"images": torch.full_like(positives, len(assignment.labels))}
 
     def __call__(
         self,
@@ -66,7 +65,7 @@ class RetinaNetLoss(Loss):
         points: Points,
         totals: Totals | None = None,
     ) -> Losses:
-        """Return the losses of a batch, scalars.
+        """Return the losses of a batch, scalars; ``moving_positives`` count for ``cls``.
 
         Raises:
             ValueError: if the prediction is not one of anchors.
@@ -80,7 +79,8 @@ class RetinaNetLoss(Loss):
                 rows, labels = prediction.cls_logits, assignment.labels
                 cls = self._focal(rows, labels, assignment.ignored)
                 positives = totals.share("positives", at_least=1.0)
-                return Losses({"cls": cls / positives, "box": box_per_image.sum() / positives})
+                divisor = totals.positives_for_classes(at_least=1.0)
+                return Losses({"cls": cls / divisor, "box": box_per_image.sum() / positives})
             ignored = assignment.ignored
             cls_per_image = torch.stack(
                 [

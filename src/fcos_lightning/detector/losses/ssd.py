@@ -14,7 +14,6 @@ from fcos_lightning.detector.heads.ssd import OFFSET_UNITS
 from fcos_lightning.detector.losses.mined import RowLoss, mined_sum
 from fcos_lightning.detector.losses.retinanet import offsets_of
 from fcos_lightning.detector.parts import Loss
-from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 
@@ -45,10 +44,8 @@ class SSDLoss(Loss):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.negatives >= 0:
-            raise UserError(f"model.loss.negatives={self.negatives}: give 0 or more")
-        if not self.beta > 0:
-            raise UserError(f"model.loss.beta={self.beta}: give a number above 0")
+        self.require_at_least(negatives=0)
+        self.require("beta", self.beta > 0, "a number above 0")
 
     def totals(self, assignment: Assignment) -> dict[str, Tensor]:
         """Count the ``positives`` of a batch."""
@@ -70,7 +67,6 @@ class SSDLoss(Loss):
             raise ValueError("the loss ssd needs the head ssd")
         with torch.autocast(prediction.cls_logits.device.type, enabled=False):
             totals = totals or Totals(self.totals(assignment))
-            counted = "moving_positives" if "moving_positives" in totals.sums else "positives"
             cls = mined_sum(
                 BackgroundSoftmax(),
                 prediction.cls_logits,
@@ -87,7 +83,7 @@ class SSDLoss(Loss):
             box = F.smooth_l1_loss(predicted, target, reduction="sum", beta=self.beta)
             return Losses(
                 {
-                    "cls": cls / totals.share(counted, at_least=1.0),
+                    "cls": cls / totals.positives_for_classes(at_least=1.0),
                     "box": box / totals.share("positives", at_least=1.0),
                 }
             )

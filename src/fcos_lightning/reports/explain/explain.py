@@ -28,9 +28,8 @@ from fcos_lightning.reports.explain.summary import (
     setting_numbers,
     unanswered_rows,
 )
-from fcos_lightning.reports.page import page
+from fcos_lightning.reports.page import json_text, page
 from fcos_lightning.reports.pictures import picture_uri
-from fcos_lightning.reports.report import as_text
 from fcos_lightning.storage.replacing import write_whole
 
 PAGE, NUMBERS = "explain.html", "explain.json"
@@ -85,7 +84,7 @@ def write_explanation(asked: Asked, folder: Path, shown: Shown) -> dict[str, Any
     """
     numbers = explanation_numbers(asked, shown)
     pictures = [_picture(asked, image["number"]) for image in numbers["shown"]]
-    write_whole(as_text(numbers), folder / NUMBERS)
+    write_whole(json_text(numbers), folder / NUMBERS)
     listed = {**numbers, "unanswered": numbers["unanswered"][:_LISTED]}
     text = page("explain.html", "explain.js", listed, title=asked.title, pictures=pictures)
     write_whole(text, folder / PAGE)

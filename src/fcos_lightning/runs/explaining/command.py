@@ -32,13 +32,13 @@ from fcos_lightning.reports.explain.explain import (
     Asked,
     write_explanation,
 )
-from fcos_lightning.runs.configuration import given_words
-from fcos_lightning.runs.detectors import detector_from
+from fcos_lightning.runs.config.composed import given_words
+from fcos_lightning.runs.config.kinds import check_kinds
 from fcos_lightning.runs.evaluation_settings import sized_as_trained
 from fcos_lightning.runs.explaining.methods import choices_of, other_methods
 from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
-from fcos_lightning.runs.instantiate import make
-from fcos_lightning.runs.kinds import check_kinds
+from fcos_lightning.runs.objects.detectors import detector_from
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.runs.session import make_datamodule, quiet
 from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.storage.folders import complete_or_absent

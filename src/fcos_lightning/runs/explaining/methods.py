@@ -15,7 +15,7 @@ from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.detector import DenseDetector, build_detector
 from fcos_lightning.errors import UserError
 from fcos_lightning.explanation.settings import Setting, mapping_of, target_of
-from fcos_lightning.runs.configuration import config_dir
+from fcos_lightning.runs.config.composed import config_dir
 
 #: What a method says, beside the net.
 _PARTS = ("grid", "head", "assigner", "loss", "decoder")

@@ -12,8 +12,8 @@ import lightning.pytorch.callbacks as kinds
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.coco import measurable
+from fcos_lightning.runs.objects.targets import target
 from fcos_lightning.runs.options.checkpoints import FIGURES, check_checkpoints
-from fcos_lightning.runs.targets import target
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.structures import GroundTruth
 

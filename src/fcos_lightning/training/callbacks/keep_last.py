@@ -22,8 +22,8 @@ from fcos_lightning.signals import SignalWatch, Stopped
 from fcos_lightning.storage.replacing import remove_drafts
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.structures import Batch
-from fcos_lightning.training.agreement import Agreement
-from fcos_lightning.training.csv_log import RunCSVLogger
+from fcos_lightning.training.loggers.csv_log import RunCSVLogger
+from fcos_lightning.training.ranks.agreement import Agreement
 
 _SAVE = 1  # below every signal's number, so that the highest wish of all ranks is what is done
 

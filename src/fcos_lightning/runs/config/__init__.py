@@ -1,0 +1,1 @@
+"""Configurations: composed, stored, and the words that they are made of."""

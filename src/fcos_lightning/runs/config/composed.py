@@ -1,0 +1,75 @@
+"""Where the configuration of a run comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from fcos_lightning.errors import UserError
+from fcos_lightning.printing import first_line
+from fcos_lightning.runs.config.words import quoted, quoted_words
+from fcos_lightning.runs.options.keys import check_keys, explained
+
+
+def config_dir() -> Path:
+    """Return the folder ``conf/``: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[2]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+@contextmanager
+def composed(
+    name: str, overrides: Sequence[str], own_dir: str | Path | None = None
+) -> Iterator[DictConfig]:
+    """Compose a configuration as a command does, and let it be the current one for a while.
+
+    Args:
+        name: of the command's file in ``conf/``.
+        overrides: as on its command line.
+        own_dir: a folder with further files, as ``--config-dir``.
+
+    Raises:
+        UserError: if it cannot be composed.
+    """
+    words = quoted_words(overrides)
+    if own_dir is not None:
+        folder = Path(own_dir).expanduser().absolute()
+        if not folder.is_dir():
+            raise UserError(f"config_dir={own_dir}: no such folder")
+        words.append(f"hydra.searchpath=[{quoted('', f'file://{folder}')[1:]}]")
+    hydra_config = HydraConfig.instance()
+    before = hydra_config.cfg
+    try:
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            try:
+                config = hydra.compose(name, words, return_hydra_config=True)
+            except HydraException as error:
+                raise UserError(explained(error, config_dir(), name, words)) from error
+            except OmegaConfBaseException as error:
+                raise UserError(f"configuration: {' '.join(str(error).split())}") from error
+            hydra_config.set_config(config)
+            with open_dict(config):
+                del config["hydra"]
+            check_keys(config, config_dir(), name)
+            yield config
+    except OmegaConfBaseException as error:
+        raise UserError(f"configuration: {first_line(error)}") from error
+    finally:
+        hydra_config.cfg = before
+
+
+def given_words() -> dict[str, str]:
+    """Return what the command line, or ``train(...)``, gives: words by the key they are about."""
+    if not HydraConfig.initialized():
+        return {}
+    words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
+    return {word.split("=", 1)[0].lstrip("+~"): word for word in words}

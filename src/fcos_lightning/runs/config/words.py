@@ -1,0 +1,153 @@
+"""Words of a command line that give paths and names, kept from Hydra's grammar.
+
+To Hydra ``data.root=runs (1), b=2/007`` is a sweep, a dictionary or an error of its grammar; to a
+person it is a folder. Which keys hold such text is known, so their values are quoted before Hydra
+sees them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from fcos_lightning.data.stores.addresses import refuse_secrets
+from fcos_lightning.runs.config.opaque import opaque_text
+
+#: Settings that may be addresses of object storage.
+_ADDRESSES = ("data.root", "out")
+
+#: Keys whose value is a path.
+_PATHS = {
+    *("ckpt", "source", "out", "thresholds", "run_dir", "resume", "init_from", "data.root"),
+    *("model.backbone.weights", "trainer.default_root_dir", "sweep.dir", "sweep.resume"),
+}
+#: What such keys of callbacks and loggers end in.
+_PATH_ENDINGS = (".folder", ".dirpath", ".save_dir")
+#: Keys whose value is a name that lies in a path, or an address.
+_NAMES = {"name", "data.images", "data.annotations", "data.train_split", "data.val_split"}
+_NAME_ENDINGS = (".tracking_uri",)
+
+#: Options of Hydra's that are followed by a value.
+VALUED = {
+    *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c"),
+    *("--package", "-p", "--experimental-rerun"),
+}
+#: The one that may be.
+_INFO = ("--info", "-i")
+
+#: What Hydra takes as it stands; words that are numbers or of YAML are not among it.
+_AS_IS = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*", re.ASCII)
+_MEANING = {"true", "false", "null", "nan", "inf"}
+#: Where each of these begins, the value says something of Hydra's.
+_PYTHONIC = ("choice(", "glob(", "range(", "interval(", "shuffle(", "sort(", "tag(", "str(")
+
+
+def quoted_words(words: Iterable[str], swept: bool = False) -> list[str]:
+    """Quote the words of a command line that give paths, wherever Hydra would read more in them.
+
+    A path that begins with ``~`` is the user's, which no shell looks up behind ``data.root=``.
+
+    Args:
+        words: as the shell gave them.
+        swept: whether a comma separates values, as behind ``-m``.
+
+    Raises:
+        UserError: if an address among them carries a password, which would be written down.
+    """
+    words = list(words)
+    for word in words:
+        key, _, value = word.lstrip("+~").partition("=")
+        if key in _ADDRESSES:
+            refuse_secrets(value, key)
+    return [_quoted_word(word, swept) for word in words]
+
+
+def options_first(words: Iterable[str]) -> list[str]:
+    """Return a command line with its options before its overrides, between which argparse stops."""
+    options: list[str] = []
+    overrides: list[str] = []
+    for word in words:
+        if (options and options[-1] in VALUED) or word.startswith("-"):
+            options.append(word)
+        elif options and options[-1] in _INFO and "=" not in word:
+            options[-1] = f"--info={word}"
+        else:
+            overrides.append(word)
+    return [*("--info=all" if one in _INFO else one for one in options), *overrides]
+
+
+def quoted(key: str, value: str) -> str:
+    """Return the override that gives ``key`` this very string, also one with ``${`` in it."""
+    # In Hydra's quoted strings a backslash means itself unless it stands before a quote.
+    escaped = re.sub(
+        r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), opaque_text(value)
+    )
+    return f"{key}='{escaped}'"
+
+
+def text_of(word: str) -> str:
+    """Return the value that a word gives a path, without quotes and with what it looks up."""
+    value = word.partition("=")[2]
+    try:
+        read = OverridesParser.create().parse_override(_quoted_word(word, swept=False)).value()
+        return str(OmegaConf.create({"value": read}).value) if read is not None else value
+    except Exception:  # of Hydra, OmegaConf or a resolver: the command itself says what is wrong
+        return value
+
+
+def _quoted_word(word: str, swept: bool) -> str:
+    key, equals, value = word.partition("=")
+    name = key.lstrip("+")
+    is_path = name in _PATHS or name.endswith(_PATH_ENDINGS)
+    is_name = name in _NAMES or name.endswith(_NAME_ENDINGS)
+    if not equals or name.startswith(("-", "~", "hydra")) or not (is_path or is_name):
+        return word
+    if value in ("", "null"):
+        return word
+    several = swept and ("," in value or value.startswith(_PYTHONIC))
+    if is_path and not several:
+        value = value if os.path.lexists(value) else os.path.expanduser(value)
+    if os.path.lexists(value):
+        return _kept(key, value)
+    if "${" in value or _is_quoted(value):
+        return word
+    if several:
+        return f"{key}={_swept(value)}"
+    return _kept(key, value)
+
+
+def _kept(key: str, value: str) -> str:
+    plain = _AS_IS.fullmatch(value) and value.lower() not in _MEANING and not _is_number(value)
+    return f"{key}={value}" if plain else quoted(key, value)
+
+
+def _swept(value: str) -> str:
+    """Quote each of several paths; what says more than that stays as it stands."""
+    if value.startswith(_PYTHONIC) or any(sign in value for sign in "'\"[]{}()"):
+        return value
+    parts = (os.path.expanduser(part.strip()) for part in value.split(","))
+    return ",".join(_kept("", part)[1:] for part in parts)
+
+
+def _is_quoted(value: str) -> bool:
+    """Tell whether somebody quoted a value for Hydra, as ``'a, b'`` and not ``'a' and 'b'``."""
+    if len(value) < 2 or value[0] not in "'\"":
+        return False
+    try:
+        read = OverridesParser.create().parse_override(f"key={value}").value()
+    except HydraException:
+        return False
+    return isinstance(read, str)
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

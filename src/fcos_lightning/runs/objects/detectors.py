@@ -1,0 +1,64 @@
+"""The detector of a checkpoint, with the parts of the user's own that the command line names."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from typing import Any
+
+from omegaconf import DictConfig
+
+from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.detector import DenseDetector
+from fcos_lightning.errors import UserError
+from fcos_lightning.runs.config.composed import given_words
+from fcos_lightning.runs.objects.instantiate import check_part, make
+
+#: What makes a detector of ours of its parts.
+_BUILDERS = ("fcos_lightning.build_detector", "fcos_lightning.build_fcos")
+_PARTS = ("backbone", "fpn", "head", "assigner", "loss", "decoder")
+
+
+def detector_from(
+    checkpoint: Checkpoint, config: DictConfig, instead: Container[str] = ()
+) -> DenseDetector:
+    """Return the detector in evaluation mode, on the processor.
+
+    What belongs to the detector comes from the checkpoint. Of ``model=`` and ``method=`` only
+    those parts are taken that are code of the user's own, which no checkpoint carries.
+
+    Args:
+        checkpoint: that was read.
+        config: of the command: ``model`` (may be null) and, where it has it, ``decoder`` (options
+            instead of the checkpoint's).
+        instead: keys of parts of which the command itself takes others than the checkpoint's.
+
+    Raises:
+        UserError: if a part is missing, or the weights do not fit.
+    """
+    options = {k: v for k, v in (config.get("decoder") or {}).items() if v is not None}
+    given: dict[str, Any] = {"decoder": options or None}
+    model: Any = check_part(config, "model") or {}
+    if model.get("_target_") not in (None, *_BUILDERS):
+        if options:
+            key = min(options)
+            raise UserError(
+                f"decoder.{key}= is the checkpoint's; with model= use model.decoder.{key}="
+            )
+        names, ids = (checkpoint.spec.get(key) for key in ("class_names", "category_ids"))
+        detector = make(config, "model", class_names=names, category_ids=ids)
+        if not isinstance(detector, DenseDetector):
+            raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
+        checkpoint.fill(detector)
+        return detector.eval()
+    own = [k for k in _PARTS if isinstance(model.get(k), dict) and "_target_" in model[k]]
+    for key in given_words():
+        part, _, option = key.removeprefix("model.").partition(".")
+        if key.startswith("model.") and part not in own and part not in instead:
+            hint = f"decoder.{option}= changes this choice" if part == "decoder" else ""
+            raise UserError(
+                f"{key}: the detector comes from the checkpoint, this with it; "
+                f"{hint or 'leave it out'}"
+            )
+    for key in own:
+        given[key] = make(config.model, key)
+    return checkpoint.detector(**given)

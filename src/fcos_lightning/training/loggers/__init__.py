@@ -1,0 +1,1 @@
+"""Records of a run that Lightning's loggers do not keep as we need them."""
