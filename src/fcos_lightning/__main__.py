@@ -11,6 +11,7 @@ COMMANDS = {
     "fcos-train": "fcos_lightning.cli.train",
     "fcos-test": "fcos_lightning.cli.test",
     "fcos-report": "fcos_lightning.cli.report",
+    "fcos-explain": "fcos_lightning.cli.explain",
     "fcos-compare": "fcos_lightning.cli.compare",
     "fcos-predict": "fcos_lightning.cli.predict",
     "fcos-convert": "fcos_lightning.cli.convert",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tests.explanation.scenes import small_detector
@@ -14,7 +15,9 @@ from fcos_lightning.explanation.settings import Setting, mapping_of, one_changed
 from fcos_lightning.reports.explain.explain import Asked, write_explanation
 
 
-def hostile_explanation(folder: Path, method: str = "fcos", predicted: bool = True) -> Path:
+def hostile_explanation(
+    folder: Path, method: str = "fcos", predicted: bool = True, shown: int = 8, every: int = 1
+) -> Path:
     """Write page and numbers of a method's fresh net; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     images = folder / "images"
@@ -23,17 +26,19 @@ def hostile_explanation(folder: Path, method: str = "fcos", predicted: bool = Tr
     torch.manual_seed(0)
     detector = small_detector(method, classes=len(NAMES))
     # A fresh net is sure of nothing.
+    decoder: Any = detector.decoder
     sure_of_little = {"score_threshold": 0.001, "nms_iou": 0.2}
-    detector.decoder = replace(detector.decoder, **sure_of_little)  # type: ignore[type-var]
+    options = {key: value for key, value in sure_of_little.items() if hasattr(decoder, key)}
+    detector.decoder = replace(decoder, **options)
     base = Setting(mapping_of(detector), 96, 160, target_of(detector), "<b>own</b> method")
     other = small_detector("atss", classes=len(NAMES))
     others = {"atss": Setting(mapping_of(other), 96, 160, target_of(other), "atss")}
     asked = Asked(
         Onlooker(split, True, detector if predicted else None, threshold=0.06),
         list(one_changed(base, others)),
-        range(len(split)),
+        range(0, len(split), every),
         files=[],
-        count=8,
+        count=shown,
         skip=False,
         title="runs/<b>bold</b>/best.ckpt",
         remarks=["A remark with <i>marks</i>."],

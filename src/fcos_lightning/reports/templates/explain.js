@@ -224,7 +224,7 @@
       add(`its box of ${share(one.score)} was suppressed by the `, bdi(className(detection[1])), ` of ${share(detection[2])}`, ofObject(one.candidate));
     }
     if (detection && one.reason === "other_object") add(`its box of ${share(one.score)} counts for another`, ofObject(one.candidate));
-    if (one.other !== null && one.other !== undefined) add("; there it says ", bdi(className(one.other)), ` with ${share(one.other_score)}`);
+    if (one.other !== null && one.other !== undefined) add("; a box that fits says ", bdi(className(one.other)), ` with ${share(one.other_score)}`);
     return words;
   }
   function ofObject(candidate) {

@@ -17,7 +17,8 @@ from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.detector.decoders.centernet import PeakDecoder
 from fcos_lightning.detector.decoders.nms import NMSDecoder
-from fcos_lightning.detector.lookup import part_of
+from fcos_lightning.detector.grid import Grid
+from fcos_lightning.detector.lookup import made, part_of
 from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.errors import UserError
 from fcos_lightning.explanation.looking import Onlooker
@@ -172,6 +173,13 @@ def _trained(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
         return detector
     spec: Any = detector.assigner.spec()
     if other:
+        given = OmegaConf.to_container(config.model.grid, resolve=True)
+        assert isinstance(given, dict)
+        if _anchors(detector.grid) != _anchors(made(Grid, given, strides=detector.strides)):
+            raise UserError(
+                f"method={chosen}: it maps anchors that are not those at which the checkpoint "
+                "predicts; leave method= out, or ckpt="
+            )
         spec = OmegaConf.to_container(config.model.assigner, resolve=True)
     plain = {
         key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
@@ -180,6 +188,11 @@ def _trained(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
     detector.assigner = part_of(Assigner, {**spec, **plain})
     detector.assigner.check(detector.strides)
     return detector
+
+
+def _anchors(grid: Grid) -> list[Any]:
+    wanted = (grid.anchor_scales, grid.anchor_ratios, grid.square_scales)
+    return [grid.per_cell, *(list(one) for one in wanted)]
 
 
 def _chosen(group: str) -> str | None:
