@@ -44,6 +44,12 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     if "--version" in sys.argv[1:]:  # to Hydra that would be a question about itself
         print(f"fcos-lightning {__version__}")
         return
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        from fcos_lightning.cli.short_help import short_help
+
+        print(short_help(config_dir(), config_name))
+        return
+    sys.argv[1:] = ["--help" if word == "--help-all" else word for word in sys.argv[1:]]
     # A name that the terminal has no letters for is no reason to end a run.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
