@@ -32,6 +32,7 @@ ORDER = (
     "decode",
     "data",
     "index",
+    "shards",
     "evaluation",
     "inference",
     "training",

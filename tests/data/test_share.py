@@ -106,26 +106,25 @@ def test_copies_of_one_picture_cannot_be_shared_out(tmp_path: Path) -> None:
 
 def test_what_is_taken_keeps_its_boxes(tmp_path: Path) -> None:
     split = split_of(tmp_path, ["a", "b", "c", "d"])
-    some = split.take(np.array([1, 3]), "some", counted=False)
+    some = split.kept(np.array([False, True, False, True]), "some", counted=False)
     assert some.truth.file_names.tolist() == ["b", "d"]
     assert some.truth.boxes_xyxy[:, 0].tolist() == [1, 3]
     assert some.truth.labels.tolist() == [1, 0]
     assert some.truth.first_box.tolist() == [0, 1, 2]
     assert some.classes == split.classes and some.dropped == {} and some.remarks == ()
-    assert split.take(np.array([0]), "x", counted=True).remarks == ("odd",)
+    assert split.kept(np.array([True, False, False, False]), "x", counted=True).remarks == ("odd",)
 
 
 def test_what_is_written_down_comes_back(tmp_path: Path) -> None:
     split = split_of(tmp_path, ["a.jpg", "${b}", "ü"])
     file = tmp_path / "split.json"
-    write_split(
-        split.take(np.array([0, 2]), "t", True), split.take(np.array([1]), "v", False), file
-    )
+    for_training = np.array([True, False, True])
+    write_split(split.kept(for_training, "t", True), split.kept(~for_training, "v", False), file)
     kept = read_split(file)
     assert kept == {"a.jpg": "train", "ü": "train", "${b}": "val"}
     assert given_share(split, kept, file).tolist() == [False, True, False]
     with pytest.raises(UserError, match=r"no longer there, the first is '\$\{b\}'"):
-        given_share(split.take(np.array([0, 2]), "t", True), kept, file)
+        given_share(split.kept(for_training, "t", True), kept, file)
     for content in ("", "[]", '{"train": 1, "val": 2}', '{"train": []}', "[" * 100_000):
         file.write_text(content)
         with pytest.raises(UserError, match="does not say which"):

@@ -58,7 +58,10 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     swept = bool({"-m", "--multirun"} & set(sys.argv))
-    sys.argv[1:] = options_first(quoted_words(sys.argv[1:], swept))
+    try:
+        sys.argv[1:] = options_first(quoted_words(sys.argv[1:], swept))
+    except UserError as error:
+        fail(error)
     # For each group that help lists, Hydra copies its sources of configurations, and with them the
     # store behind one of them, which hands out copies only. A process has one store: so keep it.
     copyreg.pickle(ConfigStore, lambda _: (ConfigStore.instance, ()))

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fcos_lightning.data.augment import Augmentation, ShorterSide
     from fcos_lightning.data.datamodule import DetectionDataModule
-    from fcos_lightning.data.found import AutoDataModule, CsvDataModule, YoloDataModule
+    from fcos_lightning.data.found import (
+        AutoDataModule,
+        CsvDataModule,
+        ShardsDataModule,
+        YoloDataModule,
+    )
     from fcos_lightning.data.modules import CocoDataModule, ShapesDataModule, VocDataModule
 
 __all__ = [
@@ -21,6 +26,7 @@ __all__ = [
     "CsvDataModule",
     "DetectionDataModule",
     "ShapesDataModule",
+    "ShardsDataModule",
     "ShorterSide",
     "VocDataModule",
     "YoloDataModule",
@@ -33,6 +39,7 @@ _HOMES = {
     "CsvDataModule": "found",
     "DetectionDataModule": "datamodule",
     "ShapesDataModule": "modules",
+    "ShardsDataModule": "found",
     "ShorterSide": "augment",
     "VocDataModule": "modules",
     "YoloDataModule": "found",

@@ -7,33 +7,30 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import lightning as L
-import numpy as np
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator, CUDAAccelerator
 from torch.utils.data import DataLoader
 
-from fcos_lightning.data.augment import Augmentation, ShorterSide, single_threaded
+from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import DetectionDataset
 from fcos_lightning.data.batches.loader import (
     HandedOver,
     StepLoader,
-    say_nothing_of_a_run_that_is_gone,
-    workers_that_fit,
 )
 from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
 from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
+from fcos_lightning.data.batches.windows import windows_of
+from fcos_lightning.data.batches.workers import chosen_workers, most_workers, start_worker
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.splits import SplitReader
+from fcos_lightning.data.stores.ahead import ahead_of
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run
 from fcos_lightning.processors import processor_count
-from fcos_lightning.signals import heed_parent_only
 from fcos_lightning.structures import Batch, Views
 from fcos_lightning.structures.batches import LARGEST_SIDES
 
-#: Loader processes that a machine with few processors may have all the same.
-_MANY_WORKERS = 64
 #: A batch up to this may repeat the images of a small split.
 _LARGE_BATCH = 1024
 
@@ -67,6 +64,9 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             the papers' code.
         seed: of the order of images and of the augmentation.
         size_multiple: height and width of batches are rounded up to a multiple of this.
+        shuffle_window: of images in shards: so many shards at a time are shuffled together; None:
+            all of them, or from object storage as many as leave room in the cache.
+        cache_gb: how much of what comes from object storage is kept on this machine; 0: nothing.
     """
 
     def __init__(
@@ -89,6 +89,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         seed: int = 0,
         size_multiple: int = 32,
         max_pixels: int = 100_000_000,
+        shuffle_window: int | None = None,
+        cache_gb: float = 50.0,
     ) -> None:
         L.LightningDataModule.__init__(self)
         SplitReader.__init__(
@@ -106,12 +108,15 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             ("shorter_side", shorter_side),
             ("longer_side", longer_side),
             ("max_pixels", max_pixels),
+            ("shuffle_window", 1 if shuffle_window is None else shuffle_window),
         ):
             if value < 1:
                 raise UserError(f"data.{key}={value}: give at least 1")
             if value > LARGEST_SIDES.get(key, value):
                 raise UserError(f"data.{key}={value}: give at most {LARGEST_SIDES[key]} pixels")
-        most = max(_MANY_WORKERS, 4 * processor_count())
+        if not 0 <= cache_gb < math.inf:
+            raise UserError(f"data.cache_gb={cache_gb}: give 0 or more")
+        most = most_workers()
         if num_workers is not None and not 0 <= num_workers <= most:
             raise UserError(
                 f"data.num_workers={num_workers}: give 0 to {most}; this machine has "
@@ -133,11 +138,16 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         self.strict = strict
         self.seed = seed
         self.collate = Collate(size_multiple)
+        self.shuffle_window = shuffle_window
+        self.cache_gb = cache_gb
 
     @property
     def train(self) -> DataSplit:
         """The split to learn from, see ``SplitReader``; a batch of another order is refused."""
         split = super().train
+        windows = windows_of(split, self.shuffle_window)
+        if windows is not None and not windows.is_whole:
+            self.shuffle_window = windows.shards  # which a run writes down
         if self.batch_size > max(_LARGE_BATCH, len(split)):
             raise UserError(
                 f"data.batch_size={self.batch_size}: the split {split.name} has only "
@@ -181,6 +191,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             group=self.group_by_aspect,
             epoch=epoch,
             start=start,
+            windows=windows_of(self.train, self.shuffle_window),
+            ahead=ahead_of(self.train.images),
         )
         dataset = DetectionDataset(
             self.train,
@@ -200,7 +212,9 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's images to measure on, each exactly once over all ranks."""
         split = self.measured
-        sampler = EvaluationSampler(len(split), self.eval_batch_size, self._rank, self._world_size)
+        ahead = ahead_of(split.images)
+        ranks = (self._rank, self._world_size)
+        sampler = EvaluationSampler(len(split), self.eval_batch_size, *ranks, ahead)
         dataset = DetectionDataset(
             split,
             self.resize,
@@ -219,7 +233,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             longer_side: what the longer side may at most become.
         """
         split = self.measured
-        sampler = EvaluationSampler(len(split), 1, self._rank, self._world_size)
+        ahead = ahead_of(split.images)
+        sampler = EvaluationSampler(len(split), 1, self._rank, self._world_size, ahead)
         workers = self._chosen_workers(1) if self.num_workers is None else self.num_workers
         return DataLoader(
             ViewsDataset(  # type: ignore[arg-type]
@@ -228,7 +243,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=HandedOver(CollateViews(self.collate)),
-            worker_init_fn=_start_worker if workers else None,
+            worker_init_fn=start_worker if workers else None,
         )
 
     def test_dataloader(self) -> DataLoader[Batch]:
@@ -261,15 +276,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         """Return how many loader processes batches of so many images are given to."""
         if self.trainer is None or isinstance(self.trainer.accelerator, CPUAccelerator):
             return 0
-        devices = self.trainer.num_devices
-        wanted = min(max(processor_count() // devices - 1, 1), 8)
-        fitting = workers_that_fit(wanted, images * 3 * self.longer_side**2 * devices)
-        if fitting < wanted:
-            print(
-                f"{fitting} loader processes in place of {wanted}, as there is little shared "
-                "memory (docker run --shm-size=8g gives more)"
-            )
-        return fitting
+        return chosen_workers(self.trainer.num_devices, images * 3 * self.longer_side**2)
 
     def _loader(
         self,
@@ -287,17 +294,9 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             batch_sampler=sampler,
             num_workers=workers,
             collate_fn=self.collate,
-            worker_init_fn=_start_worker if workers else None,
+            worker_init_fn=start_worker if workers else None,
             persistent_workers=workers > 0,
             # Only from such memory can a GPU fetch a batch while the processor goes on.
             pin_memory=self.trainer is not None
             and isinstance(self.trainer.accelerator, CUDAAccelerator),
         )
-
-
-def _start_worker(worker: int) -> None:
-    single_threaded()
-    heed_parent_only()
-    say_nothing_of_a_run_that_is_gone()
-    # Forked from a process that drew its own numbers; nothing here should depend on them.
-    np.random.seed(worker)

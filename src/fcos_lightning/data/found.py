@@ -8,9 +8,12 @@ from typing import ClassVar
 
 from fcos_lightning.data.datamodule import DetectionDataModule
 from fcos_lightning.data.finding.find import FORMATS, find_layout
-from fcos_lightning.data.finding.layout import Layout, Options
+from fcos_lightning.data.finding.layout import AnyLayout, Options
+from fcos_lightning.data.finding.shards import shards_at
 from fcos_lightning.data.finding.splits import AUTO, Splits, find_measured, find_splits
 from fcos_lightning.data.index import Classes, DataSplit
+from fcos_lightning.data.stores.packed_index import INDEX
+from fcos_lightning.data.stores.places import place_of
 from fcos_lightning.errors import UserError
 
 
@@ -18,7 +21,7 @@ class AutoDataModule(DetectionDataModule):
     """Images and annotations in whatever layout they are, see ``docs/data.md``.
 
     Args:
-        root: folder of the data set.
+        root: folder of the data set, or the address of one that is packed, as ``s3://...``.
         class_names: the classes in the order of their labels; None: those found. For COCO's format,
             which numbers them, it can only be these.
         cache: see ``read_coco``.
@@ -52,23 +55,32 @@ class AutoDataModule(DetectionDataModule):
         )
         if root is None or str(root) == "":
             raise UserError("data.root is missing: give the folder of a data set, as data.root=DIR")
-        self.root = Path(root)
+        self.place = place_of(root, "data.root")
+        self.root = Path(self.place.text)
         self.class_names = None if class_names is None else tuple(class_names)
         self.cache = cache
         self.leave_out_parents = leave_out_parents
-        self._layout: Layout | None = None
+        self._layout: AnyLayout | None = None
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> AnyLayout:
         """What the folder is.
 
         Raises:
             UserError: if it is none of the layouts, or several.
         """
         if self._layout is None:
-            self._layout = find_layout(self.root, self.formats)
+            if self.place.remote:
+                self._layout = shards_at(self.place)
+            else:
+                self._layout = find_layout(self.root, self.formats)
             self.protocol = self._layout.protocol
         return self._layout
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the data are shards, of whatever layout was packed."""
+        return self.place.remote or (self.root / INDEX).is_file()
 
     @property
     def found(self) -> str | None:
@@ -93,7 +105,7 @@ class AutoDataModule(DetectionDataModule):
 
         return find_splits(
             names,
-            f"data.root={self.root}",
+            f"data.root={self.place.text}",
             there(self.train_split) or AUTO,
             there(self.val_split),
             there(self.test_split),
@@ -101,11 +113,17 @@ class AutoDataModule(DetectionDataModule):
 
     def find_measured(self) -> str:
         """Find the split to measure a checkpoint on, by its usual name."""
-        return find_measured(self.set_names(), f"data.root={self.root}")
+        return find_measured(self.set_names(), f"data.root={self.place.text}")
 
     def read(self, split: str, classes: Classes | None) -> DataSplit:
         """Read a set of images by its name."""
-        options = Options(self.strict, self.class_names, self.cache, self.leave_out_parents)
+        options = Options(
+            self.strict,
+            self.class_names,
+            self.cache,
+            self.leave_out_parents,
+            round(self.cache_gb * 1e9),
+        )
         return self.layout.read(split, classes, options)
 
 
@@ -113,6 +131,12 @@ class YoloDataModule(AutoDataModule):
     """Text files of the YOLO family, see ``AutoDataModule``."""
 
     formats = ("yolo",)
+
+
+class ShardsDataModule(AutoDataModule):
+    """Shards as ``fcos-pack`` writes them, see ``AutoDataModule``."""
+
+    formats = ("shards",)
 
 
 class CsvDataModule(AutoDataModule):

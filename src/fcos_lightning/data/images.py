@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from fcos_lightning.data.complaints import unusable
 from fcos_lightning.errors import UserError
 
 # Pillow would also hand a file named .jpg to Ghostscript if it held PostScript: a program.
@@ -44,8 +48,28 @@ IMAGE_ENDINGS = (
 )
 
 
+@dataclass(frozen=True)
+class StoredImage:
+    """An image file that is no file by itself, as a member of an archive.
+
+    Attributes:
+        name: for messages.
+        content: its bytes.
+    """
+
+    name: str
+    content: bytes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+#: What an image is read from.
+ImageSource: TypeAlias = Path | StoredImage
+
+
 def read_image(
-    path: Path, max_pixels: int = 100_000_000, upright: bool = False
+    path: ImageSource, max_pixels: int = 100_000_000, upright: bool = False
 ) -> NDArray[np.uint8]:
     """Read an image of any mode: JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG 2000, AVIF or TGA.
 
@@ -88,7 +112,7 @@ def rgb_of(image: Image.Image, upright: bool = False) -> NDArray[np.uint8]:
     return _to_rgb(image)
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: ImageSource) -> tuple[int, int]:
     """Read height and width of the stored pixels from the header alone.
 
     Raises:
@@ -98,7 +122,7 @@ def image_size(path: Path) -> tuple[int, int]:
         return _stored_size(image)
 
 
-def image_frame(path: Path) -> tuple[tuple[int, int], int]:
+def image_frame(path: ImageSource) -> tuple[tuple[int, int], int]:
     """Read height and width of the stored pixels, and the EXIF orientation, 1 to 8.
 
     Raises:
@@ -108,7 +132,54 @@ def image_frame(path: Path) -> tuple[tuple[int, int], int]:
         return _stored_size(image), _orientation(image)
 
 
-def is_turned(path: Path) -> bool:
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the beginning of an image file says.
+
+    Attributes:
+        format: as Pillow calls it, whatever the file's name ends in.
+        size_hw: of the stored pixels.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    format: str
+    size_hw: tuple[int, int]
+    orientation: int
+
+
+def image_header(path: ImageSource, max_pixels: int = 100_000_000) -> ImageHeader:
+    """Read what kind of image a file is, without its pixels.
+
+    Raises:
+        UserError: if the file is missing or no image; it names the file.
+    """
+    with _opened(path, max_pixels) as image:
+        return ImageHeader(str(image.format), _stored_size(image), _orientation(image))
+
+
+def belongs_to(ending: str, format: str) -> bool:
+    """Tell whether a file's ending, in lower case with its dot, is one of an image format's."""
+    Image.init()
+    known = Image.registered_extensions().get(ending)
+    pairs = {known, format}
+    # Phones call their pictures JPEG that hold a second one, or a map of depth.
+    return known == format or pairs == {"JPEG", "MPO"}
+
+
+def usable_frame(path: ImageSource) -> tuple[tuple[int, int], int]:
+    """Return what ``image_frame`` does; no size at all where complaints are kept.
+
+    Raises:
+        UserError: as ``image_frame``, where they are not.
+    """
+    try:
+        return image_frame(path)
+    except UserError as error:
+        unusable(error)
+        return (0, 0), 1
+
+
+def is_turned(path: ImageSource) -> bool:
     """Tell whether a tag says that an image is to be shown with width and height exchanged.
 
     Raises:
@@ -119,13 +190,14 @@ def is_turned(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, max_pixels: int = 100_000_000) -> Iterator[Image.Image]:
+def _opened(path: ImageSource, max_pixels: int = 100_000_000) -> Iterator[Image.Image]:
     """Open an image lazily; whatever goes wrong until it is closed becomes a ``UserError``."""
     try:
         # Pillow warns of large images, odd palettes and broken metadata; our cap decides instead.
         with warnings.catch_warnings(), _pillows_cap(max_pixels):
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_known_formats()) as image:
+            file = io.BytesIO(path.content) if isinstance(path, StoredImage) else path
+            with Image.open(file, formats=_known_formats()) as image:
                 yield image
     except (UserError, MemoryError):
         raise
@@ -154,10 +226,13 @@ def _pillows_cap(max_pixels: int) -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = before
 
 
-def _is_heic(path: Path) -> bool:
+def _is_heic(path: ImageSource) -> bool:
     """Tell by the brand in the first box of the file, ISO/IEC 23008-12; phones write such."""
-    with path.open("rb") as opened:
-        start = opened.read(12)
+    if isinstance(path, StoredImage):
+        start = path.content[:12]
+    else:
+        with path.open("rb") as opened:
+            start = opened.read(12)
     return start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS
 
 
@@ -185,7 +260,7 @@ def _orientation(image: Image.Image) -> int:
     return orientation if orientation in _UNDO_ORIENTATION else 1
 
 
-def _decode_jpeg(path: Path) -> NDArray[np.uint8]:
+def _decode_jpeg(path: ImageSource) -> NDArray[np.uint8]:
     """Decode a colour or grey JPEG to the very pixels that Pillow gives, in less time.
 
     torchvision brings the same libjpeg-turbo and lets it write RGB, where Pillow has it write four
@@ -199,8 +274,11 @@ def _decode_jpeg(path: Path) -> NDArray[np.uint8]:
     import torch
     from torchvision.io import ImageReadMode, decode_jpeg
 
-    content = torch.from_numpy(np.fromfile(path, dtype=np.uint8))
-    chw: torch.Tensor = decode_jpeg(content, mode=ImageReadMode.RGB)
+    if isinstance(path, StoredImage):
+        content = np.frombuffer(bytearray(path.content), dtype=np.uint8)  # torch wants to write
+    else:
+        content = np.fromfile(path, dtype=np.uint8)
+    chw: torch.Tensor = decode_jpeg(torch.from_numpy(content), mode=ImageReadMode.RGB)
     # A view: in memory the colours of a pixel lie beside one another already.
     return np.ascontiguousarray(chw.permute(1, 2, 0).numpy())
 

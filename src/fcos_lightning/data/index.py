@@ -6,25 +6,28 @@ Legend: ``N`` images, ``M`` boxes as found in the files, ``G`` boxes of one imag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.images import image_size, is_turned, read_image
-from fcos_lightning.data.readers.plausible import odd_places, plausible_areas
+from fcos_lightning.data.complaints import RawBoxes, show_boxes
+from fcos_lightning.data.images import (
+    ImageSource,
+    StoredImage,
+    image_size,
+    read_image,
+)
+from fcos_lightning.data.readers.plausible import faults, odd_places, plausible_areas
+from fcos_lightning.data.stated_sizes import check_largest, other_size
+from fcos_lightning.data.stores.loose import LooseFiles
+from fcos_lightning.data.stores.store import ImageStore
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import GroundTruth
 
 NO_BOX = "missing, in entries without a box"
-NOT_FINITE = "with NaN or infinite coordinates"
-TOO_FAR = "reaching further than any image can"
-NO_AREA = "of zero or negative size"
-OUTSIDE = "outside the image"
-
-#: No side of an image is longer; such numbers still fit into float32, and so do their products.
-FAR_PX = 2.0**31
 
 
 @dataclass(frozen=True)
@@ -48,13 +51,15 @@ class DataSplit:
 
     Attributes:
         truth: the annotations, less those dropped.
-        image_dir: resolved folder that ``truth.file_names`` are relative to.
+        image_dir: resolved folder that ``truth.file_names`` are relative to; of packed images the
+            place where they are packed.
         dropped: how many annotations were left out, by reason; only reasons that occurred.
         name: of the split, for messages.
         remarks: what the user should know of the annotations: read otherwise than they stand, or
             odd though they are kept.
         annotated: False where the data set's own files hold no list of annotations at all, as
             for a test set: then nothing can be learnt or measured.
+        packed: where the images are if they are no files of their own.
     """
 
     truth: GroundTruth
@@ -63,9 +68,22 @@ class DataSplit:
     name: str
     remarks: tuple[str, ...] = ()
     annotated: bool = True
+    packed: ImageStore | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    @cached_property
+    def images(self) -> ImageStore:
+        """Where the images are."""
+        if self.packed is not None:
+            return self.packed
+        return LooseFiles(self.image_dir, self.truth.file_names)
+
+    @property
+    def place(self) -> str:
+        """The folder or address of its images."""
+        return self.images.place_name
 
     @property
     def classes(self) -> Classes:
@@ -78,7 +96,15 @@ class DataSplit:
         return [*dropped, *self.remarks]
 
     def path(self, image: int) -> Path:
-        """File of the ``image``-th image. It existed inside ``image_dir`` at indexing."""
+        """File of the ``image``-th image. It existed inside ``image_dir`` at indexing.
+
+        Raises:
+            UserError: if the images are packed.
+        """
+        if self.packed is not None:
+            raise UserError(
+                f"{self.packed.name(image)} is packed, and this needs a folder of images: unpack it"
+            )
         return self.image_dir / str(self.truth.file_names[image])
 
     def image(self, image: int, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
@@ -92,80 +118,58 @@ class DataSplit:
                 boxes would lie in the wrong place, as when an annotator was shown the image
                 turned by its EXIF orientation.
         """
-        path = self.path(image)
-        pixels = read_image(path, max_pixels)
-        self._check_size(image, (pixels.shape[0], pixels.shape[1]))
+        pixels = read_image(self._source(image), max_pixels)
+        self.check_size(image, (pixels.shape[0], pixels.shape[1]))
         return pixels
 
     def check(self, most: int = 32, max_pixels: int = 100_000_000) -> None:
         """Look for what would end training later: sizes that are too large or not the annotated.
 
         Args:
-            most: headers of so many images, spread over the split, are read.
+            most: headers of so many images, spread over the split, are read. Of packed images
+                none are: each was looked at as it was packed.
             max_pixels: see ``image``.
 
         Raises:
             UserError: as ``image`` would.
         """
-        pixels = self.truth.sizes_hw.prod(axis=1, dtype=np.float64)
-        large = np.flatnonzero(pixels > max_pixels)
-        if len(large):
-            path, (height, width) = self.path(large[0]), self.truth.sizes_hw[large[0]]
-            raise UserError(
-                f"{len(large)} of {len(self)} images of {self.name} are annotated as larger than "
-                f"data.max_pixels={max_pixels}, the first is {path} with {width} x {height}: make "
-                "them smaller, or raise that limit"
-            )
-        for image in np.unique(np.linspace(0, len(self) - 1, most, dtype=np.int64)):
-            self._check_size(int(image), image_size(self.path(int(image))))
+        check_largest(self.truth.sizes_hw, max_pixels, self.name, self.images.name)
+        if self.packed is None:
+            for image in np.unique(np.linspace(0, len(self) - 1, most, dtype=np.int64)):
+                self.check_size(int(image), image_size(self.path(int(image))))
 
-    def _check_size(self, image: int, size_hw: tuple[int, int]) -> None:
-        """Compare a stored size with the annotated one."""
+    def _source(self, image: int) -> ImageSource:
+        if self.packed is None:
+            return self.path(image)
+        return StoredImage(self.packed.name(image), self.packed.read(image))
+
+    def check_size(self, image: int, size_hw: tuple[int, int]) -> None:
+        """Compare a stored size with the annotated one.
+
+        Raises:
+            UserError: if they differ.
+        """
         height, width = (int(size) for size in self.truth.sizes_hw[image])
-        if size_hw == (height, width):
-            return
-        path = self.path(image)
-        if size_hw != (width, height):
-            advice = "correct the annotation or the image"
-        elif is_turned(path):
-            advice = (
-                "it seems to have been annotated as turned by its EXIF orientation; store it "
-                "turned and without that tag"
-            )
-        else:
-            advice = "the annotation has width and height exchanged; correct it"
-        raise UserError(
-            f"image {path} is {size_hw[1]} x {size_hw[0]} pixels, but annotated as "
-            f"{width} x {height}: {advice}"
-        )
+        if size_hw != (height, width):
+            raise other_size(self._source(image), size_hw, (height, width))
 
-    def take(self, images: NDArray[np.int64], name: str, counted: bool) -> DataSplit:
+    def kept(self, kept: NDArray[np.bool_], name: str, counted: bool) -> DataSplit:
         """Return some of the images, with their boxes and all of the classes.
 
         Args:
-            images: their positions, in order.
+            kept: ``[N]`` which ones.
             name: of what is returned.
             counted: whether it says what was left out and is odd, which is known of all together.
         """
-        truth = self.truth
-        per_image = np.diff(truth.first_box)
-        kept = np.zeros(len(self), dtype=bool)
-        kept[images] = True
-        rows = np.repeat(kept, per_image)
-        some = GroundTruth(
-            image_ids=truth.image_ids[images],
-            file_names=truth.file_names[images],
-            sizes_hw=truth.sizes_hw[images],
-            first_box=np.concatenate([[0], np.cumsum(per_image[images])]).astype(np.int64),
-            boxes_xyxy=truth.boxes_xyxy[rows],
-            labels=truth.labels[rows],
-            ignored=truth.ignored[rows],
-            areas_px=truth.areas_px[rows],
-            class_names=truth.class_names,
-            category_ids=truth.category_ids,
+        dropped, remarks = (self.dropped, self.remarks) if counted else ({}, ())
+        return replace(
+            self,
+            truth=self.truth.kept(kept),
+            dropped=dropped,
+            name=name,
+            remarks=remarks,
+            packed=None if self.packed is None else self.packed.kept(kept),
         )
-        said = (self.dropped, self.remarks) if counted else ({}, ())
-        return DataSplit(some, self.image_dir, said[0], name, said[1], self.annotated)
 
     def target(
         self, image: int, with_ignored: bool = False
@@ -261,7 +265,8 @@ def build_split(
     sizes = np.asarray(sizes_hw, dtype=np.int64).reshape(-1, 2)
     counts = dict(dropped or {})
     usable = np.ones(len(boxes.xyxy), dtype=bool)
-    for reason, bad in _faults(boxes.xyxy, sizes.take(boxes.image, axis=0)).items():
+    found = faults(boxes.xyxy, sizes.take(boxes.image, axis=0))
+    for reason, bad in found.items():
         rows = np.flatnonzero(bad & usable)
         if len(rows) and strict:
             row = int(rows[0])
@@ -277,6 +282,7 @@ def build_split(
     # No two keys are equal, so that any sort is stable, also numpy's fastest.
     in_order = np.sort(boxes.image.take(rows) * len(usable) + rows) % max(len(usable), 1)
     kept = boxes.take(in_order)
+    show_boxes(RawBoxes(boxes.xyxy, boxes.image, boxes.labels, sizes, found, in_order, where))
     per_image = np.bincount(kept.image, minlength=len(sizes))
     xyxy = kept.xyxy
     areas_px, odd_areas = plausible_areas(xyxy, kept.areas_px)
@@ -294,15 +300,3 @@ def build_split(
     )
     said = (*remarks, *odd_areas, *odd_places(xyxy, sizes.take(kept.image, axis=0), sides_stated))
     return DataSplit(truth, image_dir.resolve(), counts, name, said, annotated)
-
-
-def _faults(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
-    """For each reason to drop a box, ``[M]`` bool; ``sizes_hw`` is ``[M, 2]``."""
-    x1, y1, x2, y2 = np.ascontiguousarray(xyxy.T)
-    height, width = np.ascontiguousarray(sizes_hw.T)
-    finite = np.isfinite(x1) & np.isfinite(y1) & np.isfinite(x2) & np.isfinite(y2)
-    # Far enough out, x + width rounds to x: a size is judged by the corners that are kept.
-    no_area = (x2 <= x1) | (y2 <= y1)
-    outside = (x2 <= 0) | (y2 <= 0) | (x1 >= width) | (y1 >= height)
-    too_far = (np.abs(x1) > FAR_PX) | (np.abs(y1) > FAR_PX) | (x2 > FAR_PX) | (y2 > FAR_PX)
-    return {NOT_FINITE: ~finite, TOO_FAR: too_far, NO_AREA: no_area, OUTSIDE: outside}

@@ -48,9 +48,8 @@ class CocoDataModule(AutoDataModule):
 
     def read(self, split: str, classes: Classes | None) -> DataSplit:
         """Read a split; a category of its own that is not among given classes is an error."""
-        if not os.path.isdir(self.root):
-            raise _missing_root(self.root, "COCO", "download_coco.py", "https://cocodataset.org")
-        if self.annotations is None:
+        self._check_root()
+        if self.annotations is None or self.is_packed:
             return super().read(split, classes)
         annotation_file = self.root / self.annotations.replace("SPLIT", split)
         image_dir = self.root / self.images.replace("SPLIT", split)
@@ -73,13 +72,16 @@ class CocoDataModule(AutoDataModule):
 
     def set_names(self) -> Sequence[str]:
         """Return the names of all sets of images that there are."""
-        if not os.path.isdir(self.root):
-            raise _missing_root(self.root, "COCO", "download_coco.py", "https://cocodataset.org")
-        if self.annotations is None:
+        self._check_root()
+        if self.annotations is None or self.is_packed:
             return super().set_names()
         pattern = next((p for p in (self.annotations, self.images) if "SPLIT" in p), None)
         # Without a place for a name the file is the one set that there is.
         return _filled_in(self.root, pattern) if pattern else [Path(self.annotations).stem]
+
+    def _check_root(self) -> None:
+        if not self.place.remote and not os.path.isdir(self.root):
+            raise _missing_root(self.root, "COCO", "download_coco.py", "https://cocodataset.org")
 
 
 class VocDataModule(AutoDataModule):
@@ -114,7 +116,7 @@ class VocDataModule(AutoDataModule):
         """Read a split; VOC has no category ids of its own, so that names alone count."""
         self._check_root()
         by_hand = self.annotations is not None or self.images is not None
-        if not by_hand and split in self.layout.sets:
+        if self.is_packed or (not by_hand and split in self.layout.sets):
             return super().read(split, classes)
         return read_voc(
             self.root,
@@ -128,6 +130,8 @@ class VocDataModule(AutoDataModule):
     def set_names(self) -> Sequence[str]:
         """Return the names of all sets of images that there are."""
         self._check_root()
+        if self.is_packed:
+            return super().set_names()
         pattern = next((p for p in (self.annotations, self.images) if p and "SPLIT" in p), None)
         if pattern is not None:
             return _filled_in(self.root, pattern)
@@ -136,7 +140,7 @@ class VocDataModule(AutoDataModule):
         return super().set_names()
 
     def _check_root(self) -> None:
-        if not os.path.isdir(self.root):
+        if not self.place.remote and not os.path.isdir(self.root):
             home = "http://host.robots.ox.ac.uk/pascal/VOC"
             raise _missing_root(self.root, "VOC", "download_voc.py", home)
 

@@ -25,7 +25,6 @@ from fcos_lightning.storage.replacing import write_whole
 
 #: How Roboflow names its augmented copies: ``NAME_jpg.rf.HASH.jpg``.
 _COPY = re.compile(r"(.+_[A-Za-z0-9]{2,5})\.rf\.[0-9A-Za-z]+")
-_BLOCK = 1 << 20
 
 
 def share_of(split: DataSplit, share: float) -> NDArray[np.bool_]:
@@ -42,9 +41,9 @@ def share_of(split: DataSplit, share: float) -> NDArray[np.bool_]:
         UserError: if all images are copies of one.
     """
     names = [str(name) for name in split.truth.file_names]
-    keys = [_key(name) for name in names]
+    keys = [picture_of(name) for name in names]
     group = _Groups(keys)
-    for same in _duplicates([split.path(image) for image in range(len(names))]):
+    for same in split.images.duplicates():
         first, *others = same
         for other in others:
             group.join(keys[first], keys[other])
@@ -71,10 +70,10 @@ def given_share(split: DataSplit, sides: Mapping[str, str], file: Path) -> NDArr
         UserError: if there are other images now.
     """
     names = [str(name) for name in split.truth.file_names]
-    for name in names:
+    for image, name in enumerate(names):
         if name not in sides:
             raise UserError(
-                f"{split.path(names.index(name))}: is not in {file}, which says what the run "
+                f"{split.images.name(image)}: is not in {file}, which says what the run "
                 "learns from: take it away, or start a new run"
             )
     gone = set(sides) - set(names)
@@ -133,7 +132,7 @@ class _Groups:
         self._above[self.root(other)] = self.root(one)
 
 
-def _key(name: str) -> str:
+def picture_of(name: str) -> str:
     """What decides on an image: its name less the ending and less the mark of a copy."""
     folder, _, last = unicodedata.normalize("NFC", name).rpartition("/")
     stem = os.path.splitext(last)[0]
@@ -145,31 +144,3 @@ def _drawn(key: str) -> float:
     """A number from 0 to 1, evenly spread over keys."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
-
-
-def _duplicates(paths: list[Path]) -> list[list[int]]:
-    """Images with the same bytes. Only those of one size are read at all."""
-    sizes: dict[int, list[int]] = defaultdict(list)
-    for image, path in enumerate(paths):
-        try:
-            sizes[path.stat().st_size].append(image)
-        except OSError:  # whoever reads it will say so
-            continue
-    same: dict[bytes, list[int]] = defaultdict(list)
-    for images in sizes.values():
-        if len(images) > 1:
-            for image in images:
-                if (digest := _digest(paths[image])) is not None:
-                    same[digest].append(image)
-    return [images for images in same.values() if len(images) > 1]
-
-
-def _digest(path: Path) -> bytes | None:
-    found = hashlib.blake2b(digest_size=16)
-    try:
-        with path.open("rb") as opened:
-            while block := opened.read(_BLOCK):
-                found.update(block)
-    except OSError:
-        return None
-    return found.digest()

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from fcos_lightning.data.finding.splits import AUTO, Splits
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.share import given_share, read_split, share_of, write_split
@@ -157,6 +155,17 @@ class SplitReader(ABC):
         self._splits["val"] = self._checked(split, annotated=False)
         return self._splits["val"]
 
+    def whole_splits(self) -> list[DataSplit]:
+        """Return the sets that were found or named, each once and as it lies on the disk.
+
+        No share is split off, and a set for testing may be without annotations.
+        """
+        self.choose_splits()
+        first = self.read(self.train_split, None)
+        names = dict.fromkeys((self.val_split, self.test_split))
+        others = [name for name in names if name is not None and name != self.train_split]
+        return [first, *(self.read(name, first.classes) for name in others)]
+
     @property
     def measured(self) -> DataSplit:
         """The split that ``val_dataloader`` hands out."""
@@ -201,8 +210,8 @@ class SplitReader(ABC):
             chosen = share_of(whole, self.val_share)
         share = f"{self.val_share:g} of {whole.name}"
         return (
-            whole.take(np.flatnonzero(~chosen), f"the rest of {whole.name}", counted=True),
-            whole.take(np.flatnonzero(chosen), share, counted=False),
+            whole.kept(~chosen, f"the rest of {whole.name}", counted=True),
+            whole.kept(chosen, share, counted=False),
         )
 
     def _checked(self, split: DataSplit, annotated: bool = True) -> DataSplit:

@@ -15,6 +15,7 @@ from typing import Any
 
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.evaluation.detections import keys_of
+from fcos_lightning.storage.small_files import read_small
 
 #: More than any number of classes needs; a larger file is none of ours.
 _MOST_BYTES = 16_000_000
@@ -45,22 +46,15 @@ class Thresholds:
             UserError: if it cannot be read, or is no such file.
         """
         where = f"thresholds={path}"
+        advice = "; give the thresholds.json that fcos-report writes"
+        no_json = f"{where}: is no JSON{advice}"
+        content = read_small(
+            Path(path), _MOST_BYTES, named=f"{where}:", advice=advice, too_large=no_json
+        )
         try:
-            with Path(path).open("rb") as file:
-                content = file.read(_MOST_BYTES + 1)
-        except OSError as error:
-            raise UserError(
-                f"{where}: cannot be read: {error.strerror}; give the thresholds.json that "
-                "fcos-report writes"
-            ) from None
-        try:
-            if len(content) > _MOST_BYTES:
-                raise ValueError("too long")
             tree = json.loads(content)
         except (ValueError, RecursionError):
-            raise UserError(
-                f"{where}: is no JSON; give the thresholds.json that fcos-report writes"
-            ) from None
+            raise UserError(no_json) from None
         return cls._of_tree(tree, where)
 
     @classmethod

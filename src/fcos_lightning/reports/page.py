@@ -67,6 +67,16 @@ def as_json(data: Mapping[str, Any]) -> Markup:
     return Markup(text)
 
 
+def json_text(content: Mapping[str, Any]) -> str:
+    """Return JSON for a file beside a page."""
+    text = json.dumps(content, allow_nan=False, indent=1, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a file's name that is no UTF-8
+        text = json.dumps(content, allow_nan=False, indent=1)
+    return f"{text}\n"
+
+
 def figure(value: float | None, digits: int = 3) -> str:
     """Return a figure as the tables have it: ``0.512``; a dash for none."""
     if value is None or not math.isfinite(value):

@@ -19,21 +19,22 @@ from fcos_lightning.runs.objects.instantiate import trusted_packages
 from fcos_lightning.storage.run_folder import RunFolder
 
 
-def next_commands(config: DictConfig, run: RunFolder, images: Path) -> list[str]:
+def next_commands(config: DictConfig, run: RunFolder, images: Path | None) -> list[str]:
     """Return the commands that look at a finished run.
 
     Args:
         config: of the run.
         run: its folder.
-        images: a folder of images to predict on.
+        images: a folder of images to predict on; None: they are packed.
     """
     checkpoint = f"ckpt={_near(run.path)}/checkpoints/{RunFolder.BEST}"
     model, data = _own(config, ("model", "method")), _own(config, ("data",))
     test = ("fcos-test", *(_conf_dir() if model or data else ()), checkpoint)
     predict = ("fcos-predict", *(_conf_dir() if model else ()), checkpoint, *model)
+    source = "IMAGES" if images is None else _near(images)
     return [
         _pasted(*test, *dict.fromkeys((*model, *data))),
-        _pasted(*predict, f"source={_near(images)}", f"out={_free('predictions')}"),
+        _pasted(*predict, f"source={source}", f"out={_free('predictions')}"),
     ]
 
 

@@ -42,7 +42,7 @@ def check_same_data(folder: Path, about: Mapping[str, Any], data: DetectionDataM
     for role, split in (("train", data.train), ("val", data.val)):
         if role in before and before[role] != now[role]:
             raise UserError(
-                f"resume={folder}: the split {split.name} ({split.image_dir}) is not the one that "
+                f"resume={folder}: the split {split.name} ({split.place}) is not the one that "
                 "the run began with: its images, their sizes or their boxes differ; give "
                 "data.root= the place where that one lies, or start a new run with "
                 "init_from=CHECKPOINT"

@@ -90,7 +90,7 @@ class Session:
         if resumed:
             run = RunFolder(Path(config.run_dir))
             check_same_data(run.path, Checkpoint.read(run.last).about, datamodule)
-        for key in ("train_split", "val_split", "test_split"):
+        for key in ("train_split", "val_split", "test_split", "shuffle_window"):
             if key in config.data:  # as they were found; written down in config.yaml
                 config.data[key] = opaque(getattr(datamodule, key))
         if "class_names" in config.data and config.data.class_names is None:

@@ -12,8 +12,10 @@ from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.data.finding.splits import Role
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
+from fcos_lightning.doctor.examine import found_for_free
 from fcos_lightning.evaluation.detections import counted_boxes
 from fcos_lightning.printing import LONGEST_LINE, class_label, printable
 from fcos_lightning.training.length import steps_per_epoch
@@ -75,6 +77,7 @@ def print_summary(
             "dropped",
             ", ".join(f"{n} boxes {reason}" for reason, n in dropped.items()) or "no boxes",
         ),
+        *_doctor(data.train, others),
         *(
             ("note", f"{split.name}: {remark}")
             for split in (data.train, *others)
@@ -167,6 +170,18 @@ def _odd_classes(data: DetectionDataModule) -> Iterator[str]:
                 f"the classes {', '.join(map(class_label, same))} differ in case or spaces only; "
                 "if they are one, mend the annotations"
             )
+
+
+def _doctor(train: DataSplit, others: Sequence[DataSplit]) -> list[tuple[str, str]]:
+    """Say what those checks found that cost nothing; notes of the doctor are none here."""
+    roles: tuple[Role, ...] = ("val", "test")
+    kinds = found_for_free([("train", train), *zip(roles, others, strict=False)])
+    told = [kind for kind in kinds if kind.severity != "note"]
+    if not told:
+        return []
+    found = ", ".join(f"{kind.code} {kind.count}" for kind in told)
+    number = "1 finding" if len(told) == 1 else f"{len(told)} findings"
+    return [("doctor", f"{number}: {found}; fcos-doctor data.root= shows them, and more")]
 
 
 def _split(split: DataSplit) -> str:

@@ -130,7 +130,10 @@ class GroundTruth:
         Args:
             image_ids: ``[K]`` their ids; others than those that are here are passed over.
         """
-        kept = np.isin(self.image_ids, image_ids)
+        return self.kept(np.isin(self.image_ids, image_ids))
+
+    def kept(self, kept: NDArray[np.bool_]) -> GroundTruth:
+        """Return the ground truth of the images that a mask ``[N]`` names, in their order."""
         boxes = np.diff(self.first_box)
         rows = np.repeat(kept, boxes)
         return replace(

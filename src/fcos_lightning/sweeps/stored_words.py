@@ -13,6 +13,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, RangeSweep
 
+from fcos_lightning.data.stores.addresses import is_address
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
 from fcos_lightning.runs.config.stored import load_config, outside
@@ -81,7 +82,7 @@ def _beyond(word: str, folder: Path) -> str | None:
     tree: Any = value
     for part in reversed(key.split(".")):
         tree = {part: tree}
-    if key == "data.root" and not _holds_something(str(value)):
+    if key == "data.root" and not is_address(str(value)) and not _holds_something(str(value)):
         return "names a folder to be made"
     if any(True for _ in outside(tree, folder)):
         return "leads outside of the sweep's folder"

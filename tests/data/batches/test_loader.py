@@ -11,8 +11,8 @@ from torch.utils.data import Dataset
 
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import Sample
-from fcos_lightning.data.batches.loader import (
-    StepLoader,
+from fcos_lightning.data.batches.loader import StepLoader
+from fcos_lightning.data.batches.workers import (
     say_nothing_of_a_run_that_is_gone,
     workers_that_fit,
 )

@@ -16,14 +16,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fcos_lightning.data.index import (
-    NO_AREA,
     NO_BOX,
-    NOT_FINITE,
-    OUTSIDE,
-    TOO_FAR,
     DataSplit,
 )
 from fcos_lightning.data.readers.coco import UNKNOWN_IMAGE, read_coco
+from fcos_lightning.data.readers.plausible import NO_AREA, NOT_FINITE, OUTSIDE, TOO_FAR
 from fcos_lightning.errors import UserError
 
 WIDTH, HEIGHT = 100, 60

@@ -68,7 +68,7 @@ REFUSED = {
     # What is private, or lies in something that is no module.
     "lightning.fabric.utilities.cloud_io._load": "is private",
     "torch._C.Generator": "is private",
-    "fcos_lightning.data.datamodule._start_worker": "is private",
+    "fcos_lightning.data.modules._missing_root": "is private",
     "torch.os.system": "there is no module torch.os",
     "torch.builtins.exec": "there is no module torch.builtins",
     "fcos_lightning.cli.app.os.system": "there is no module",

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from fcos_lightning.data.augment import Augmentation
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.resizing import planes
+from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Target
 
@@ -91,10 +92,12 @@ class DetectionDataset(Dataset[Sample]):
                 pixels = self.split.image(chosen, self.max_pixels)
                 boxes, labels = self.split.target(chosen, self.ignore == "points")
                 break
+            except StoreError:
+                raise  # nothing of it can be read, not this one alone
             except UserError:
                 if self.on_bad_image == "error":
                     raise
-                unreadable.append(str(self.split.path(chosen)))
+                unreadable.append(self.split.images.name(chosen))
                 if not self.training:
                     # Of no stated size: nothing says that it is true, and it may be any.
                     pixels, chosen = np.zeros((_STAND_IN_PX, _STAND_IN_PX, 3), np.uint8), index

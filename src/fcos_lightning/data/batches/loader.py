@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +12,6 @@ from itertools import islice
 from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from torch import Tensor
@@ -131,21 +129,6 @@ class HandedOver:
         return batch
 
 
-def say_nothing_of_a_run_that_is_gone() -> None:
-    """In a loader process, leave out what its thread that hands batches over says of a run's end.
-
-    A run that is stopped while it takes a batch closes the connection, and Python's thread at the
-    other end would print a traceback into the midst of the run's last line.
-    """
-    usual = sys.excepthook
-
-    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        if not issubclass(kind, EOFError | ConnectionError):
-            usual(kind, error, trace)
-
-    sys.excepthook = show
-
-
 def ended_loader(error: BaseException) -> UserError | None:
     """Return what to say of an error that means that a loader process is gone; None of any other.
 
@@ -167,20 +150,6 @@ def _ended_just_now() -> UserError:
         gone = _GONE.search(str(error))
         signal_name = gone.group(2) if gone else None
     return UserError(_why(signal_name))
-
-
-def workers_that_fit(workers: int, batch_bytes: int, folder: Path = SHARED_MEMORY) -> int:
-    """Return how many loader processes the shared memory has room for, at most ``workers``.
-
-    Args:
-        workers: that would be started.
-        batch_bytes: of one batch; each process has up to three on their way.
-        folder: where shared memory is; where there is no such folder there is no such limit.
-    """
-    if not folder.is_dir():
-        return workers
-    free = shutil.disk_usage(folder).free
-    return max(0, min(workers, free // max(1, 3 * batch_bytes)))
 
 
 def _free() -> str:

@@ -10,8 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from fcos_lightning.data.finding.image_folders import ImageFolder, image_folder
-from fcos_lightning.data.finding.layout import Layout, Options, named_categories
+from fcos_lightning.data.finding.image_folders import image_folder
+from fcos_lightning.data.finding.layout import (
+    AnyLayout,
+    Layout,
+    ListedSet,
+    Options,
+    named_categories,
+)
 from fcos_lightning.data.finding.splits import role_of
 from fcos_lightning.data.finding.survey import SeenFolder, Survey
 from fcos_lightning.data.finding.words import some_of
@@ -31,40 +37,13 @@ _OTHER_TASKS = ("captions_", "person_keypoints_", "panoptic_", "stuff_", "image_
 
 
 @dataclass(frozen=True)
-class CocoSet:
-    """Where a set of images and its annotations lie.
-
-    Attributes:
-        name: of the set.
-        file: the JSON, below the root.
-        images: where its images lie.
-    """
-
-    name: str
-    file: str
-    images: ImageFolder
-
-
-@dataclass(frozen=True)
-class CocoLayout(Layout):
-    """Annotations in COCO's format.
-
-    Attributes:
-        found: the sets.
-    """
+class CocoLayout(Layout[ListedSet]):
+    """Annotations in COCO's format."""
 
     format: ClassVar[str] = "coco"
-    found: tuple[CocoSet, ...] = ()
 
-    @property
-    def sets(self) -> Sequence[str]:
-        """Names of the sets of images."""
-        return [one.name for one in self.found]
-
-    def read(self, name: str, classes: Classes | None, options: Options) -> DataSplit:
+    def read_set(self, one: ListedSet, classes: Classes | None, options: Options) -> DataSplit:
         """Read a set; its categories are those of the file, whatever names the user gives."""
-        name = self.check(name)
-        one = next(one for one in self.found if one.name == name)
         file = self.root / one.file
         split = read_coco(
             file,
@@ -81,10 +60,10 @@ class CocoLayout(Layout):
                 f"data.class_names={list(given)}: {file} has the classes "
                 f"{list(split.truth.class_names)}; leave the option out"
             )
-        return replace(split, name=name)
+        return replace(split, name=one.name)
 
 
-def find_coco(survey: Survey) -> list[Layout]:
+def find_coco(survey: Survey) -> list[AnyLayout]:
     """Find annotations in COCO's format: at most one layout, of all sets that there are."""
     files = [(folder, name) for folder in survey for name in _candidates(folder)]
     listed: dict[tuple[SeenFolder, str], list[str]] = {}
@@ -99,7 +78,7 @@ def find_coco(survey: Survey) -> list[Layout]:
     if exports:
         sets = [_roboflow_set(survey, folder, names) for (folder, _), names in exports.items()]
         title, said = "COCO, Roboflow's export", f"{_ROBOFLOW} in {_places(sets)}"
-        layouts: list[Layout] = [CocoLayout(survey.root, title, said, tuple(sets))]
+        layouts: list[AnyLayout] = [CocoLayout(survey.root, title, said, tuple(sets))]
     else:
         layouts = []
     others = {key: names for key, names in listed.items() if key[1] != _ROBOFLOW}
@@ -166,12 +145,14 @@ def _text(quoted: bytes) -> str:
         return ""
 
 
-def _roboflow_set(survey: Survey, folder: SeenFolder, names: Sequence[str]) -> CocoSet:
+def _roboflow_set(survey: Survey, folder: SeenFolder, names: Sequence[str]) -> ListedSet:
     at = image_folder(survey, names, [folder.path], folder.path, folder.path)
-    return CocoSet(folder.path or "all", folder.below(_ROBOFLOW), at)
+    return ListedSet(folder.path or "all", folder.below(_ROBOFLOW), at)
 
 
-def _named_apart(survey: Survey, listed: dict[tuple[SeenFolder, str], list[str]]) -> list[CocoSet]:
+def _named_apart(
+    survey: Survey, listed: dict[tuple[SeenFolder, str], list[str]]
+) -> list[ListedSet]:
     """Name sets by their files, or where that does not tell them apart by their folders."""
     sets = []
     stems = {key: _set_name(key[1]) for key in listed}
@@ -202,7 +183,7 @@ def _named_apart(survey: Survey, listed: dict[tuple[SeenFolder, str], list[str]]
                 wanted.append(f"{begin}{kind}")
             wanted.append(start)
         sets.append(
-            CocoSet(name, folder.below(file), image_folder(survey, names, wanted, name, name))
+            ListedSet(name, folder.below(file), image_folder(survey, names, wanted, name, name))
         )
     return sets
 
@@ -212,7 +193,7 @@ def _set_name(file: str) -> str:
     return stem[len(_INSTANCES) :] if stem.lower().startswith(_INSTANCES) else stem
 
 
-def _title(sets: Sequence[CocoSet]) -> str:
+def _title(sets: Sequence[ListedSet]) -> str:
     files = [one.file.rsplit("/", 1)[-1] for one in sets]
     if files == ["result.json"]:
         return "COCO, Label Studio's export"
@@ -224,9 +205,9 @@ def _title(sets: Sequence[CocoSet]) -> str:
     return "COCO's own layout" if official else "COCO's format"
 
 
-def _places(sets: Sequence[CocoSet]) -> str:
+def _places(sets: Sequence[ListedSet]) -> str:
     return some_of([one.file.rpartition("/")[0] or "the folder itself" for one in sets])
 
 
-def _image_places(sets: Sequence[CocoSet]) -> str:
+def _image_places(sets: Sequence[ListedSet]) -> str:
     return some_of(list(dict.fromkeys(one.images.path or "the folder itself" for one in sets)))

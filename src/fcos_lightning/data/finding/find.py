@@ -7,32 +7,38 @@ from pathlib import Path
 
 from fcos_lightning.data.finding.coco import find_coco
 from fcos_lightning.data.finding.labels_csv import find_csv
-from fcos_lightning.data.finding.layout import Layout
+from fcos_lightning.data.finding.layout import AnyLayout
+from fcos_lightning.data.finding.shards import find_shards
 from fcos_lightning.data.finding.survey import Survey
 from fcos_lightning.data.finding.voc import find_voc
 from fcos_lightning.data.finding.yolo import find_yolo
 from fcos_lightning.errors import UserError
 
-_FINDERS: dict[str, tuple[Callable[[Survey], list[Layout]], str]] = {
+#: Looked for whatever layout is asked for, as any may have been packed.
+_SHARDS = "shards"
+
+_FINDERS: dict[str, tuple[Callable[[Survey], list[AnyLayout]], str]] = {
     "coco": (find_coco, "COCO (a JSON with images, annotations and categories)"),
     "voc": (find_voc, "VOC (an XML file for each image)"),
     "yolo": (find_yolo, "YOLO (a text file for each image)"),
     "csv": (find_csv, "CSV (a table with filename, xmin, ymin, xmax, ymax, class)"),
+    _SHARDS: (find_shards, "shards (a shards.json of fcos-pack)"),
 }
 
 FORMATS = tuple(_FINDERS)
 
 
-def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> Layout:
+def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> AnyLayout:
     """Return the layout of a folder.
 
     Args:
         root: the folder.
-        formats: which are looked for.
+        formats: which are looked for, besides shards.
 
     Raises:
         UserError: if none fits, or several do; it says what was looked for and what is there.
     """
+    formats = list(dict.fromkeys((*formats, _SHARDS)))
     survey = Survey(root)
     found = [layout for one in formats for layout in _FINDERS[one][0](survey)]
     if not found:

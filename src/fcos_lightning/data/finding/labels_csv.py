@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fcos_lightning.data.finding.image_folders import ImageFolder, image_folder
-from fcos_lightning.data.finding.layout import Layout, Options
+from fcos_lightning.data.finding.image_folders import image_folder
+from fcos_lightning.data.finding.layout import AnyLayout, Layout, ListedSet, Options
 from fcos_lightning.data.finding.splits import role_of, role_of_path
 from fcos_lightning.data.finding.survey import SeenFolder, Survey
 from fcos_lightning.data.finding.words import some_of
@@ -20,44 +19,17 @@ _SAMPLES = 8
 
 
 @dataclass(frozen=True)
-class CsvSet:
-    """A table and its images.
-
-    Attributes:
-        name: of the set.
-        file: below the root.
-        images: where its images lie.
-    """
-
-    name: str
-    file: str
-    images: ImageFolder
-
-
-@dataclass(frozen=True)
-class CsvLayout(Layout):
-    """Tables of boxes.
-
-    Attributes:
-        found: the sets.
-    """
+class CsvLayout(Layout[ListedSet]):
+    """Tables of boxes."""
 
     format: ClassVar[str] = "csv"
-    found: tuple[CsvSet, ...] = ()
 
-    @property
-    def sets(self) -> Sequence[str]:
-        """Names of the sets of images."""
-        return [one.name for one in self.found]
-
-    def read(self, name: str, classes: Classes | None, options: Options) -> DataSplit:
+    def read_set(self, one: ListedSet, classes: Classes | None, options: Options) -> DataSplit:
         """Read a set; a table has no numbers of classes, so that names alone count."""
-        name = self.check(name)
-        one = next(one for one in self.found if one.name == name)
         return read_csv(
             self.root / one.file,
             self.root / one.images.path,
-            name=name,
+            name=one.name,
             class_names=options.class_names if classes is None else classes.names,
             category_ids=None if classes is None else classes.category_ids,
             by_last_name=one.images.by_last_name,
@@ -65,7 +37,7 @@ class CsvLayout(Layout):
         )
 
 
-def find_csv(survey: Survey) -> list[Layout]:
+def find_csv(survey: Survey) -> list[AnyLayout]:
     """Find tables of boxes: one layout, of all of them."""
     found: list[tuple[SeenFolder, str, tuple[str, ...]]] = []
     for folder in survey:
@@ -75,7 +47,7 @@ def find_csv(survey: Survey) -> list[Layout]:
                 found.append((folder, name, table.files[:_SAMPLES]))
     if not found:
         return []
-    sets: dict[str, CsvSet] = {}
+    sets: dict[str, ListedSet] = {}
     for folder, file, names in found:
         stem = file[:-4]
         name = next(
@@ -94,7 +66,7 @@ def find_csv(survey: Survey) -> list[Layout]:
             ]
             wanted.append(start)
         images = image_folder(survey, names, wanted, folder.path, name)
-        sets[name] = CsvSet(name, folder.below(file), images)
+        sets[name] = ListedSet(name, folder.below(file), images)
     files = [one.file for one in sets.values()]
     export = all(file.endswith("_annotations.csv") for file in files)
     title = "a table of boxes" + (", Roboflow's export" if export else "")

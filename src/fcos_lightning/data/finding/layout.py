@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
+from fcos_lightning.data.finding.image_folders import ImageFolder
 from fcos_lightning.data.finding.words import some_of
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.errors import UserError
@@ -22,65 +23,114 @@ class Options:
         class_names: the classes in the order of their labels, as the user gives them.
         cache: see ``read_coco``.
         leave_out_parents: see ``read_coco``.
+        cache_bytes: of shards from object storage that are kept on this machine.
     """
 
     strict: bool = False
     class_names: tuple[str, ...] | None = None
     cache: bool = True
     leave_out_parents: bool = False
+    cache_bytes: int = 0
 
 
 @dataclass(frozen=True)
-class Layout(ABC):
+class ImageSet:
+    """A set of images; layouts add where its files lie.
+
+    Attributes:
+        name: of the set.
+    """
+
+    name: str
+
+
+@dataclass(frozen=True)
+class ListedSet(ImageSet):
+    """A set whose annotations are one file.
+
+    Attributes:
+        file: of annotations, below the root.
+        images: where its images lie.
+    """
+
+    file: str
+    images: ImageFolder
+
+
+SetT = TypeVar("SetT", bound=ImageSet)
+
+
+@dataclass(frozen=True)
+class Layout(ABC, Generic[SetT]):
     """What was found.
 
     Attributes:
         root: the folder.
         title: what it is, as ``COCO, Roboflow's export``.
         why: which files say so.
+        found: the sets of images.
     """
 
     format: ClassVar[str]
-    protocol: ClassVar[Literal["coco", "voc"]] = "coco"
 
     root: Path
     title: str
     why: str
+    found: tuple[SetT, ...] = ()
 
     @property
-    @abstractmethod
+    def protocol(self) -> Literal["coco", "voc"]:
+        """Which figures such data are judged by, see ``SplitReader``."""
+        return "coco"
+
+    @property
+    def where(self) -> str:
+        """The folder, for messages."""
+        return str(self.root)
+
+    @property
     def sets(self) -> Sequence[str]:
         """Names of the sets of images."""
+        return [one.name for one in self.found]
 
-    @abstractmethod
     def read(self, name: str, classes: Classes | None, options: Options) -> DataSplit:
         """Read a set.
 
         Args:
-            name: one of ``sets``.
+            name: one of ``sets``, capitals aside.
             classes: those of another set or of a checkpoint; None: its own.
             options: how.
 
         Raises:
             UserError: if something is missing or wrong.
         """
+        return self.read_set(self.called(name), classes, options)
 
-    def check(self, name: str) -> str:
+    @abstractmethod
+    def read_set(self, one: SetT, classes: Classes | None, options: Options) -> DataSplit:
+        """Read one of ``found``, see ``read``."""
+
+    def called(self, name: str) -> SetT:
         """Return the set that a name means, capitals aside.
 
         Raises:
             UserError: if there is none.
         """
-        if name in self.sets:
-            return name
-        alike = [one for one in self.sets if one.casefold() == name.casefold()]
+        same = [one for one in self.found if one.name == name]
+        if same:
+            return same[0]
+        alike = [one for one in self.found if one.name.casefold() == name.casefold()]
         if len(alike) == 1:
             return alike[0]
         there = some_of(self.sets, 12)
         raise UserError(
-            f"data.root={self.root} has no set of images called {name}; there "
+            f"data.root={self.where} has no set of images called {name}; there "
             + (f"are {there}" if len(self.sets) != 1 else f"is only {there}")
         )
+
+
+#: A layout of whatever kind of sets.
+AnyLayout: TypeAlias = Layout[Any]
 
 
 def named_categories(classes: Classes | None) -> dict[int, str] | None:

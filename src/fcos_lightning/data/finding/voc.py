@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from fcos_lightning.data.files import Folder
 from fcos_lightning.data.finding.image_folders import suits
-from fcos_lightning.data.finding.layout import Layout, Options
+from fcos_lightning.data.finding.layout import AnyLayout, ImageSet, Layout, Options
 from fcos_lightning.data.finding.splits import role_of_path
 from fcos_lightning.data.finding.survey import SeenFolder, Survey
 from fcos_lightning.data.finding.words import some_of
@@ -27,46 +27,37 @@ _IMAGES = ("JPEGImages", "images", "image", "imgs", "img", "photos", "jpg", "dat
 
 
 @dataclass(frozen=True)
-class VocSet:
+class VocSet(ImageSet):
     """Where a set of images and its XML files lie.
 
     Attributes:
-        name: of the set.
         images: folder below the root.
         annotations: folder below the root.
         list_file: below the root; None: every XML file counts.
     """
 
-    name: str
     images: str
     annotations: str
     list_file: str | None = None
 
 
 @dataclass(frozen=True)
-class VocLayout(Layout):
-    """XML files of VOC's kind.
-
-    Attributes:
-        found: the sets.
-    """
+class VocLayout(Layout[VocSet]):
+    """XML files of VOC's kind."""
 
     format: ClassVar[str] = "voc"
-    protocol: ClassVar[Literal["coco", "voc"]] = "voc"
-    found: tuple[VocSet, ...] = ()
 
     @property
-    def sets(self) -> Sequence[str]:
-        """Names of the sets of images."""
-        return [one.name for one in self.found]
+    def protocol(self) -> Literal["coco", "voc"]:
+        """VOC mAP too."""
+        return "voc"
 
-    def files(self, name: str) -> VocFiles:
+    def files(self, one: VocSet) -> VocFiles:
         """Return the files of a set.
 
         Raises:
             UserError: if there are none, or any is missing.
         """
-        one = next(one for one in self.found if one.name == name)
         images = Folder(self.root / one.images)
         annotations = Folder(self.root / one.annotations, "annotation")
         if one.list_file is None:
@@ -77,17 +68,16 @@ class VocLayout(Layout):
             check_text(file_name, images.root)
         return files
 
-    def read(self, name: str, classes: Classes | None, options: Options) -> DataSplit:
+    def read_set(self, one: VocSet, classes: Classes | None, options: Options) -> DataSplit:
         """Read a set; VOC has no category ids of its own, so that names alone count."""
-        name = self.check(name)
         names = options.class_names if classes is None else classes.names
-        return read_voc_files(self.files(name), name, class_names=names, strict=options.strict)
+        return read_voc_files(self.files(one), one.name, class_names=names, strict=options.strict)
 
 
-def find_voc(survey: Survey) -> list[Layout]:
+def find_voc(survey: Survey) -> list[AnyLayout]:
     """Find VOC's XML: with lists, or else wherever it lies."""
     listed = [folder for folder in survey if folder.path.endswith("ImageSets/Main")]
-    layouts: list[Layout] = []
+    layouts: list[AnyLayout] = []
     for folder in listed:
         base = folder.path.removesuffix("ImageSets/Main").removesuffix("/")
         begin = f"{base}/" if base else ""
@@ -114,7 +104,7 @@ def _lists(folder: SeenFolder) -> list[str]:
     ]
 
 
-def _without_lists(survey: Survey) -> list[Layout]:
+def _without_lists(survey: Survey) -> list[AnyLayout]:
     sets: dict[str, VocSet] = {}
     beside = 0
     for folder in survey:

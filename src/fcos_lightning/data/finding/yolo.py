@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fcos_lightning.data.files import Folder
-from fcos_lightning.data.finding.layout import Layout, Options
+from fcos_lightning.data.finding.layout import AnyLayout, ImageSet, Layout, Options
 from fcos_lightning.data.finding.splits import role_of_path
 from fcos_lightning.data.finding.survey import Survey
 from fcos_lightning.data.finding.words import some_of
@@ -28,24 +28,21 @@ _SAMPLES = 32
 
 
 @dataclass(frozen=True)
-class YoloSet:
+class YoloSet(ImageSet):
     """The images of a set.
 
     Attributes:
-        name: of the set.
         images: below the root.
     """
 
-    name: str
     images: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class YoloLayout(Layout):
+class YoloLayout(Layout[YoloSet]):
     """A text file for each image.
 
     Attributes:
-        found: the sets.
         names: classes by their numbers, None where nothing says.
         names_in: the file that says.
         key_points: whether boxes are followed by key points.
@@ -53,21 +50,13 @@ class YoloLayout(Layout):
     """
 
     format: ClassVar[str] = "yolo"
-    found: tuple[YoloSet, ...] = ()
     names: Mapping[int, str] | None = None
     names_in: str = ""
     key_points: bool = False
     texts: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def sets(self) -> Sequence[str]:
-        """Names of the sets of images."""
-        return [one.name for one in self.found]
-
-    def read(self, name: str, classes: Classes | None, options: Options) -> DataSplit:
-        """Read a set."""
-        name = self.check(name)
-        one = next(one for one in self.found if one.name == name)
+    def read_set(self, one: YoloSet, classes: Classes | None, options: Options) -> DataSplit:
+        """Read a set, see ``read``."""
         for image in one.images:
             check_text(image, self.root)
         labels = [self._label_of(image) for image in one.images]
@@ -83,13 +72,23 @@ class YoloLayout(Layout):
             self.root.resolve() / base,
             [image[len(base) :] for image in one.images],
             [None if label is None else self.root / label for label in labels],
-            name=name,
+            name=one.name,
             class_names=classes.names,
             category_ids=classes.category_ids,
             numbers=None if own else self._numbers(classes),
             key_points=self.key_points,
             strict=options.strict,
         )
+
+    def texts_of(self, name: str) -> list[str]:
+        """Return the text files of a set's images, of those that have one."""
+        one = next(one for one in self.found if one.name == name)
+        return [label for image in one.images if (label := self._label_of(image))]
+
+    def is_label(self, text: str) -> bool:
+        """Tell whether a text file is one of labels, rather than a list of names or a read-me."""
+        name = text.rpartition("/")[2].lower()
+        return name not in _NAME_FILES and _are_labels([self.root / text])
 
     def _label_of(self, image: str) -> str | None:
         return next((self.texts[key] for key in label_places(image) if key in self.texts), None)
@@ -129,7 +128,7 @@ class YoloLayout(Layout):
         return Classes(tuple(map(str, range(highest + 1))), tuple(range(highest + 1)))
 
 
-def find_yolo(survey: Survey) -> list[Layout]:
+def find_yolo(survey: Survey) -> list[AnyLayout]:
     """Find text files of the YOLO family: one layout, of all sets that there are."""
     texts = _texts(survey)
     yaml_file, described = _data_yaml(survey)

@@ -14,6 +14,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.storage.small_files import read_small
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -49,13 +50,7 @@ def read_xml(xml_file: Path) -> Element:
     Raises:
         UserError: if it cannot be read, is too large, no such XML, or has a DOCTYPE.
     """
-    try:
-        with xml_file.open("rb") as stream:
-            content = stream.read(MAX_XML_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"annotation {xml_file} cannot be read: {error.strerror}") from None
-    if len(content) > MAX_XML_BYTES:
-        raise UserError(f"annotation {xml_file} is over {MAX_XML_BYTES} bytes: refused")
+    content = read_small(xml_file, MAX_XML_BYTES, named=f"annotation {xml_file}")
     try:
         with _no_collection():
             annotation = _parse(content)

@@ -12,6 +12,7 @@ import yaml
 
 from fcos_lightning.data.readers.values import is_text
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.storage.small_files import read_small
 
 #: With ten thousand names it is a quarter of this.
 MAX_BYTES = 1_000_000
@@ -61,11 +62,7 @@ def read_data_yaml(file: Path) -> DataYaml | None:
 
 def _parse(file: Path) -> object:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(MAX_BYTES + 1)
-        if len(content) > MAX_BYTES:
-            return None
-        text = content.decode("utf-8-sig")
+        text = read_small(file, MAX_BYTES).decode("utf-8-sig")
         depth = 0
         for event in yaml.parse(text, Loader=_Loader):
             depth += isinstance(event, yaml.CollectionStartEvent)
@@ -74,7 +71,7 @@ def _parse(file: Path) -> object:
             if depth > _DEEPEST or getattr(event, "anchor", None) is not None:
                 return None
         return yaml.load(text, Loader=_Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, RecursionError):
+    except (UserError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -10,9 +10,8 @@ from fcos_lightning.data.index import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.reports.charts import line_chart
 from fcos_lightning.reports.compare.numbers import ComparedRun, comparison_numbers
-from fcos_lightning.reports.page import page
+from fcos_lightning.reports.page import json_text, page
 from fcos_lightning.reports.pictures import picture_uri
-from fcos_lightning.reports.report import as_text
 from fcos_lightning.storage.replacing import write_whole
 
 PAGE, NUMBERS = "comparison.html", "comparison.json"
@@ -47,7 +46,7 @@ def write_comparison(
     numbers = comparison_numbers(split.truth, runs, split.name, resamples, seed, advance)
     wanted = sorted({image["number"] for image in numbers["shown"]})
     pictures = {number: _picture(split, number) for number in wanted}
-    write_whole(as_text(numbers), folder / NUMBERS)
+    write_whole(json_text(numbers), folder / NUMBERS)
     write_whole(comparison_page(numbers, pictures, title), folder / PAGE)
     return numbers
 

@@ -59,6 +59,8 @@ OF_COMMANDS: dict[str, Any] = {
     "recipe": str | None,
     "score_threshold": float,
     "draw": bool,
+    "strict": bool,
+    "page": bool,
     "decoder": _Parts | None,
     "channels_last": bool | Literal["auto"],
     "trainer": _Parts,

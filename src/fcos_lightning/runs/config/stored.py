@@ -19,6 +19,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
 from fcos_lightning.runs.config.opaque import opaque
 from fcos_lightning.storage.run_folder import RunFolder
+from fcos_lightning.storage.small_files import read_small
 
 #: Of a run folder.
 CONFIG = "config.yaml"
@@ -153,13 +154,11 @@ def read_plain_yaml(file: Path) -> dict[str, Any]:
     Raises:
         UserError: if the file is anything else; the line says where.
     """
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{file} cannot be read: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise UserError(f"{file}: has more than {_MOST_BYTES} bytes, so it is no configuration")
+    content = read_small(
+        file,
+        _MOST_BYTES,
+        too_large=f"{file}: has more than {_MOST_BYTES} bytes, so it is no configuration",
+    )
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:

@@ -15,7 +15,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from fcos_lightning.data.stores.addresses import refuse_secrets
 from fcos_lightning.runs.config.opaque import opaque_text
+
+#: Settings that may be addresses of object storage.
+_ADDRESSES = ("data.root", "out")
 
 #: Keys whose value is a path.
 _PATHS = {
@@ -51,7 +55,15 @@ def quoted_words(words: Iterable[str], swept: bool = False) -> list[str]:
     Args:
         words: as the shell gave them.
         swept: whether a comma separates values, as behind ``-m``.
+
+    Raises:
+        UserError: if an address among them carries a password, which would be written down.
     """
+    words = list(words)
+    for word in words:
+        key, _, value = word.lstrip("+~").partition("=")
+        if key in _ADDRESSES:
+            refuse_secrets(value, key)
     return [_quoted_word(word, swept) for word in words]
 
 

@@ -1,0 +1,38 @@
+"""Files of a known kind, which are read whole unless they are far larger than any of their kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fcos_lightning.errors import UserError
+
+
+def read_small(
+    file: Path,
+    most_bytes: int,
+    *,
+    named: str | None = None,
+    advice: str = "",
+    too_large: str | None = None,
+) -> bytes:
+    """Return the content of a file that should be small.
+
+    Args:
+        file: to read.
+        most_bytes: a larger one is refused, however large, before more than this is read.
+        named: what messages begin with; None: the file.
+        advice: what a message that it cannot be read ends with.
+        too_large: the message about a larger one; None: that it is refused.
+
+    Raises:
+        UserError: if it cannot be read or is too large.
+    """
+    named = str(file) if named is None else named
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(most_bytes + 1)
+    except OSError as error:
+        raise UserError(f"{named} cannot be read: {error.strerror}{advice}") from None
+    if len(content) > most_bytes:
+        raise UserError(too_large or f"{named} is over {most_bytes} bytes: refused")
+    return content
