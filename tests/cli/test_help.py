@@ -1,10 +1,16 @@
-"""Help, which has to come at once and show all that Hydra's own shows."""
+"""Help, which has to come at once: the usual words, and all that Hydra's own shows."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
+from omegaconf import OmegaConf
+
+from fcos_lightning.cli.short_help import short_help
+from fcos_lightning.runs.config.composed import composed, config_dir
 
 COMMANDS = ("doctor", "explain", "train", "test", "report", "compare", "predict", "convert", "pack")
 #: Libraries that cost seconds and that help has no use for.
@@ -29,12 +35,39 @@ def printed(name: str, *arguments: str, before: str = "", code: int = 0) -> tupl
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_is_hydras_own_and_loads_nothing_slow(name: str) -> None:
+def test_help_fits_one_screen_and_loads_nothing_slow(name: str) -> None:
     shown, loaded = printed(name, "--help")
+    assert not loaded
+    lines = shown.splitlines()
+    assert len(lines) <= 46 and max(map(len, lines)) <= 110, shown
+    assert lines[0].startswith(f"fcos-{name}: ")
+    assert f"fcos-{name} --help-all has all words" in lines[-1]
+    # Words with the defaults that a command line without them has.
+    content = yaml.safe_load((config_dir() / f"{name}.yaml").read_text())
+    said = dict(re.findall(r"^  (\w+)=(\S*)", shown, re.M))
+    plain = {key: value for key, value in content.items() if not isinstance(value, (dict, list))}
+    assert len(set(said) & set(plain)) >= 3
+    for key in set(said) & set(plain):
+        assert yaml.safe_load(said[key]) == plain[key], key
+
+
+def test_the_usual_words_of_a_run_have_the_defaults_of_its_choices() -> None:
+    shown = short_help(config_dir(), "train")
+    with composed("train", []) as config:
+        for key, value in re.findall(r"^  ((?:data|schedule|trainer)\.\w+)=(\S+)", shown, re.M):
+            assert str(OmegaConf.select(config, key)) == {"null": "None"}.get(value, value), key
+        assert "schedule.lr=0.01" in shown and "model=r50  or dla34" in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_all_help_is_hydras_own_and_loads_nothing_slow(name: str) -> None:
+    shown, loaded = printed(name, "--help-all")
     assert not loaded
     assert f"fcos-{name} is powered by Hydra." in shown
     # Without what run() does to make Hydra's help come sooner.
-    plain, _ = printed(name, "--help", before="import copyreg; copyreg.pickle = lambda *_: None")
+    plain, _ = printed(
+        name, "--help-all", before="import copyreg; copyreg.pickle = lambda *_: None"
+    )
     assert shown == plain
 
 

@@ -7,12 +7,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from io import StringIO
 from pathlib import Path
 from statistics import median
 
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 
 from fcos_lightning import build_fcos
 from fcos_lightning.cli import sweep as cli
@@ -21,6 +23,7 @@ from fcos_lightning.runs.options import keys
 from fcos_lightning.structures import Images, Target
 from fcos_lightning.sweeps import runner, search
 from fcos_lightning.sweeps.manifest import Lock, Manifest, folder_name
+from fcos_lightning.sweeps.results import over_seeds, write_report
 from fcos_lightning.sweeps.runner import why
 from fcos_lightning.sweeps.space import parse_space
 
@@ -133,7 +136,7 @@ def test_a_crash_does_not_stop_the_others(
     assert Manifest.load(tmp_path / "s").jobs[0].exit_code == 3
     said = capsys.readouterr().out
     assert "exit code 3, it broke; see" in said and "1 of 2 jobs failed" in said
-    assert "\nfailed: it broke\n" in said  # below the table, where nobody scrolls past it
+    assert "\njob 2 failed: it broke\n" in said  # below the table, where nobody scrolls past it
     (log,) = (tmp_path / "s").glob("001_*.log")
     assert log.read_text() == "it broke\n"
 
@@ -168,6 +171,45 @@ def test_the_end_is_a_table_files_and_a_plot(
     said = capsys.readouterr().out
     assert "│ lr " in said or "┃ lr " in said
     assert "summary.csv" in said
+
+
+def test_figures_are_summed_up_over_seeds(sweep: Sweep, tmp_path: Path) -> None:
+    """Three seeds of two settings, of which one job fails; the spread is that of a sample."""
+    folder = tmp_path / "s"
+    folder.mkdir()
+    aps = {("r18", 0): 0.2, ("r18", 1): 0.3, ("r18", 2): 0.4, ("mnv2", 0): 0.5, ("mnv2", 1): 0.5}
+    manifest = Manifest(folder, ("model=r18,mnv2", "seed=0,1,2"), {}, ())
+    for model in ("r18", "mnv2"):
+        for seed in range(3):
+            job = manifest.add([f"model={model}", f"seed={seed}"])
+            ap = aps.get((model, seed))
+            run = manifest.run_folder(job)
+            run.mkdir()
+            if ap is None:
+                manifest.log_file(job).write_text("error: no | room\n")
+                manifest.update(job, state="failed", exit_code=2)
+                continue
+            figures = {"AP": ap, "AP50": 2 * ap, "APs": None, "APm": "much"}
+            (run / "metrics.json").write_text(json.dumps(figures))
+            (run / "report.html").touch()
+            manifest.update(job, state="done", exit_code=0, ap=ap)
+    assert over_seeds(manifest) == [
+        ["model", "runs", "AP", "AP50", "APs", "APm", "APl"],
+        ["mnv2", "2", "0.5000 ± 0.0000", "1.0000 ± 0.0000", "", "", ""],
+        ["r18", "3", "0.3000 ± 0.1000", "0.6000 ± 0.2000", "", "", ""],
+    ]
+    with StringIO() as text:
+        write_report(manifest, Console(file=text, width=100), compared=True)
+        said = text.getvalue()
+    assert "over seeds" in said and "job 6 failed: error: no | room" in said
+    assert "APl" not in said  # nobody has it
+    page = (folder / "summary.md").read_text()
+    assert "error: no \\| room" in page and "(comparison.html)" in page
+    assert f"[{manifest.jobs[0].folder}]({manifest.jobs[0].folder}/report.html)" in page
+    with Image.open(folder / "summary.png") as picture:
+        assert picture.width < 700  # seeds have no panel
+    rows = list(csv.DictReader((folder / "summary.csv").open()))
+    assert rows[-1]["error"] == "error: no | room" and rows[0]["AP50"] == "1.0000"
 
 
 def test_jobs_run_at_the_same_time(sweep: Sweep, tmp_path: Path) -> None:

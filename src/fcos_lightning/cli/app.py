@@ -44,6 +44,15 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     if "--version" in sys.argv[1:]:  # to Hydra that would be a question about itself
         print(f"fcos-lightning {__version__}")
         return
+    if {"--help", "-h"} & set(sys.argv[1:]):
+        from fcos_lightning.cli.short_help import short_help
+
+        try:
+            print(short_help(config_dir(), config_name), flush=True)
+        except BrokenPipeError:
+            _end_unread()
+        return
+    sys.argv[1:] = ["--help" if word == "--help-all" else word for word in sys.argv[1:]]
     # A name that the terminal has no letters for is no reason to end a run.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -77,8 +86,7 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
     except OmegaConfBaseException as error:
         fail_if_refused(error)
     except BrokenPipeError:  # who reads what is printed, as head, has enough of it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python writes as it ends
-        raise SystemExit(_BROKEN_PIPE) from None
+        _end_unread()
     except ValueError as error:  # what Hydra's own words cannot say, as augment=null
         if started:
             raise
@@ -87,6 +95,12 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         if stop.code == 1 and not started:
             raise SystemExit(USER_ERROR) from None
         raise
+
+
+def _end_unread() -> NoReturn:
+    """End the process as a shell expects it of one whose output nobody reads any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python writes as it ends
+    raise SystemExit(_BROKEN_PIPE) from None
 
 
 def fail_if_refused(error: Exception) -> None:

@@ -61,7 +61,7 @@ def sweep(words: Sequence[str]) -> int:
     from fcos_lightning.sweeps.comparison import write_comparison
     from fcos_lightning.sweeps.manifest import Lock
     from fcos_lightning.sweeps.results import write_report
-    from fcos_lightning.sweeps.runner import Interrupted, Runner, why
+    from fcos_lightning.sweeps.runner import Interrupted, Runner
 
     _refuse_hydra(words)
     own = [word for word in words if word.startswith(("sweep=", "sweep."))]
@@ -104,13 +104,9 @@ def sweep(words: Sequence[str]) -> int:
         lock.release()
     failed = [job for job in manifest.jobs if job.state == "failed"]
     if failed:
-        told = dict.fromkeys(why(manifest.log_file(job)) for job in failed)
-        for line in list(told)[:3]:
-            _say(f"failed: {line}")
-        more = f", with {len(told)} different errors" if len(told) > 3 else ""
         _say(
-            f"{len(failed)} of {len(manifest.jobs)} jobs failed{more}; the same command again runs "
-            "them once more"
+            f"{len(failed)} of {len(manifest.jobs)} jobs failed; the same command again runs them "
+            "once more"
         )
     return 1 if failed else 0
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
@@ -15,9 +16,13 @@ from fcos_lightning.data.finding.splits import Role
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.doctor.examine import found_for_free
+from fcos_lightning.evaluation.detections import counted_boxes
 from fcos_lightning.printing import LONGEST_LINE, class_label, printable
 from fcos_lightning.training.length import steps_per_epoch
 from fcos_lightning.training.schedule import Schedule
+
+#: Boxes are counted for so many classes by name.
+_CLASSES = 12
 
 
 def print_summary(
@@ -64,6 +69,7 @@ def print_summary(
         ),
         ("classes", f"{len(data.train.truth.class_names)}: {_some(data.train.truth.class_names)}"),
         *([("data", data.found)] if data.found else []),
+        *(("boxes", line) for line in _by_class(data)),
         ("train", _split(data.train)),
         ("val", _split(data.val)),
         *([("test", _split(test))] if test is not None else []),
@@ -114,6 +120,7 @@ def _notes(data: DetectionDataModule, schedule: Schedule, steps: int) -> Iterato
             f"{data.val.name} has not one box: there is no AP, and best.ckpt will hold the last "
             "weights"
         )
+    yield from _odd_classes(data)
     late = [mark for mark in schedule.milestones if mark >= steps]
     if schedule.decay == "step" and late:
         yield (
@@ -126,6 +133,43 @@ def _notes(data: DetectionDataModule, schedule: Schedule, steps: int) -> Iterato
             f"schedule.warmup_steps={schedule.warmup_steps:g}: the run has {steps} steps, so that "
             "the full learning rate is never reached; a share of the run, as 0.05, fits any length"
         )
+
+
+def _by_class(data: DetectionDataModule) -> Iterator[str]:
+    """Count the boxes of each class in training, the most frequent first."""
+    names, counts = data.train.truth.class_names, counted_boxes(data.train.truth)
+    order = np.argsort(-counts, kind="stable")
+    shown = [f"{class_label(names[label])} {counts[label]}" for label in order[:_CLASSES]]
+    if len(order) > _CLASSES:
+        rest = counts[order[_CLASSES:]]
+        few = int(order[-1])
+        shown.append(
+            f"{len(rest)} more classes {int(rest.sum())}, the rarest {class_label(names[few])} "
+            f"{counts[few]}"
+        )
+    yield ", ".join(shown)
+
+
+def _odd_classes(data: DetectionDataModule) -> Iterator[str]:
+    """Say which classes nothing can be learnt or measured of, and which look like one."""
+    names = data.train.truth.class_names
+    for split, lacks in ((data.train, "nothing to learn them from"), (data.val, "they have no AP")):
+        counts = counted_boxes(split.truth)
+        none = [name for name, count in zip(names, counts, strict=True) if count == 0]
+        if none and len(none) < len(names):
+            yield (
+                f"{split.name} has no box of {len(none)} of {len(names)} classes, {lacks}: "
+                f"{_some(none)}"
+            )
+    alike: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        alike.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    for same in alike.values():
+        if len(same) > 1:
+            yield (
+                f"the classes {', '.join(map(class_label, same))} differ in case or spaces only; "
+                "if they are one, mend the annotations"
+            )
 
 
 def _doctor(train: DataSplit, others: Sequence[DataSplit]) -> list[tuple[str, str]]:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from contextlib import suppress
 from pathlib import Path
 
 from fcos_lightning.storage.run_folder import RunFolder
+
+#: Those that a sweep compares its jobs by.
+FIGURES = ("AP", "AP50", "APs", "APm", "APl")
 
 
 def ap_by_epoch(run_folder: Path) -> dict[int, float]:
@@ -31,11 +35,21 @@ def ap_by_epoch(run_folder: Path) -> dict[int, float]:
 
 def best_ap(run_folder: Path) -> float | None:
     """Return the AP of a run: that of its report, else the best of its epochs, else None."""
-    file = RunFolder(run_folder).metrics
-    if file.is_file():
-        with suppress(KeyError, TypeError, ValueError, RecursionError):
-            return float(json.loads(file.read_text(encoding="utf-8"))["AP"])
-    return max(ap_by_epoch(run_folder).values(), default=None)
+    ap = measured(run_folder).get("AP")
+    return ap if ap is not None else max(ap_by_epoch(run_folder).values(), default=None)
+
+
+def measured(run_folder: Path) -> dict[str, float]:
+    """Return the figures of a run's own report, those that it has; none before it is finished."""
+    try:
+        content = json.loads(RunFolder(run_folder).metrics.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    found = {}
+    for name in FIGURES if isinstance(content, dict) else ():
+        with suppress(TypeError, ValueError, OverflowError):
+            found[name] = float(content.get(name))
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def can_go_on(run_folder: Path) -> bool:

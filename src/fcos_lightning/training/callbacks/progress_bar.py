@@ -1,4 +1,4 @@
-"""The progress bar: losses, positives per level, speed, waiting."""
+"""The progress bar: losses, positives per level, speed, waiting, time left for the whole run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import lightning as L
 
 from fcos_lightning.lightning_internals import ProgressBarFromOne
+from fcos_lightning.training.callbacks.forecast import Forecast, duration
 from fcos_lightning.training.callbacks.monitor import Monitor
 
 _PAUSE_S = 0.5
@@ -62,6 +63,9 @@ def _measured(trainer: L.Trainer) -> _Shown:
             )
             shown["images/s"] = f"{callback.images_per_s:.1f}"
             shown["wait"] = f"{callback.wait_share:.0%}"
+        left = callback.left_s(trainer) if isinstance(callback, Forecast) else None
+        if left is not None:
+            shown["left"] = duration(left)
     if "val/AP" in figures:
         shown["AP"] = f"{figures['val/AP']:.3f}"
     return shown
