@@ -181,7 +181,7 @@ def _doctor(train: DataSplit, others: Sequence[DataSplit]) -> list[tuple[str, st
         return []
     found = ", ".join(f"{kind.code} {kind.count}" for kind in told)
     number = "1 finding" if len(told) == 1 else f"{len(told)} findings"
-    return [("doctor", f"{number}: {found}; fcos-doctor data.root= shows them, and more")]
+    return [("doctor", f"{number}: {found}; fcos-doctor data.root=DIR shows them, and more")]
 
 
 def _split(split: DataSplit) -> str:
