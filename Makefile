@@ -60,7 +60,7 @@ test-browser: $(VENV)/.stamp-browser ## Install a browser where it is missing, a
 			exit 1; }; \
 		npm install --silent --no-save --no-audit --no-fund --prefix $(VENV) axe-core@4; \
 	fi
-	FCOS_BROWSER_REQUIRED=1 FCOS_AXE=$(AXE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reports/test_in_browser.py $(ARGS)
+	FCOS_BROWSER_REQUIRED=1 FCOS_AXE=$(AXE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reports/test_in_browser.py tests/reports/*/test_*_in_browser.py $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.stamp-bench ## Measure against installed peers; writes docs/performance.md

@@ -57,7 +57,7 @@ def test_a_function_of_the_same_name_stays_in_its_room() -> None:
     [
         "fcos_lightning.build_fcos",
         "fcos_lightning.data.CocoDataModule",
-        "fcos_lightning.training.csv_log.RunCSVLogger",
+        "fcos_lightning.training.loggers.csv_log.RunCSVLogger",
         "fcos_lightning.training.ema.EMA",
         "fcos_lightning.training.guard.StopOnNonFinite",
         "fcos_lightning.training.keep_last.KeepLast",

@@ -106,7 +106,17 @@ def test_the_commands_lead_somewhere(wheel: Path, names: set[str]) -> None:
     points.read_string(text_of(wheel, "dist-info/entry_points.txt"))
     assert dict(points["console_scripts"]) == {
         f"fcos-{command}": f"fcos_lightning.cli.{command}:main"
-        for command in ("train", "test", "report", "predict", "convert")
+        for command in (
+            "doctor",
+            "explain",
+            "train",
+            "test",
+            "report",
+            "compare",
+            "predict",
+            "convert",
+            "pack",
+        )
     }
     for target in points["console_scripts"].values():
         module = target.split(":")[0].replace(".", "/") + ".py"

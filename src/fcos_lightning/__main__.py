@@ -7,9 +7,11 @@ import sys
 
 #: Commands, and the modules that they are.
 COMMANDS = {
+    "fcos-doctor": "fcos_lightning.cli.doctor",
     "fcos-train": "fcos_lightning.cli.train",
     "fcos-test": "fcos_lightning.cli.test",
     "fcos-report": "fcos_lightning.cli.report",
+    "fcos-compare": "fcos_lightning.cli.compare",
     "fcos-predict": "fcos_lightning.cli.predict",
     "fcos-convert": "fcos_lightning.cli.convert",
     "fcos-pack": "fcos_lightning.cli.pack",

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("train", "test", "report", "predict", "convert", "pack")
+COMMANDS = ("doctor", "explain", "train", "test", "report", "compare", "predict", "convert", "pack")
 #: Libraries that cost seconds and that help has no use for.
 SLOW = ("torch", "torchvision", "lightning", "torchmetrics", "albumentations", "cv2", "numpy")
 SLOW += ("matplotlib", "tensorboard", "scipy", "pycocotools", "PIL", "rich", "timm", "optuna")

@@ -13,6 +13,9 @@ import torch
 import yaml
 from tests.cli.running import SMALL, Command, Result
 
+from fcos_lightning.runs.objects.own_runs import remember
+from fcos_lightning.storage.run_folder import RunFolder
+
 #: Stopped in its sixth step of six, as a run folder is that somebody goes on with.
 WORDS = (
     *SMALL,
@@ -138,6 +141,23 @@ def test_what_it_needs_of_the_users_own_is_said_on_the_command_line(
     assert "callbacks.x._target_=interruptions.Seen: interruptions is not trusted" in said
     assert "add trusted_packages=[interruptions] to the command line" in said
     result = command("train", f"resume={run}", "trusted_packages=[interruptions]")
+    assert result.code == 0, result.err
+    assert (run / "seen0.txt").is_file()
+
+
+def test_a_run_of_ones_own_goes_on_in_its_place_without_that_word(
+    command: Command, run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    seen = {"_target_": "interruptions.Seen", "folder": str(run)}
+    change(run, lambda config: config["callbacks"].update(x=seen))
+    remember(RunFolder(run), ("interruptions",))
+    moved = Path(shutil.copytree(run, tmp_path / "moved"))
+    assert "interruptions is not trusted" in refused(command, moved)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "of somebody else"))
+        assert "interruptions is not trusted" in refused(command, run)
+    result = command("train", f"resume={run}")
     assert result.code == 0, result.err
     assert (run / "seen0.txt").is_file()
 

@@ -23,11 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 # Only from blocks of commands: the running text has commands cut short by dots.
 BLOCKS = "\n".join(re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL))
-COMMANDS = re.findall(r"^fcos-(train|test|report|predict) (.+)$", BLOCKS, re.MULTILINE)
+COMMANDS = re.findall(r"^fcos-(train|test|report|predict|doctor) (.+)$", BLOCKS, re.MULTILINE)
 
 
 def test_each_command_is_shown() -> None:
-    assert {name for name, _ in COMMANDS} == {"train", "test", "report", "predict"}
+    assert {name for name, _ in COMMANDS} == {"train", "test", "report", "predict", "doctor"}
 
 
 @pytest.mark.parametrize(("name", "line"), COMMANDS)

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 from tests.evaluation.scenes import all_overlaps, ground_truth, random_scene, table
 
-from fcos_lightning.evaluation import matches as module
 from fcos_lightning.evaluation.analysis.curves import precision_recall
 from fcos_lightning.evaluation.coco import coco_summary
 from fcos_lightning.evaluation.matches import best_pairs, matched, near_pairs
@@ -35,7 +34,7 @@ def test_the_matches_give_the_ap_that_is_reported(seed: int, iou: float) -> None
 def test_pairs_are_those_of_a_naive_search_however_few_are_looked_at_together(
     seed: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_PAIRS_AT_A_TIME", at_a_time)
+    monkeypatch.setattr("fcos_lightning.evaluation.detections.PAIRS_AT_A_TIME", at_a_time)
     truth, detections = random_scene(seed)
     matches = matched(truth, detections)
     wanted = matches.scores > 0.3

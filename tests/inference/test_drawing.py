@@ -11,7 +11,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
 from fcos_lightning.inference import fonts
-from fcos_lightning.inference.drawing import COLOURS, draw, draw_on
+from fcos_lightning.inference.drawing import COLOURS, draw, draw_on, enlargement
 
 
 def colour(label: int) -> tuple[int, ...]:
@@ -122,3 +122,53 @@ def test_lines_outside_of_the_picture_are_not_drawn_in_it() -> None:
     # Around the whole picture, so that no side of it can be seen.
     draw_on(picture, torch.tensor([[-9e5, -9e5, 9e5, 9e5]]), torch.tensor([0]), ("",))
     assert not np.asarray(picture)[100:, 100:].any()
+
+
+def test_names_are_left_out_where_boxes_crowd_and_the_best_keep_theirs() -> None:
+    rng = np.random.default_rng(0)
+    corners = torch.tensor(rng.random((45, 2)) * 250)
+    boxes = torch.cat([corners, corners + 60], dim=1)
+    labels, scores = torch.zeros(45, dtype=torch.int64), torch.linspace(0.99, 0.3, 45)
+    bare, named = (Image.new("RGB", (320, 320), "#808080") for _ in range(2))
+    draw_on(bare, boxes, labels, ("",), None, ["#808080"] * 45)
+    draw_on(named, boxes, labels, ("a long name",), scores, ["#808080"] * 45)
+    written = (np.asarray(bare) != np.asarray(named)).any(axis=2)
+    # Without a limit, or names upon each other, this would be more than half.
+    assert 0.005 < written.mean() < 0.12
+    x, y = (round(float(value)) for value in boxes[0, :2])
+    around = written[max(y - 20, 0) : y + 20, max(x - 5, 0) : x + 80]
+    assert around.any()
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (290, 0), (0, 300), (290, 300), (150, 150)])
+def test_names_lie_within_the_picture_and_have_a_dark_edge(corner: tuple[int, int]) -> None:
+    x, y = corner
+    picture = Image.new("RGB", (320, 320), "white")
+    draw_on(
+        picture,
+        torch.tensor([[x, y, x + 29.0, y + 19.0]]),
+        torch.tensor([0]),
+        ("a name that is long",),
+        torch.tensor([0.5]),
+        ["#FFFFFF"],
+    )
+    pixels = np.asarray(picture)
+    dark = np.argwhere(pixels.sum(axis=2) < 200)
+    # The line around the box is dark too; the name is wider than that.
+    low, high = dark.min(axis=0), dark.max(axis=0)
+    assert (low >= 0).all() and (high < 320).all() and high[1] - low[1] > 60
+    edge = np.concatenate([pixels[:, 0], pixels[:, -1]])
+    assert (edge.sum(axis=1) < 200).mean() < 0.1 or x == 0
+
+
+def test_small_pictures_are_enlarged_and_long_ones_not_beyond_bounds() -> None:
+    assert [enlargement(128, 128), enlargement(64, 900), enlargement(640, 480)] == [3, 1, 1]
+    assert enlargement(300, 400) == 1 and enlargement(1, 1) == 400 and enlargement(1, 9000) == 1
+
+
+def test_a_colour_for_each_box() -> None:
+    boxes = torch.tensor([[20.0, 20.0, 60.0, 60.0], [100.0, 20.0, 140.0, 60.0]])
+    image = torch.full((3, 200, 200), 30, dtype=torch.uint8)
+    drawn = draw(image, boxes, torch.tensor([0, 0]), ("",), None, ["#FF0000", "#00FF00"])
+    assert drawn[:, 40, 20].tolist() == [255, 0, 0] and drawn[:, 40, 100].tolist() == [0, 255, 0]
+    assert drawn[:, 40, 19].tolist() == [0, 0, 0]  # a dark edge

@@ -1,54 +1,13 @@
-"""The page in a real browser: Debian's Chromium, driven by Playwright.
-
-`make test-browser` installs both and axe-core, and sets FCOS_BROWSER_REQUIRED=1, with which what is
-missing is a failure. Screenshots go to FCOS_SCREENSHOTS, by default a folder of pytest's.
-"""
+"""The report in a real browser."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.reports.pages import FILES, NAMES, hostile_report
-
-ROOT = Path(__file__).resolve().parents[2]
-WIDTHS = (390, 1440)
-
-
-def missing(what: str) -> Any:
-    reason = f"{what} is not installed; `make test-browser` installs it"
-    if os.environ.get("FCOS_BROWSER_REQUIRED") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The source of axe-core."""
-    file = Path(os.environ.get("FCOS_AXE", ROOT / ".venv/node_modules/axe-core/axe.min.js"))
-    return file.read_text(encoding="utf-8") if file.is_file() else missing("axe-core")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        missing("playwright")
-    programs = map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))
-    program = next(filter(None, programs), None)
-    if program is None:
-        missing("a browser")
-    with sync_playwright() as play:
-        # Its sandbox cannot be had by root, nor is it needed for pages of our own.
-        chromium = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -56,30 +15,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return hostile_report(tmp_path_factory.mktemp("report")).report
 
 
-@pytest.fixture(scope="module")
-def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = os.environ.get("FCOS_SCREENSHOTS")
-    if folder is None:
-        return tmp_path_factory.mktemp("screenshots")
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return Path(folder)
-
-
-@pytest.fixture(params=WIDTHS)
-def page(request: pytest.FixtureRequest, browser: Any, report: Path) -> Iterator[Any]:
-    """The open page, without a network; that nothing went wrong in it is looked at in the end."""
-    dark = "dark" if request.param == 390 else "light"
-    size = {"width": request.param, "height": 900}
-    context = browser.new_context(viewport=size, color_scheme=dark, offline=True)
-    page = context.new_page()
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: said.append(dialog.message))
-    page.goto(report.as_uri())
-    yield page
-    assert said == []
-    context.close()
+@pytest.fixture
+def page_file(report: Path) -> Path:
+    return report
 
 
 def boxes_shown(page: Any) -> int:

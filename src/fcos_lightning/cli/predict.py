@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fcos_lightning.errors import UserError
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from omegaconf import DictConfig
+    from PIL.Image import Image
 
     from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
+    from fcos_lightning.structures import Detections
 
 
 def main() -> None:
@@ -52,8 +55,6 @@ def predict(config: DictConfig) -> None:
     from contextlib import ExitStack, closing
 
     import numpy as np
-    from rich.console import Console
-    from rich.progress import Progress
 
     from fcos_lightning.inference.outputs import (
         PREDICTIONS,
@@ -61,6 +62,7 @@ def predict(config: DictConfig) -> None:
         check_free,
         drawings_of,
     )
+    from fcos_lightning.storage.bars import counting_bar
     from fcos_lightning.storage.folders import complete_or_absent
 
     out = check_free(results_in)
@@ -68,7 +70,6 @@ def predict(config: DictConfig) -> None:
     detector = predictor.detector
 
     images_done, began = 0, time.monotonic()
-    console = Console(stderr=True)
     with ExitStack() as stack:
         folder = stack.enter_context(complete_or_absent(out, last=PREDICTIONS))
         results = stack.enter_context(
@@ -77,9 +78,10 @@ def predict(config: DictConfig) -> None:
         drawings = (
             stack.enter_context(closing(drawings_of(source, folder))) if config.draw else None
         )
-        bar = stack.enter_context(Progress(console=console, disable=not console.is_terminal))
         total = len(source) if isinstance(source, ImageFiles) else source.frames
-        task = bar.add_task("images" if isinstance(source, ImageFiles) else "frames", total=total)
+        what = "images" if isinstance(source, ImageFiles) else "frames"
+        advance = stack.enter_context(counting_bar(what, total))
+        is_video = not isinstance(source, ImageFiles)
         waiting: deque[Picture] = deque()  # read, and not yet answered for: a batch at most
 
         def pixels() -> Iterator[NDArray[np.uint8]]:
@@ -91,9 +93,9 @@ def predict(config: DictConfig) -> None:
             picture = waiting.popleft()
             results.write(picture, found)
             if drawings is not None:
-                drawings.write(picture, np.asarray(found.draw(picture.pixels)))
+                drawings.write(picture, np.asarray(_drawn(found, picture.pixels, is_video)))
             images_done += 1
-            bar.advance(task)
+            advance()
         if images_done == 0:
             reason = f": {source.unreadable[0]}" if source.unreadable else ""
             raise UserError(f"source={wanted}: nothing of it can be read{reason}")
@@ -101,6 +103,18 @@ def predict(config: DictConfig) -> None:
     done = f"{images_done} images, {results.rows} detections, in {printable(out)}"
     print(f"{done}, {speed:.1f} images/s")
     _tell_what_is_missing(source, str(out), skip=config.on_bad_image == "skip")
+
+
+def _drawn(found: Detections, pixels: NDArray[np.uint8], is_video: bool) -> Image:
+    """Return a picture with what is found, small images enlarged; a video keeps its size."""
+    from fcos_lightning.inference.drawing import enlargement
+
+    height, width = pixels.shape[:2]
+    larger = 1 if is_video else enlargement(width, height)
+    if larger == 1:
+        return found.draw(pixels)
+    scaled = replace(found, boxes_xyxy=found.boxes_xyxy * larger)
+    return scaled.draw(pixels.repeat(larger, axis=0).repeat(larger, axis=1))
 
 
 def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) -> None:

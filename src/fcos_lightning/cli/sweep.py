@@ -58,6 +58,7 @@ def sweep(words: Sequence[str]) -> int:
     """
     from rich.console import Console
 
+    from fcos_lightning.sweeps.comparison import write_comparison
     from fcos_lightning.sweeps.manifest import Lock
     from fcos_lightning.sweeps.results import write_report
     from fcos_lightning.sweeps.runner import Interrupted, Runner, why
@@ -97,7 +98,8 @@ def sweep(words: Sequence[str]) -> int:
                 return 128 + stop.signum
         else:
             _say(f"sweep folder {manifest.folder}: all jobs are finished; nothing to run")
-        write_report(manifest, console)
+        compared = write_comparison(manifest, _say)
+        write_report(manifest, console, compared)
     finally:
         lock.release()
     failed = [job for job in manifest.jobs if job.state == "failed"]

@@ -41,7 +41,7 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
         from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
 
         try:
-            description = _read(given["ckpt"], given.get("recipe")).about
+            description = read_once(given["ckpt"], given.get("recipe")).about
         except UserError as error:
             fail(error)
         try:
@@ -66,7 +66,8 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
 
 
 @functools.cache  # its data is asked for before Hydra composes, its detector afterwards
-def _read(given: str, recipe: str | None) -> Checkpoint:
+def read_once(given: str, recipe: str | None) -> Checkpoint:
+    """Return a checkpoint, which is read from the disk the first time only."""
     from fcos_lightning.checkpoints import Checkpoint
 
     return Checkpoint.read(given, recipe)
@@ -105,7 +106,7 @@ def test(config: DictConfig) -> None:
         raise UserError(f"backend={config.backend}: give torch or onnx")
     quiet()
     settings = asked_settings(config, given_words())
-    checkpoint = _read(given, config.recipe)
+    checkpoint = read_once(given, config.recipe)
     path, detector = checkpoint.path, detector_from(checkpoint, config)
     choices = _choices(detector)
     if detector.class_names is None or detector.category_ids is None:

@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+from fcos_lightning.data.complaints import unusable
 from fcos_lightning.errors import UserError, shown
 
 
@@ -150,12 +151,13 @@ class Folder:
                 ) from None
             if on_disk is None:
                 missing.append(name)
-            else:
-                found.append(on_disk)
+            found.append(name if on_disk is None else on_disk)
         if missing:
-            raise UserError(
-                f"{source}: {len(missing)} of {len(missing) + len(found)} {self.kind} files are "
-                f"not in {self.root}, the first is {shown(missing[0])}: is this the right folder?"
+            unusable(
+                UserError(
+                    f"{source}: {len(missing)} of {len(found)} {self.kind} files are not in "
+                    f"{self.root}, the first is {shown(missing[0])}: is this the right folder?"
+                )
             )
         return found
 

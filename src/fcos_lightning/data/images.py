@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
+from fcos_lightning.data.complaints import unusable
 from fcos_lightning.errors import UserError
 
 # Pillow would also hand a file named .jpg to Ghostscript if it held PostScript: a program.
@@ -129,6 +130,53 @@ def image_frame(path: ImageSource) -> tuple[tuple[int, int], int]:
     """
     with _opened(path) as image:
         return _stored_size(image), _orientation(image)
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the beginning of an image file says.
+
+    Attributes:
+        format: as Pillow calls it, whatever the file's name ends in.
+        size_hw: of the stored pixels.
+        orientation: EXIF's, 1 to 8.
+    """
+
+    format: str
+    size_hw: tuple[int, int]
+    orientation: int
+
+
+def image_header(path: ImageSource, max_pixels: int = 100_000_000) -> ImageHeader:
+    """Read what kind of image a file is, without its pixels.
+
+    Raises:
+        UserError: if the file is missing or no image; it names the file.
+    """
+    with _opened(path, max_pixels) as image:
+        return ImageHeader(str(image.format), _stored_size(image), _orientation(image))
+
+
+def belongs_to(ending: str, format: str) -> bool:
+    """Tell whether a file's ending, in lower case with its dot, is one of an image format's."""
+    Image.init()
+    known = Image.registered_extensions().get(ending)
+    pairs = {known, format}
+    # Phones call their pictures JPEG that hold a second one, or a map of depth.
+    return known == format or pairs == {"JPEG", "MPO"}
+
+
+def usable_frame(path: ImageSource) -> tuple[tuple[int, int], int]:
+    """Return what ``image_frame`` does; no size at all where complaints are kept.
+
+    Raises:
+        UserError: as ``image_frame``, where they are not.
+    """
+    try:
+        return image_frame(path)
+    except UserError as error:
+        unusable(error)
+        return (0, 0), 1
 
 
 def is_turned(path: ImageSource) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fcos_lightning.data.complaints import RawBoxes, show_boxes
 from fcos_lightning.data.images import (
     ImageSource,
     StoredImage,
@@ -264,7 +265,8 @@ def build_split(
     sizes = np.asarray(sizes_hw, dtype=np.int64).reshape(-1, 2)
     counts = dict(dropped or {})
     usable = np.ones(len(boxes.xyxy), dtype=bool)
-    for reason, bad in faults(boxes.xyxy, sizes.take(boxes.image, axis=0)).items():
+    found = faults(boxes.xyxy, sizes.take(boxes.image, axis=0))
+    for reason, bad in found.items():
         rows = np.flatnonzero(bad & usable)
         if len(rows) and strict:
             row = int(rows[0])
@@ -280,6 +282,7 @@ def build_split(
     # No two keys are equal, so that any sort is stable, also numpy's fastest.
     in_order = np.sort(boxes.image.take(rows) * len(usable) + rows) % max(len(usable), 1)
     kept = boxes.take(in_order)
+    show_boxes(RawBoxes(boxes.xyxy, boxes.image, boxes.labels, sizes, found, in_order, where))
     per_image = np.bincount(kept.image, minlength=len(sizes))
     xyxy = kept.xyxy
     areas_px, odd_areas = plausible_areas(xyxy, kept.areas_px)

@@ -41,7 +41,7 @@ def share_of(split: DataSplit, share: float) -> NDArray[np.bool_]:
         UserError: if all images are copies of one.
     """
     names = [str(name) for name in split.truth.file_names]
-    keys = [_key(name) for name in names]
+    keys = [picture_of(name) for name in names]
     group = _Groups(keys)
     for same in split.images.duplicates():
         first, *others = same
@@ -132,7 +132,7 @@ class _Groups:
         self._above[self.root(other)] = self.root(one)
 
 
-def _key(name: str) -> str:
+def picture_of(name: str) -> str:
     """What decides on an image: its name less the ending and less the mark of a copy."""
     folder, _, last = unicodedata.normalize("NFC", name).rpartition("/")
     stem = os.path.splitext(last)[0]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 # The parameters of `pycocotools.cocoeval.Params`, computed as there.
-_OVERLAPS = np.linspace(0.5, 0.95, 10)
+OVERLAPS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0.0, 1.0, 101)
 # All, small, medium, large: least and greatest area in px; both belong to the range.
 _LEAST_PX, _GREATEST_PX = np.array([[0, 0, 32**2, 96**2], [1e10, 32**2, 96**2, 1e10]])
@@ -92,6 +92,44 @@ def grouped(
     return Grouped(order, xywh_of(detections.boxes_xyxy)[order], group[order]), wanted
 
 
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What is right and what is wrong, in the order of matching.
+
+    Attributes:
+        found: the detections.
+        wanted: the objects.
+        optional: ``[M, S]`` bool, which objects do not count in each part.
+        right: ``[S, T, K]`` bool.
+        wrong: ``[S, T, K]`` bool; what is neither does not count.
+    """
+
+    found: Grouped
+    wanted: Grouped
+    optional: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+
+
+def judged_parts(
+    truth: GroundTruth,
+    detections: DetectionTable,
+    positions: NDArray[np.int64],
+    left_out: LeftOut | None = None,
+) -> Judged:
+    """Judge detections as COCO does, in each part of a data set; see ``precision_and_recall``."""
+    found, wanted = grouped(truth, detections, positions)
+    crowd = truth.ignored[wanted.rows]
+    if left_out is None:
+        excused = _of_another_size(found.xywh[:, 2] * found.xywh[:, 3])
+        optional = _of_another_size(truth.areas_px[wanted.rows])
+    else:
+        excused, optional = left_out.detections[found.rows], left_out.objects[wanted.rows]
+    optional = crowd[:, None] | optional
+    right, wrong, _ = judge(found, wanted, crowd, excused, optional)
+    return Judged(found, wanted, optional, right, wrong)
+
+
 def precision_and_recall(
     truth: GroundTruth,
     detections: DetectionTable,
@@ -111,23 +149,16 @@ def precision_and_recall(
         ``[T, C, S, 3]`` with 1, 10 and 100; -1 where there is nothing to find.
     """
     images, classes = len(truth), len(truth.class_names)
-    found, wanted = grouped(truth, detections, positions)
+    judged = judged_parts(truth, detections, positions, left_out)
+    found, wanted, optional = judged.found, judged.wanted, judged.optional
+    right, wrong = judged.right, judged.wrong
     order, rank = found.rows, _place_in_group(found.group)
     scores = detections.scores.astype(np.float64)
-    crowd = truth.ignored[wanted.rows]
-    if left_out is None:
-        excused = _of_another_size(found.xywh[:, 2] * found.xywh[:, 3])
-        optional = _of_another_size(truth.areas_px[wanted.rows])
-    else:
-        excused, optional = left_out.detections[found.rows], left_out.objects[wanted.rows]
-    optional = crowd[:, None] | optional
-
-    right, wrong, _ = judge(found, wanted, crowd, excused, optional)
     bounds = np.arange(classes + 1) * images
     found_bounds, wanted_bounds = (np.searchsorted(b.group, bounds) for b in (found, wanted))
     parts = optional.shape[1]
-    precision = np.full((len(_OVERLAPS), len(RECALLS), classes, parts), -1.0)
-    recall = np.full((len(_OVERLAPS), classes, parts, len(_LIMITS)), -1.0)
+    precision = np.full((len(OVERLAPS), len(RECALLS), classes, parts), -1.0)
+    recall = np.full((len(OVERLAPS), classes, parts, len(_LIMITS)), -1.0)
     for label in range(classes):
         rows = slice(found_bounds[label], found_bounds[label + 1])
         by_score = rows.start + np.argsort(-scores[order[rows]], kind="stable")
@@ -163,7 +194,7 @@ def judge(
     crowd: NDArray[np.bool_],
     excused: NDArray[np.bool_],
     optional: NDArray[np.bool_],
-    overlaps: NDArray[np.float64] = _OVERLAPS,
+    overlaps: NDArray[np.float64] = OVERLAPS,
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int32]]:
     """Which detections are right, which are wrong (others are neither), and what they found.
 

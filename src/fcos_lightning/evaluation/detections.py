@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+#: So many pairs of rows are looked at together, which bounds the memory.
+PAIRS_AT_A_TIME = 500_000
+
+
 @dataclass(frozen=True, eq=False)
 class DetectionTable:
     """Detections of many images, in pixels of the original images.
@@ -133,6 +137,23 @@ def pairs_of_groups(
     rows = np.repeat(np.arange(len(first)), partners)
     before = np.cumsum(partners) - partners
     return rows, np.arange(len(rows)) - (before - begin)[rows]
+
+
+def blocks_of_rows(first: NDArray[np.int64], second: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Split rows so that a block has ``PAIRS_AT_A_TIME`` pairs, see ``pairs_of_groups``.
+
+    Args:
+        first: ``[K]`` the group of each row.
+        second: ``[M]`` likewise, ascending.
+
+    Returns:
+        Rows of ``first``, ascending, block by block; at least one block.
+    """
+    begin = np.searchsorted(second, first, side="left")
+    partners = np.searchsorted(second, first, side="right") - begin
+    starts = np.arange(0, partners.sum(), PAIRS_AT_A_TIME)[1:]
+    ends = np.searchsorted(np.cumsum(partners), starts, side="left")
+    return np.split(np.arange(len(first)), ends)
 
 
 def counted_boxes(truth: GroundTruth) -> NDArray[np.int64]:

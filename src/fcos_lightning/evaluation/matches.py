@@ -18,6 +18,7 @@ import numpy as np
 from fcos_lightning.evaluation.coco_arrays import grouped, judge, overlap_of_pairs
 from fcos_lightning.evaluation.detections import (
     DetectionTable,
+    blocks_of_rows,
     image_of_box,
     pairs_of_groups,
     xywh_of,
@@ -26,9 +27,6 @@ from fcos_lightning.structures import GroundTruth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-#: So many pairs are looked at together, which bounds the memory.
-_PAIRS_AT_A_TIME = 500_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,14 +163,9 @@ def near_pairs(matches: Matches, detections: NDArray[np.bool_], least: float = 0
     objects = np.flatnonzero(matches.counted)
     rows = np.flatnonzero(detections)
     images = matches.images[objects]
-    per_row = np.searchsorted(images, matches.positions[rows], side="right") - np.searchsorted(
-        images, matches.positions[rows], side="left"
-    )
-    ends = np.searchsorted(
-        np.cumsum(per_row), np.arange(0, per_row.sum(), _PAIRS_AT_A_TIME)[1:], side="left"
-    )
     parts = []
-    for block in np.split(rows, ends):
+    for some in blocks_of_rows(matches.positions[rows], images):
+        block = rows[some]
         first, second = pairs_of_groups(matches.positions[block], images)
         detection, wanted = block[first], objects[second]
         iou = overlap_of_pairs(

@@ -25,7 +25,7 @@ _REMEDIES = {
     "small ones",
 }
 #: Fewer boxes of a class than this, in training, are few.
-_FEW_BOXES = 100
+FEW_BOXES = 100
 #: Of AP: less than this is within what two runs differ by.
 _LITTLE = 0.005
 
@@ -172,7 +172,7 @@ def _few_boxes(numbers: Mapping[str, Any], around: Circumstances) -> Iterator[di
     rows, boxes = numbers["classes"], around.train_boxes
     if boxes is None or len(boxes) != len(rows):
         return
-    few = [(row, count) for row, count in zip(rows, boxes, strict=True) if count < _FEW_BOXES]
+    few = [(row, count) for row, count in zip(rows, boxes, strict=True) if count < FEW_BOXES]
     few.sort(key=lambda pair: pair[1])
     if not few:
         return
@@ -183,7 +183,7 @@ def _few_boxes(numbers: Mapping[str, Any], around: Circumstances) -> Iterator[di
     more = f" and {len(few) - 5} more" if len(few) > 5 else ""
     yield _said(
         "boxes",
-        f"{len(few)} of {len(rows)} classes have fewer than {_FEW_BOXES} boxes to learn from: "
+        f"{len(few)} of {len(rows)} classes have fewer than {FEW_BOXES} boxes to learn from: "
         f"{shown}{more}. More images of these help most",
     )
 

@@ -6,7 +6,6 @@ replaced whole, the page last: where it is, the others are.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from fcos_lightning.reports.advice import Circumstances, advice
 from fcos_lightning.reports.charts import line_chart
 from fcos_lightning.reports.contents import numbers_of, thresholds_of
 from fcos_lightning.reports.course import course_of
-from fcos_lightning.reports.page import page
+from fcos_lightning.reports.page import json_text, page
 from fcos_lightning.reports.pictures import picture_uri
 from fcos_lightning.reports.suspects import labels_to_check
 from fcos_lightning.reports.worst import worst_images
@@ -60,8 +59,8 @@ def write_report(
     """
     numbers = report_numbers(split, table, summary, around)
     pictures = [_picture(split, image["number"]) for image in numbers["worst"]["images"]]
-    write_whole(_json(thresholds_of(numbers)), run.thresholds)
-    write_whole(_json(numbers), run.report_numbers)
+    write_whole(json_text(thresholds_of(numbers)), run.thresholds)
+    write_whole(json_text(numbers), run.report_numbers)
     write_whole(report_page(numbers, pictures, title), run.report)
     return [run.report, run.report_numbers, run.thresholds]
 
@@ -96,7 +95,7 @@ def report_page(numbers: Mapping[str, Any], pictures: list[str | None], title: s
     found = numbers["calibration"]
     return page(
         "report.html",
-        "report.js",
+        ("boxes.js", "report.js"),
         _shortened(numbers),
         title=title,
         pictures=pictures,
@@ -140,15 +139,6 @@ def _picture(split: DataSplit, image: int) -> str | None:
         return picture_uri(split.image(image))
     except UserError:
         return None  # the evaluation said so already
-
-
-def _json(content: Mapping[str, Any]) -> str:
-    text = json.dumps(content, allow_nan=False, indent=1, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a file's name that is no UTF-8
-        text = json.dumps(content, allow_nan=False, indent=1)
-    return f"{text}\n"
 
 
 def _shortened(numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def labels_to_check(errors: Errors, score: float) -> dict[str, Any]:
     """
     matches = errors.matches
     truth = matches.truth
-    least = max(score, _sure_score(matches))
+    least = max(score, sure_score(matches))
     rows = np.flatnonzero((matches.scores >= least) & np.isin(errors.kind, (_BACKGROUND, _CLASS)))
     order = rows[np.argsort(-matches.scores[rows], kind="stable")]
     forgotten = int((errors.kind[rows] == _BACKGROUND).sum())
@@ -58,7 +58,7 @@ def labels_to_check(errors: Errors, score: float) -> dict[str, Any]:
     }
 
 
-def _sure_score(matches: Matches) -> float:
+def sure_score(matches: Matches) -> float:
     """Return the lowest score of which, and above which, nearly all detections are right."""
     judged = np.flatnonzero(matches.right | matches.wrong)
     order = judged[np.argsort(-matches.scores[judged], kind="stable")]

@@ -11,8 +11,10 @@ from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.data.finding.splits import Role
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
+from fcos_lightning.doctor.examine import found_for_free
 from fcos_lightning.printing import LONGEST_LINE, class_label, printable
 from fcos_lightning.training.length import steps_per_epoch
 from fcos_lightning.training.schedule import Schedule
@@ -69,6 +71,7 @@ def print_summary(
             "dropped",
             ", ".join(f"{n} boxes {reason}" for reason, n in dropped.items()) or "no boxes",
         ),
+        *_doctor(data.train, others),
         *(
             ("note", f"{split.name}: {remark}")
             for split in (data.train, *others)
@@ -123,6 +126,18 @@ def _notes(data: DetectionDataModule, schedule: Schedule, steps: int) -> Iterato
             f"schedule.warmup_steps={schedule.warmup_steps:g}: the run has {steps} steps, so that "
             "the full learning rate is never reached; a share of the run, as 0.05, fits any length"
         )
+
+
+def _doctor(train: DataSplit, others: Sequence[DataSplit]) -> list[tuple[str, str]]:
+    """Say what those checks found that cost nothing; notes of the doctor are none here."""
+    roles: tuple[Role, ...] = ("val", "test")
+    kinds = found_for_free([("train", train), *zip(roles, others, strict=False)])
+    told = [kind for kind in kinds if kind.severity != "note"]
+    if not told:
+        return []
+    found = ", ".join(f"{kind.code} {kind.count}" for kind in told)
+    number = "1 finding" if len(told) == 1 else f"{len(told)} findings"
+    return [("doctor", f"{number}: {found}; fcos-doctor data.root= shows them, and more")]
 
 
 def _split(split: DataSplit) -> str:

@@ -109,6 +109,7 @@ def _begun(config: DictConfig) -> Run:
         save_config,
     )
     from fcos_lightning.runs.objects.instantiate import trusted_packages
+    from fcos_lightning.runs.objects.own_runs import remember
     from fcos_lightning.runs.refusals import refusals_in_one_line
     from fcos_lightning.runs.session import Session
 
@@ -128,6 +129,7 @@ def _begun(config: DictConfig) -> Run:
         ):
             trainer = session.make_trainer()
             save_config(config, folder)
+            remember(run, trusted_packages())
             session.fit(trainer, run, resumed=False)
         return Run(folder, report(session, run))
 
@@ -137,6 +139,8 @@ def _gone_on(config: DictConfig, run: RunFolder) -> Run:
     from fcos_lightning.runs.config.composed import given_words
     from fcos_lightning.runs.ending import report, saying_how_to_go_on
     from fcos_lightning.runs.folder import held_for_run
+    from fcos_lightning.runs.objects.instantiate import trusted_packages
+    from fcos_lightning.runs.objects.own_runs import remember
     from fcos_lightning.runs.ranks import is_first_process
     from fcos_lightning.runs.resuming import keep_length
     from fcos_lightning.runs.session import Session
@@ -149,6 +153,7 @@ def _gone_on(config: DictConfig, run: RunFolder) -> Run:
                 remove_drafts(folder)
         trainer = session.make_trainer()
         keep_length(config, run.path, given_words())
+        remember(run, trusted_packages())
         session.fit(trainer, run, resumed=True)
         return Run(run.path, report(session, run))
 

@@ -1,8 +1,8 @@
-"""Bytes for people: a bar on the terminal, and sizes in words."""
+"""Bars on the terminal, with the time that is left, and sizes in words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,9 +10,11 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
@@ -43,6 +45,34 @@ def progress_bar(name: str, shown: bool = True) -> Iterator[Bar]:
     )
     with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bars:
         yield Bar(bars, bars.add_task(name, total=None))
+
+
+@contextmanager
+def counting_bar(
+    name: str, total: int | None, console: Console | None = None, shown: bool = True
+) -> Iterator[Callable[[], None]]:
+    """Bar of things done, with the time that is left; silent where stderr is no terminal.
+
+    Args:
+        name: what is done, or what is counted.
+        total: how many there are; None: nobody knows.
+        console: where to draw; standard error by default.
+        shown: False: not at all.
+
+    Yields:
+        What is called after each of them.
+    """
+    console = console or Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as bars:
+        task = bars.add_task(name, total=total)
+        yield lambda: bars.advance(task)
 
 
 def readable_size(count: int) -> str:

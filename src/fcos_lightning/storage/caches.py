@@ -1,4 +1,4 @@
-"""Where things lie that can be had again, and how processes share them."""
+"""Where things lie that can be had again or are remembered, and how processes share them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,20 @@ def cache_folder() -> Path:
             "there is no home folder to keep what is drawn or fetched in: set XDG_CACHE_HOME or "
             "HOME to a folder that can be written, or data.root= for the drawn shapes"
         ) from None
+
+
+def state_folder() -> Path | None:
+    """Return the folder for what this machine has to remember: below ``XDG_STATE_HOME`` or ~.
+
+    None: there is no home folder, and nothing is remembered.
+    """
+    states = os.environ.get("XDG_STATE_HOME", "")
+    if Path(states).is_absolute():
+        return Path(states) / "fcos-lightning"
+    try:
+        return Path.home() / ".local" / "state" / "fcos-lightning"
+    except RuntimeError:
+        return None
 
 
 @contextmanager

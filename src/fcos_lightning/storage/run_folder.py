@@ -26,7 +26,7 @@ class RunFolder:
     #: What a run and its loggers may have made before there is a checkpoint.
     OF_A_BEGINNING: ClassVar[frozenset[str]] = frozenset(
         (
-            *("config.yaml", "split.json", METRICS_CSV, "checkpoints", "previews"),
+            *("config.yaml", "own.txt", "split.json", METRICS_CSV, "checkpoints", "previews"),
             *("tensorboard", "mlflow", "wandb"),
         )
     )
@@ -35,6 +35,11 @@ class RunFolder:
     def config(self) -> Path:
         """The configuration, resolved."""
         return self.path / "config.yaml"
+
+    @property
+    def own(self) -> Path:
+        """By what this machine knows a run again that was begun with packages of the user's own."""
+        return self.path / "own.txt"
 
     @property
     def checkpoints(self) -> Path:

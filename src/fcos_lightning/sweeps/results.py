@@ -13,11 +13,18 @@ from rich.table import Table
 
 from fcos_lightning.printing import printable
 from fcos_lightning.storage.replacing import replacing, write_whole
+from fcos_lightning.sweeps.comparison import PAGE
 from fcos_lightning.sweeps.manifest import Job, Manifest
 
 
-def write_report(manifest: Manifest, console: Console) -> None:
-    """Print the table; write ``summary.csv``, ``summary.md`` and ``summary.png`` beside it."""
+def write_report(manifest: Manifest, console: Console, compared: bool = False) -> None:
+    """Print the table; write ``summary.csv``, ``summary.md`` and ``summary.png`` beside it.
+
+    Args:
+        manifest: of the sweep.
+        console: where to print.
+        compared: whether ``comparison.html`` is there, to be named.
+    """
     rows = _rows(manifest)
     # A terminal has no room for whole keys and folders; the files have both.
     table = Table(*(escape(printable(_short(key, rows[0]))) for key in rows[0][:-1]))
@@ -30,6 +37,7 @@ def write_report(manifest: Manifest, console: Console) -> None:
     write_whole(_markdown(rows), manifest.folder / "summary.md")
     drawn = plot(manifest, manifest.folder / "summary.png")
     files = "manifest.json, summary.csv, summary.md" + (", summary.png" if drawn else "")
+    files += f", {PAGE}" if compared else ""
     console.print(
         f"sweep folder {manifest.folder}: {files}", soft_wrap=True, highlight=False, markup=False
     )

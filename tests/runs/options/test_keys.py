@@ -117,7 +117,7 @@ def test_every_name_from_elsewhere_leads_to_a_setting() -> None:
     from fcos_lightning.runs.config.composed import config_dir
     from fcos_lightning.runs.options.keys import _known
 
-    commands = ("train", "test", "report", "predict", "convert")
+    commands = ("train", "test", "report", "predict", "convert", "doctor")
     known = frozenset().union(*(_known(config_dir(), name) for name in commands))
     assert {meant for ours in SETTINGS.values() for meant in ours} <= known
     assert "r50" in choice_names("resnet50")

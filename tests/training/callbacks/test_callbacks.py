@@ -204,7 +204,7 @@ def test_previews_of_very_long_images(tmp_path: Path, size: tuple[int, int]) -> 
     box = Target(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([0]))
     batch = Batch(Images.pad([image], 32), Targets.stack([box]), torch.arange(1), sizes)
     found = Detections(box.boxes_xyxy, torch.tensor([0.9]), box.labels)
-    trainer: Any = SimpleNamespace(is_global_zero=True, current_epoch=0)
+    trainer: Any = SimpleNamespace(is_global_zero=True, current_epoch=0, global_step=0, loggers=[])
     detector = build_fcos(
         num_classes=1,
         backbone={"name": "tiny", "norm": "trained", "weights": None},

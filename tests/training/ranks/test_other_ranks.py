@@ -134,3 +134,41 @@ def test_a_rank_that_waits_for_one_that_is_gone_is_ended(rank: str, said: str) -
 def test_alone_nothing_is_watched() -> None:
     alone: Any = SimpleNamespace(world_size=1)
     assert raised(alone, LOST) is LOST
+
+
+_LEAVES = """
+import os
+from types import SimpleNamespace
+from fcos_lightning.training.ranks.other_ranks import together
+trainer = SimpleNamespace(
+    world_size={size}, global_rank=0, strategy=SimpleNamespace(launcher=None)
+)
+with together(trainer):
+    if os.fork() == 0:
+        os._exit(0)  # as a loader process does at its end
+    assert os.wait()[1] == 0
+    {inside}
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize(
+    ("inside", "status", "said"),
+    [
+        ("os._exit(0)", 1, "error: os._exit(0) was called in the middle of the run\n"),
+        ("os._exit(9)", 9, ""),
+        ("pass", 0, ""),
+    ],
+)
+def test_a_process_that_leaves_in_the_middle_does_not_end_as_if_done(
+    size: int, inside: str, status: int, said: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _LEAVES.format(size=size, inside=inside)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (status, said)

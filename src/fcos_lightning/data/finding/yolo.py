@@ -80,6 +80,16 @@ class YoloLayout(Layout[YoloSet]):
             strict=options.strict,
         )
 
+    def texts_of(self, name: str) -> list[str]:
+        """Return the text files of a set's images, of those that have one."""
+        one = next(one for one in self.found if one.name == name)
+        return [label for image in one.images if (label := self._label_of(image))]
+
+    def is_label(self, text: str) -> bool:
+        """Tell whether a text file is one of labels, rather than a list of names or a read-me."""
+        name = text.rpartition("/")[2].lower()
+        return name not in _NAME_FILES and _are_labels([self.root / text])
+
     def _label_of(self, image: str) -> str | None:
         return next((self.texts[key] for key in label_places(image) if key in self.texts), None)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fcos_lightning.data.complaints import unknown_class
 from fcos_lightning.data.files import Folder
-from fcos_lightning.data.images import image_size
+from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.coco_checked import PlainColumns, refuse
 from fcos_lightning.data.readers.coco_quick import Columns, read_quick
@@ -82,7 +83,7 @@ def read_coco(
         remarks += said
     unsized = np.flatnonzero((images.sizes_hw == 0).any(axis=1))
     for row in unsized:
-        images.sizes_hw[row] = image_size(images.folder.root / images.file_names[row])
+        images.sizes_hw[row], _ = usable_frame(images.folder.root / images.file_names[row])
 
     split = _build(listed, names, images, remarks, strict)
     # Sizes that stand in the images themselves would need a look at each of them.
@@ -160,10 +161,12 @@ def _build(
             f"{listed.file}: annotation id {listed.identity(row)} (annotations[{row}]) has no "
             "bbox: add it, or set strict to false to drop such entries"
         )
+    labels = _labels(listed, list(names))
+    rows = rows[labels[rows] >= 0]
     found = FoundBoxes(
         image=image,
         xyxy=_xyxy(listed.boxes_xywh),
-        labels=_labels(listed, list(names)),
+        labels=labels,
         ignored=listed.ignored,
         areas_px=listed.areas_px,
     )
@@ -243,16 +246,15 @@ def _without_parents(
 
 
 def _labels(listed: Columns | PlainColumns, category_ids: Sequence[int]) -> NDArray[np.int64]:
-    """``[M]`` position of each annotation's category among ``category_ids``."""
+    """``[M]`` position of each annotation's category among ``category_ids``; -1 if it has none."""
     found = listed.annotated_categories
     labels = _positions(np.asarray(category_ids, dtype=np.int64), found)
-    unknown = np.flatnonzero(labels < 0)
-    if len(unknown):
-        row = int(unknown[0])
-        raise UserError(
+    for row in np.flatnonzero(labels < 0).tolist():
+        error = UserError(
             f"{listed.file}: annotation id {listed.identity(row)} has category id "
             f"{found[row]}, which is none of the {len(category_ids)} known categories"
         )
+        unknown_class(error, found[row], listed.file, f"annotation id {listed.identity(row)}")
     return labels
 
 

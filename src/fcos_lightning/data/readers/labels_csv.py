@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fcos_lightning.data.complaints import complain, unknown_class
 from fcos_lightning.data.files import Folder
-from fcos_lightning.data.images import image_size
+from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.values import is_text, number, whole
 from fcos_lightning.errors import UserError, shown
@@ -172,16 +173,18 @@ def read_csv(
     on_disk = folder.find_all(images, file)
     place_of = {image: place for place, image in enumerate(images)}
     sizes = [
-        rows.sizes_hw.get(image) or image_size(folder.root / found)
+        rows.sizes_hw.get(image) or usable_frame(folder.root / found)[0]
         for image, found in zip(images, on_disk, strict=True)
     ]
     boxes = [row for row, one in enumerate(rows.names) if one]
     for row in boxes:
         if rows.names[row] not in label_of:
-            raise UserError(
+            error = UserError(
                 f"{file}, line {rows.lines[row]}: class {shown(rows.names[row])} is none of the "
                 f"{len(names)} known: {', '.join(one[:40] for one in names[:20])}"
             )
+            unknown_class(error, rows.names[row], file, f"line {rows.lines[row]}")
+    boxes = [row for row in boxes if rows.names[row] in label_of]
     remarks = []
     if by_last_name:
         remarks.append("file names are paths of another place; their last parts are taken")
@@ -221,10 +224,12 @@ def _read(file: Path, table: Table, by_last_name: bool) -> _Rows:
         corners = [words[one] for one in _CORNERS]
         found = [number(one) for one in corners]
         if any(one and value is None for one, value in zip(corners, found, strict=True)):
-            raise UserError(
+            error = UserError(
                 f"{file}, line {line}: the corners are {shown(', '.join(corners))}, not four "
                 "numbers; correct them"
             )
+            complain(error, "annotation.unreadable", file, f"line {line}")
+            found, corners, name = [None] * 4, [], ""
         whole_box = None not in found and name != ""
         if not whole_box:
             if any(corners) or name:

@@ -5,6 +5,8 @@ Legend: ``M`` boxes.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,6 +55,75 @@ def plausible_areas(
     ]
 
 
+#: So many of the boxes have to leave their image before another reading of them is looked at.
+_SHARE_ASTRAY = 0.05
+
+#: How boxes may be meant that a layout has otherwise: what they are then, of what stands there.
+_AS_CORNERS, _AS_SIDES = "x1, y1, x2, y2", "x1, y1, width, height"
+
+
+def beyond_image(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which boxes stick out of their image by more than a pixel, ``[M]`` bool."""
+    x1, y1, x2, y2 = xyxy.T
+    height, width = sizes_hw.T
+    beyond: NDArray[np.bool_] = (x1 < -1) | (y1 < -1) | (x2 > width + 1) | (y2 > height + 1)
+    return beyond
+
+
+def meant_otherwise(
+    xyxy: NDArray[np.float64],
+    sizes_hw: NDArray[np.int64],
+    stated: Literal["xywh", "cxcywh", "xyxy"],
+) -> str | None:
+    """Return how boxes are meant that are stored in another order than their layout has.
+
+    As they are read, some leave their image or have a negative size; read otherwise, none does.
+
+    Args:
+        xyxy: ``[M, 4]`` as read, none left out.
+        sizes_hw: ``[M, 2]`` of the image of each.
+        stated: what a box is in the layout.
+
+    Returns:
+        What the four numbers are instead, or None where nothing says so.
+    """
+    # A click, without width or height, is one in any reading.
+    sided = (xyxy[:, 2:] != xyxy[:, :2]).all(axis=1)
+    xyxy, sizes_hw = xyxy[sided], sizes_hw[sided]
+    astray = ~_plausible(xyxy, sizes_hw)
+    if astray.sum() < max(1, _SHARE_ASTRAY * len(xyxy)):
+        return None
+    numbers = xyxy.copy()
+    if stated != "xyxy":
+        numbers[:, 2:] -= xyxy[:, :2]
+    if stated == "cxcywh":
+        numbers[:, :2] = (xyxy[:, :2] + xyxy[:, 2:]) / 2
+    with_sides = numbers.copy()
+    with_sides[:, 2:] += numbers[:, :2]
+    readings = {_AS_CORNERS: numbers, _AS_SIDES: with_sides}
+    readings.pop({"xyxy": _AS_CORNERS, "xywh": _AS_SIDES}.get(stated, ""), None)
+    for meant, boxes in readings.items():
+        if _plausible(boxes, sizes_hw).all():
+            return meant
+    return None
+
+
+def _plausible(xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64]) -> NDArray[np.bool_]:
+    with np.errstate(invalid="ignore"):
+        sides = xyxy[:, 2:] > xyxy[:, :2]
+        return np.isfinite(xyxy).all(axis=1) & sides.all(axis=1) & ~beyond_image(xyxy, sizes_hw)
+
+
+def in_fractions(xyxy: NDArray[np.float64]) -> bool:
+    """Tell whether boxes in pixels must be parts of their image: all lie in the first pixel."""
+    return bool(len(xyxy)) and float(xyxy.max()) <= 1
+
+
+def in_pixels(parts: NDArray[np.float64]) -> bool:
+    """Tell whether boxes in parts of their image ``[M, 4]`` must be pixels."""
+    return bool(len(parts)) and float(np.median(np.abs(parts))) > 2
+
+
 def odd_places(
     xyxy: NDArray[np.float64], sizes_hw: NDArray[np.int64], sides_stated: bool
 ) -> list[str]:
@@ -65,24 +136,18 @@ def odd_places(
     """
     if not len(xyxy):
         return []
-    x1, y1, x2, y2 = xyxy.T
-    height, width = sizes_hw.T
     remarks = []
-    beyond = (x1 < -1) | (y1 < -1) | (x2 > width + 1) | (y2 > height + 1)
-    if number := np.count_nonzero(beyond):
+    if number := np.count_nonzero(beyond_image(xyxy, sizes_hw)):
         remarks.append(
             f"{number} of {len(xyxy)} boxes stick out of their image by more than a pixel; they "
             "are kept"
         )
-    if sides_stated and number >= 0.05 * len(xyxy):
-        stated_w, stated_h = x2 - x1, y2 - y1
-        corners = (stated_w > x1) & (stated_h > y1)
-        if (corners & (stated_w <= width + 1) & (stated_h <= height + 1)).all():
-            remarks.append(
-                "every bbox would fit as x1, y1, x2, y2, but COCO's are x, y, width, height: "
-                "correct them"
-            )
-    if xyxy.max() <= 1:
+    if sides_stated and meant_otherwise(xyxy, sizes_hw, "xywh"):
+        remarks.append(
+            "every bbox would fit as x1, y1, x2, y2, but COCO's are x, y, width, height: "
+            "correct them"
+        )
+    if in_fractions(xyxy):
         remarks.append(
             "every box lies within the first pixel: boxes have to be in pixels, not in parts of "
             "the image"

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from fcos_lightning.data.images import image_size
+from fcos_lightning.data.complaints import complain, unknown_class
+from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.values import flag, number
 from fcos_lightning.data.readers.voc_layout import VocFiles, find_files
 from fcos_lightning.data.readers.voc_xml import NO_TEXT, read_xml
 from fcos_lightning.errors import UserError, shown
-
-if TYPE_CHECKING:
-    from xml.etree.ElementTree import Element
 
 
 @dataclass(frozen=True)
@@ -90,10 +89,19 @@ def read_voc_files(
     for image, (xml_file, file_name) in enumerate(
         zip(files.xml_files, files.file_names, strict=True)
     ):
-        annotation = read_xml(xml_file)
-        sizes_hw.append(_size_hw(annotation) or image_size(files.images.root / file_name))
+        try:
+            annotation = read_xml(xml_file)
+        except UserError as error:
+            complain(error, "annotation.unreadable", xml_file)
+            annotation = Element("annotation")
+        size_hw = _size_hw(annotation) or usable_frame(files.images.root / file_name)[0]
+        sizes_hw.append(size_hw)
         for place, element in enumerate(annotation.findall("object"), start=1):
-            thing = _read_object(element, f"{xml_file}: object {place}")
+            try:
+                thing = _read_object(element, f"{xml_file}: object {place}")
+            except UserError as error:
+                complain(error, "annotation.unreadable", xml_file, f"object {place}")
+                continue
             if thing is not None:
                 objects.append(thing)
                 image_of_object.append(image)
@@ -113,10 +121,14 @@ def read_voc_files(
     label_of = {one: label for label, one in enumerate(names)}
     for thing, image in zip(objects, image_of_object, strict=True):
         if thing.name not in label_of:
-            raise UserError(
+            unknown = UserError(
                 f"{files.xml_files[image]}: class {shown(thing.name)} is none of the "
                 f"{len(names)} known: {_some(names)}"
             )
+            unknown_class(unknown, thing.name, files.xml_files[image], shown(thing.name))
+    known = [thing.name in label_of for thing in objects]
+    objects = list(compress(objects, known))
+    image_of_object = list(compress(image_of_object, known))
 
     xyxy = np.array([thing.corners for thing in objects], dtype=np.float64).reshape(-1, 4)
     # Equal corners are an annotator's click rather than an object of one pixel: they are left

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.images import image_frame
+from fcos_lightning.data.complaints import complain, unknown_class
+from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import DataSplit, FoundBoxes, build_split
+from fcos_lightning.data.readers.plausible import in_pixels
 from fcos_lightning.data.readers.values import number, whole
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.storage.small_files import read_small
@@ -43,6 +46,12 @@ class _Lines:
     xyxy: list[tuple[float, float, float, float]] = field(default_factory=list)
     places: list[tuple[Path, int]] = field(default_factory=list)
     odd: Counter[str] = field(default_factory=Counter)
+
+    def keep(self, wanted: Sequence[bool]) -> None:
+        """Drop the other lines."""
+        if not all(wanted):
+            for column in (self.image, self.category, self.xyxy, self.places):
+                column[:] = compress(column, wanted)  # type: ignore[arg-type]  # each of its own kind
 
 
 def read_yolo(
@@ -84,7 +93,7 @@ def read_yolo(
     sizes_hw: list[tuple[int, int]] = []
     turned = 0
     for image, (file_name, label) in enumerate(zip(images, labels, strict=True)):
-        size_hw, orientation = image_frame(image_dir / file_name)
+        size_hw, orientation = usable_frame(image_dir / file_name)
         sizes_hw.append(size_hw)
         first = len(found.xyxy)
         if label is not None:
@@ -98,10 +107,12 @@ def read_yolo(
     )
     for category, (file, line) in zip(found.category, found.places, strict=True):
         if category not in label_of:
-            raise UserError(
+            error = UserError(
                 f"{file}, line {line}: class {shown(category)} is none of the {len(label_of)} "
                 f"known, which are {_range(list(label_of))}; correct it, or the list of names"
             )
+            unknown_class(error, category, file, f"line {line}")
+    found.keep([category in label_of for category in found.category])
     of_image = np.array(found.image, dtype=np.int64)
     sizes = np.array(sizes_hw, dtype=np.int64).reshape(-1, 2)
     scale = sizes[:, [1, 0, 1, 0]].take(of_image, axis=0).astype(np.float64)
@@ -151,7 +162,12 @@ def read_lines(file: Path) -> list[str]:
 
 def _read_file(file: Path, image: int, key_points: bool, found: _Lines) -> None:
     seen: set[str] = set()
-    for place, line in enumerate(read_lines(file), start=1):
+    try:
+        lines = read_lines(file)
+    except UserError as error:
+        complain(error, "annotation.unreadable", file)
+        return
+    for place, line in enumerate(lines, start=1):
         words = line.split()
         if not words:
             continue
@@ -162,10 +178,12 @@ def _read_file(file: Path, image: int, key_points: bool, found: _Lines) -> None:
         seen.add(same)
         category, numbers = whole(words[0]), [number(word) for word in words[1:]]
         if category is None or category < 0 or None in numbers or len(words) < _BOX:
-            raise UserError(
+            wrong = UserError(
                 f"{file}, line {place}: expected a class from 0 and at least four numbers, not "
                 f"{shown(line)}; correct the line"
             )
+            complain(wrong, "annotation.unreadable", file, f"line {place}")
+            continue
         found.image.append(image)
         found.category.append(category)
         found.xyxy.append(_box([one for one in numbers if one is not None], key_points, found))
@@ -222,7 +240,7 @@ def _remarks(found: _Lines, labels: Sequence[Path | None], turned: int) -> list[
         ),
     ]
     remarks = [say(count) for count, say in counted if count]
-    if found.xyxy and float(np.median(np.abs(np.array(found.xyxy)))) > 2:
+    if in_pixels(np.array(found.xyxy)):
         remarks.append(
             "most coordinates are far beyond 1: the files have to hold parts of the image, not "
             "pixels"

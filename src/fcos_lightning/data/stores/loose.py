@@ -65,12 +65,13 @@ class LooseFiles:
         for images in sizes.values():
             if len(images) > 1:
                 for image in images:
-                    if (digest := _digest(paths[image])) is not None:
+                    if (digest := content_digest(paths[image])) is not None:
                         same[digest].append(image)
         return [images for images in same.values() if len(images) > 1]
 
 
-def _digest(path: Path) -> bytes | None:
+def content_digest(path: Path) -> bytes | None:
+    """Return 16 bytes that stand for a file's content; None if it cannot be read."""
     found = hashlib.blake2b(digest_size=16)
     try:
         with path.open("rb") as opened:

@@ -62,8 +62,10 @@ class ATSSAssigner(Assigner):
         claims = self.claims(points, targets)
         return claims.assignment(points, targets, claims.granted(len(points.xy)))
 
-    def claims(self, points: Points, targets: Targets) -> Claims:
-        """Return which points the boxes claim, ranked by overlap.
+    def claims(
+        self, points: Points, targets: Targets, prediction: Prediction | None = None
+    ) -> Claims:
+        """Return which points the boxes claim, ranked by overlap; without the prediction.
 
         Raises:
             ValueError: as above.

@@ -74,11 +74,30 @@ class DSLAAssigner(Assigner):
         Raises:
             ValueError: if there is no prediction, or a cell has several points.
         """
+        targets = padded(targets)
+        claims, iou = self._claims(points, targets, prediction)
+        granted = claims.granted(len(points.xy))
+        weight = claims.at_points(iou, granted, len(points.xy))
+        return replace(claims.assignment(points, targets, granted), weight=weight)
+
+    def claims(
+        self, points: Points, targets: Targets, prediction: Prediction | None = None
+    ) -> Claims:
+        """Return which points the boxes claim, ranked by cost.
+
+        Raises:
+            ValueError: as above.
+        """
+        return self._claims(points, targets, prediction)[0]
+
+    def _claims(
+        self, points: Points, targets: Targets, prediction: Prediction | None
+    ) -> tuple[Claims, Tensor]:
+        """Return the claims, and the overlap ``[B, G, K]`` of each."""
         if prediction is None:
             raise ValueError("the assigner dsla looks at the prediction; give it")
         if points.per_cell != 1:
             raise ValueError("the assigner dsla takes points, one of a cell, and no anchors")
-        targets = padded(targets)
         boxes = targets.boxes_xyxy
         valid = targets.valid & (boxes[..., 2:] > boxes[..., :2]).all(dim=-1)
         inside_any, holds = _insides(points, boxes, valid)
@@ -100,10 +119,7 @@ class DSLAAssigner(Assigner):
         made = (place[:places] < takes[..., None]) & least.isfinite()
         # Costs are above 0, so that a box with a single candidate comes before all others.
         rank = torch.where(alone, 1 / (1 + least), -least)
-        claims = Claims(point.gather(-1, order), made, rank)
-        granted = claims.granted(len(points.xy))
-        weight = claims.at_points(iou.gather(-1, order), granted, len(points.xy))
-        return replace(claims.assignment(points, targets, granted), weight=weight)
+        return Claims(point.gather(-1, order), made, rank), iou.gather(-1, order)
 
     def _takes(
         self, points: Points, targets: Targets, prediction: Prediction, inside_any: Tensor

@@ -83,24 +83,37 @@ class NMSDecoder(Decoder):
         """Return what passes each image's threshold and top-k, not in order."""
         found = []
         for image, size_hw in enumerate(sizes_hw):
-            candidates = self._of_image(prediction, points, image)
+            _, candidates = self.passing(prediction, points, image)
             if self.clip == "before_nms":
-                candidates = self._clipped(candidates, size_hw)
+                candidates = self.clipped(candidates, size_hw)
             found.append(candidates)
         return found
 
     @torch.no_grad()
     def best(self, candidates: Detections, size_hw: Tensor) -> Detections:
         """Return what NMS leaves of an image's candidates, best first."""
-        compared = candidates
-        if self.nms_sides == "inclusive":
-            far = candidates.boxes_xyxy.new_tensor([0.0, 0.0, 1.0, 1.0])
-            compared = replace(candidates, boxes_xyxy=candidates.boxes_xyxy + far)
-        kept = _kept(compared, self.nms_iou, self.max_detections, self.keep_ties)
-        found = _rows(candidates, kept)
-        return self._clipped(found, size_hw) if self.clip == "after_nms" else found
+        found = _rows(candidates, self.kept(candidates))
+        return self.clipped(found, size_hw) if self.clip == "after_nms" else found
 
-    def _of_image(self, prediction: Prediction, points: Points, image: int) -> Detections:
+    def kept(self, candidates: Detections) -> Tensor:
+        """Return the rows of an image's candidates that NMS leaves, best first."""
+        compared = replace(candidates, boxes_xyxy=self.compared(candidates.boxes_xyxy))
+        return _kept(compared, self.nms_iou, self.max_detections, self.keep_ties)
+
+    def compared(self, boxes_xyxy: Tensor) -> Tensor:
+        """Return boxes as NMS takes them, see ``nms_sides``."""
+        if self.nms_sides == "plain":
+            return boxes_xyxy
+        return boxes_xyxy + boxes_xyxy.new_tensor([0.0, 0.0, 1.0, 1.0])
+
+    def passing(
+        self, prediction: Prediction, points: Points, image: int
+    ) -> tuple[Tensor, Detections]:
+        """Return what passes an image's threshold and top-k, not clipped, and of which points.
+
+        Returns:
+            ``[N]`` the points, and their boxes; a point may have several, of other classes.
+        """
         score = "class" if prediction.quality_logits is None else self.score
         threshold = self._class_threshold(score)
         point, label, cls = _passing(prediction.cls_logits[image], threshold)
@@ -116,7 +129,7 @@ class NMSDecoder(Decoder):
         best = _best_of_levels(ranking, point, points.per_level, self.topk_per_level)
         if best is not None:
             point, label, candidate_score = point[best], label[best], candidate_score[best]
-        return Detections(
+        return point, Detections(
             ltrb_to_xyxy(points.xy[point], prediction.ltrb_px[image][point].float()),
             candidate_score.sqrt() if score == "sqrt" else candidate_score,
             label,
@@ -136,7 +149,8 @@ class NMSDecoder(Decoder):
             return math.log(threshold / (1 - threshold))
         return math.inf if threshold else -math.inf
 
-    def _clipped(self, found: Detections, size_hw: Tensor) -> Detections:
+    def clipped(self, found: Detections, size_hw: Tensor) -> Detections:
+        """Return boxes clipped to an image, without the empty ones where they are not wanted."""
         boxes = clip_boxes(found.boxes_xyxy, size_hw, last_pixel=self.clip_to == "last_pixel")
         clipped = Detections(boxes, found.scores, found.labels)
         if not self.drop_empty:

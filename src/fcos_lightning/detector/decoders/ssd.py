@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,13 +21,12 @@ class SSDDecoder(NMSDecoder):
 
     name: ClassVar[str] = "ssd"
 
-    @torch.no_grad()
-    def candidates(
-        self, prediction: Prediction, points: Points, sizes_hw: Tensor
-    ) -> list[Detections]:
-        """Return what passes each image's threshold and top-k, not in order."""
-        sigmoid = replace(prediction, cls_logits=as_sigmoid(prediction.cls_logits))
-        return super().candidates(sigmoid, points, sizes_hw)
+    def passing(
+        self, prediction: Prediction, points: Points, image: int
+    ) -> tuple[Tensor, Detections]:
+        """Return what passes an image's threshold and top-k, and of which points."""
+        one = prediction.changed(lambda field: field[image : image + 1])
+        return super().passing(replace(one, cls_logits=as_sigmoid(one.cls_logits)), points, 0)
 
 
 def as_sigmoid(logits: Tensor) -> Tensor:

@@ -46,9 +46,22 @@ def offer_data_of(description: Mapping[str, Any]) -> bool:
     Raises:
         UserError: if the values are none that a configuration could hold.
     """
+    node = data_of(description)
+    if node is None:
+        return False
+    ConfigStore.instance().store(group="data", name=FROM_CHECKPOINT, node=node)
+    return True
+
+
+def data_of(description: Mapping[str, Any]) -> DictConfig | None:
+    """Return the configuration of a checkpoint's data; None: its kind is none of ``conf/data``.
+
+    Raises:
+        UserError: if the values are none that a configuration could hold.
+    """
     choice, data = description.get("data_choice"), description.get("data", {})
     if not isinstance(choice, str) or choice not in _choices():
-        return False
+        return None
     if not isinstance(data, dict):
         raise UserError("its settings of the data are no mapping; give data=NAME and data.root=DIR")
     ours = _choice(choice)
@@ -61,8 +74,8 @@ def offer_data_of(description: Mapping[str, Any]) -> bool:
             )
     # Text of a file, in which nothing is to be looked up.
     node = OmegaConf.merge(ours, opaque(values))
-    ConfigStore.instance().store(group="data", name=FROM_CHECKPOINT, node=node)
-    return True
+    assert isinstance(node, DictConfig)
+    return node
 
 
 def _choice_of(target: object) -> str | None:

@@ -59,6 +59,8 @@ OF_COMMANDS: dict[str, Any] = {
     "recipe": str | None,
     "score_threshold": float,
     "draw": bool,
+    "strict": bool,
+    "page": bool,
     "decoder": _Parts | None,
     "channels_last": bool | Literal["auto"],
     "trainer": _Parts,
@@ -67,6 +69,8 @@ OF_COMMANDS: dict[str, Any] = {
     "test.sizes": list[int],
     "test.longer_side": int,
     "test.flip": bool,
+    "runs": list[str],
+    "resamples": int,
 }
 
 

@@ -33,7 +33,7 @@ _NAMES = {"name", "data.images", "data.annotations", "data.train_split", "data.v
 _NAME_ENDINGS = (".tracking_uri",)
 
 #: Options of Hydra's that are followed by a value.
-_VALUED = {
+VALUED = {
     *("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c"),
     *("--package", "-p", "--experimental-rerun"),
 }
@@ -72,7 +72,7 @@ def options_first(words: Iterable[str]) -> list[str]:
     options: list[str] = []
     overrides: list[str] = []
     for word in words:
-        if (options and options[-1] in _VALUED) or word.startswith("-"):
+        if (options and options[-1] in VALUED) or word.startswith("-"):
             options.append(word)
         elif options and options[-1] in _INFO and "=" not in word:
             options[-1] = f"--info={word}"

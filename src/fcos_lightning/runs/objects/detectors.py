@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from omegaconf import DictConfig
@@ -17,7 +18,9 @@ _BUILDERS = ("fcos_lightning.build_detector", "fcos_lightning.build_fcos")
 _PARTS = ("backbone", "fpn", "head", "assigner", "loss", "decoder")
 
 
-def detector_from(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
+def detector_from(
+    checkpoint: Checkpoint, config: DictConfig, instead: Container[str] = ()
+) -> DenseDetector:
     """Return the detector in evaluation mode, on the processor.
 
     What belongs to the detector comes from the checkpoint. Of ``model=`` and ``method=`` only
@@ -27,6 +30,7 @@ def detector_from(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
         checkpoint: that was read.
         config: of the command: ``model`` (may be null) and, where it has it, ``decoder`` (options
             instead of the checkpoint's).
+        instead: keys of parts of which the command itself takes others than the checkpoint's.
 
     Raises:
         UserError: if a part is missing, or the weights do not fit.
@@ -49,7 +53,7 @@ def detector_from(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
     own = [k for k in _PARTS if isinstance(model.get(k), dict) and "_target_" in model[k]]
     for key in given_words():
         part, _, option = key.removeprefix("model.").partition(".")
-        if key.startswith("model.") and part not in own:
+        if key.startswith("model.") and part not in own and part not in instead:
             hint = f"decoder.{option}= changes this choice" if part == "decoder" else ""
             raise UserError(
                 f"{key}: the detector comes from the checkpoint, this with it; "

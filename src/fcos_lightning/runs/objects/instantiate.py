@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,7 +19,9 @@ from fcos_lightning.arguments import check_arguments, check_names
 from fcos_lightning.errors import UserError
 from fcos_lightning.extras import pip_install
 from fcos_lightning.printing import first_line
+from fcos_lightning.runs.objects.own_runs import remembered
 from fcos_lightning.runs.objects.targets import check_trusted, target
+from fcos_lightning.storage.run_folder import RunFolder
 
 #: Hydra's words in a node, beside ``_target_``. What is made gets plain lists and dictionaries
 #: whatever ``_convert_`` says.
@@ -104,18 +107,24 @@ def check_targets(tree: object, key: str, trusted: Sequence[str] = ()) -> None:
 def trusted_packages() -> tuple[str, ...]:
     """Return the packages that ``trusted_packages=`` of the command line names.
 
-    A file cannot name them, be it a stranger's run folder: what it calls would be its own choice.
+    Of a run that goes on without that word, those that it was begun with by this user in this
+    place. A file in its folder cannot name any, be it a stranger's: what it calls would be its own
+    choice.
     """
     if not HydraConfig.initialized():
         return ()
     words: Any = OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False)
-    named: tuple[str, ...] = ()
-    for word in words:
-        if word.split("=", 1)[0].lstrip("+") == "trusted_packages":
-            value = OverridesParser.create().parse_override(word).value()
-            items = value if isinstance(value, list) else [] if value is None else [value]
-            named = tuple(str(item) for item in items)
-    return named
+    given = {word.split("=", 1)[0].lstrip("+"): word for word in words}
+    if "trusted_packages" in given:
+        value = _value_of(given["trusted_packages"])
+        items = value if isinstance(value, list) else [] if value is None else [value]
+        return tuple(str(item) for item in items)
+    resumed = _value_of(given["resume"]) if "resume" in given else None
+    return () if resumed is None else remembered(RunFolder(Path(str(resumed)).absolute()))
+
+
+def _value_of(word: str) -> Any:  # noqa: ANN401  # a plain value
+    return OverridesParser.create().parse_override(word).value()
 
 
 def _targets(tree: object, key: str) -> Iterator[tuple[str, object]]:

@@ -7,27 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
+from torchvision.ops import box_iou
 from torchvision.utils import make_grid
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.drawing import draw
+from fcos_lightning.inference.drawing import draw, enlargement
+from fcos_lightning.inference.fonts import legible
 from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import Batch, Detections
+from fcos_lightning.training.loggers.pictures import show_picture
 from fcos_lightning.training.module import FCOSModule
 
-#: Smaller pictures are enlarged, so that names can be read beside their objects.
-_LEGIBLE_PX = 320
-#: What a longer side is not enlarged beyond: JPEG has an end, and memory too.
-_LONGEST_PX = 1400
+#: What boxes are: they stay apart for most of the colour-blind (Okabe and Ito, 2008).
+HIT, MISSED, FALSE = "#56B4E9", "#F0E442", "#D55E00"
+#: A detection finds an object of its class that it overlaps so much.
+_IOU = 0.5
+_HEAD_PX = 26
 
 
 class Previews(L.Callback):
     """Draws the first images of the validation set after each epoch.
 
-    Each picture shows ground truth on the left and detections on the right.
+    Each picture shows ground truth on the left and detections on the right: objects that are found
+    and detections that are right in blue, missed objects in yellow, wrong detections in red. The
+    loggers that take images get the picture too.
 
     Args:
         folder: to write ``epoch_001.jpg`` and so on into.
@@ -83,30 +90,57 @@ class Previews(L.Callback):
         grid = make_grid(torch.stack(same), nrow=2, padding=4, pad_value=255)
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"epoch_{trainer.current_epoch + 1:03d}.jpg"
+        picture = Image.fromarray(grid.permute(1, 2, 0).numpy())
         with replacing(file) as draft:
-            Image.fromarray(grid.permute(1, 2, 0).numpy()).save(draft, "JPEG", quality=90)
+            picture.save(draft, "JPEG", quality=90)
+        show_picture(trainer, "previews", picture)
 
     def _pair(
         self, batch: Batch, index: int, detections: Detections, names: Sequence[str] | None
     ) -> Tensor:
         height, width = batch.images.sizes_hw[index].tolist()
         image = batch.images.pixels[index, :, :height, :width].cpu()
-        larger = max(1, min(_LEGIBLE_PX // min(height, width), _LONGEST_PX // max(height, width)))
+        larger = enlargement(width, height)
         image = image.repeat_interleave(larger, 1).repeat_interleave(larger, 2)
         valid = batch.targets.labels[index] >= 0
-        truth = draw(
-            image,
-            batch.targets.boxes_xyxy[index][valid].cpu() * larger,
-            batch.targets.labels[index][valid].cpu(),
-            names,
-        )
+        wanted = batch.targets.boxes_xyxy[index][valid].cpu() * larger
+        wanted_labels = batch.targets.labels[index][valid].cpu()
         strong = detections.scores.cpu() >= self.score_threshold
         resized = batch.images.sizes_hw[index].cpu() / batch.original_sizes_hw[index].cpu()
-        found = draw(
-            image,
-            detections.boxes_xyxy.cpu()[strong] * resized.flip(0).repeat(2) * larger,
-            detections.labels.cpu()[strong],
-            names,
-            detections.scores.cpu()[strong],
-        )
-        return torch.cat([truth, found], dim=2)
+        boxes = detections.boxes_xyxy.cpu()[strong] * resized.flip(0).repeat(2) * larger
+        labels, scores = detections.labels.cpu()[strong], detections.scores.cpu()[strong]
+        right, found = _matched(wanted, wanted_labels, boxes, labels, scores)
+        colours = [HIT if hit else MISSED for hit in found]
+        truth = draw(image, wanted, wanted_labels, names, colours=colours)
+        colours = [HIT if hit else FALSE for hit in right]
+        detected = draw(image, boxes, labels, names, scores, colours)
+        missed, false = found.count(False), right.count(False)
+        left = [("truth", "white"), (f"{sum(found)} found", HIT), (f"{missed} missed", MISSED)]
+        behind = [("found", "white"), (f"{sum(right)} right", HIT), (f"{false} false", FALSE)]
+        return torch.cat([_headed(truth, left), _headed(detected, behind)], dim=2)
+
+
+def _matched(
+    wanted: Tensor, wanted_labels: Tensor, boxes: Tensor, labels: Tensor, scores: Tensor
+) -> tuple[list[bool], list[bool]]:
+    """Tell which detections are right, the best first in turn, and which objects are found."""
+    right, found = [False] * len(boxes), [False] * len(wanted)
+    overlap = box_iou(boxes.double(), wanted.double())
+    overlap = overlap.where(labels[:, None] == wanted_labels, 0.0)
+    for row in scores.argsort(descending=True, stable=True).tolist() if len(wanted) else ():
+        free = overlap[row].masked_fill(torch.tensor(found), 0.0)
+        best = int(free.argmax())
+        if free[best] >= _IOU:
+            right[row] = found[best] = True
+    return right, found
+
+
+def _headed(image: Tensor, words: Sequence[tuple[str, str]]) -> Tensor:
+    """Put words above an image, each in its colour, as far as there is room."""
+    head = Image.new("RGB", (image.shape[2], _HEAD_PX), "#202020")
+    pen, x = ImageDraw.Draw(head), 6.0
+    for word, colour in words:
+        text, font = legible(word, 16)
+        pen.text((x, 3), text, fill=colour, font=font)
+        x += pen.textlength(text, font=font) + 14
+    return torch.cat([torch.from_numpy(np.array(head)).permute(2, 0, 1), image], dim=1)

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import lightning as L
 import torch.distributed as dist
@@ -53,13 +54,15 @@ def together(trainer: L.Trainer) -> Iterator[None]:
         SystemExit: if another rank has said why.
     """
     if trainer.world_size == 1:
-        yield
+        with _no_success_in_between():
+            yield
         return
     processes_started(trainer, _started)
     watch = _Watch(trainer.global_rank)
     watch.start()
     try:
-        yield
+        with _no_success_in_between():
+            yield
     except (Stopped, SharedError):
         raise
     except BaseException as error:
@@ -70,6 +73,29 @@ def together(trainer: L.Trainer) -> Iterator[None]:
         raise
     finally:
         watch.over.set()
+
+
+@contextmanager
+def _no_success_in_between() -> Iterator[None]:
+    """Let a process that is ended by ``os._exit(0)`` in the middle of its run not end as if done.
+
+    Whoever started it, a sweep or a scheduler, takes status 0 for a run that is through. Nothing
+    else is asked on that way out, so the function itself is replaced.
+    """
+    leave, owner = os._exit, os.getpid()
+
+    def leave_undone(status: int) -> NoReturn:
+        if status != 0 or os.getpid() != owner:
+            leave(status)
+        print("error: os._exit(0) was called in the middle of the run", file=sys.stderr, flush=True)
+        end_started()
+        leave(1)
+
+    os._exit = leave_undone
+    try:
+        yield
+    finally:
+        os._exit = leave
 
 
 def end_started() -> None:

@@ -1,0 +1,145 @@
+"""``fcos-compare``: runs beside one another, and whether what differs is chance."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.signals import stopped_in_one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from omegaconf import DictConfig
+
+
+def main() -> None:
+    """Entry point of the command."""
+    with stopped_in_one_line():
+        from fcos_lightning.cli.app import fail, run
+
+        folders, words = _apart(sys.argv[1:])
+        try:
+            words = [*words, *_data_of_first(folders, words)]
+        except UserError as error:
+            fail(error)
+        sys.argv[1:] = [*words, *_as_override(folders)]
+        run(compare, "compare")
+
+
+def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the plain words of a command line, which are run folders, and all others."""
+    from fcos_lightning.runs.config.words import VALUED, options_first
+
+    words = options_first(words)
+    folders: list[str] = []
+    rest: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        # A folder that is there is one, also with an equals sign in its name, as of a sweep.
+        plain = not word.startswith("-") and before not in VALUED
+        is_folder = plain and ("=" not in word or Path(word).is_dir())
+        (folders if is_folder else rest).append(word)
+    return folders, rest
+
+
+def _as_override(folders: Sequence[str]) -> list[str]:
+    from fcos_lightning.runs.config.words import quoted
+
+    values = (quoted("", str(Path(folder).expanduser()))[1:] for folder in folders)
+    return [f"runs=[{','.join(values)}]"] if folders else []
+
+
+def _data_of_first(folders: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Let ``data.root=`` and so on change the data of the first run, where no others are given.
+
+    Raises:
+        UserError: if they cannot be told.
+    """
+    keys = {word.partition("=")[0].lstrip("+") for word in words if "=" in word}
+    if not folders or "data" in keys or not any(key.startswith("data.") for key in keys):
+        return []
+    from fcos_lightning.checkpoints import Checkpoint
+    from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
+    from fcos_lightning.storage.run_folder import RunFolder
+
+    best = RunFolder(Path(folders[0]).expanduser()).best
+    if not offer_data_of(Checkpoint.read(best).about):
+        raise UserError(f"{best}: does not say which data; give data=NAME")
+    return [f"data={FROM_CHECKPOINT}"]
+
+
+def compare(config: DictConfig) -> None:
+    """Read finished runs, and write the page that holds them against each other."""
+    from fcos_lightning.runs.comparing.finished import check_finished
+    from fcos_lightning.runs.config.kinds import check_kinds
+
+    check_kinds(config)
+    folders = [Path(str(folder)) for folder in config.runs]
+    check_finished(folders)
+    if not 1 <= config.resamples <= _MOST_RESAMPLES:
+        raise UserError(f"resamples={config.resamples}: give 1 to {_MOST_RESAMPLES}")
+    # Imported here, because this costs seconds that help and mistakes should not.
+    from fcos_lightning.reports.compare.write import NUMBERS, PAGE
+    from fcos_lightning.runs.comparing.comparison import Comparison
+    from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
+    from fcos_lightning.storage.bars import counting_bar
+    from fcos_lightning.storage.folders import complete_or_absent
+
+    comparison = Comparison.of(folders, config if config.get("data") is not None else None)
+    made = new_levels(None) if config.run_dir is None else 0
+    folder = new_run_folder(config.run_dir, config.name)
+    with (
+        removed_if_stopped(folder, made),
+        complete_or_absent(folder, last=PAGE) as draft,
+        counting_bar("comparison", config.resamples * len(folders)) as advance,
+    ):
+        numbers = comparison.write(
+            draft, place=folder, resamples=config.resamples, seed=config.seed, advance=advance
+        )
+    print_comparison(numbers, folder)
+    print(printable(f"{PAGE} and {NUMBERS} in {folder}", LONGEST_LINE))
+
+
+#: More take long and tell no more.
+_MOST_RESAMPLES = 100_000
+
+
+def print_comparison(numbers: dict[str, Any], folder: Path) -> None:
+    """Print a table of the runs, and what the comparison says."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    title = f"{numbers['images']} images of {escape(printable(numbers['split'], 60))}"
+    table = Table(title=title, title_justify="left")
+    table.add_column("run", overflow="fold")
+    for column in ("AP", "95 of 100 draws", "AP50", "AP75", "against the first"):
+        table.add_column(column, justify="right")
+    for run in numbers["runs"]:
+        figures, gap = run["figures"], run["against_first"]
+        table.add_row(
+            escape(printable(run["name"])),
+            _shown(figures["AP"]["value"]),
+            f"{_shown(figures['AP']['low'])} to {_shown(figures['AP']['high'])}",
+            _shown(figures["AP50"]["value"]),
+            _shown(figures["AP75"]["value"]),
+            ""
+            if gap is None
+            else f"{_shown(gap['AP']['value'], '+')} ({_shown(gap['AP']['low'], '+')} to "
+            f"{_shown(gap['AP']['high'], '+')})",
+        )
+    console.print(table)
+    for sentence in numbers["verdict"]:
+        print(printable(sentence, LONGEST_LINE))
+
+
+def _shown(figure: float | None, sign: str = "") -> str:
+    return "-" if figure is None else f"{figure:{sign}.3f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""``explain.html``: who answers for each box, and why objects were missed."""

@@ -1,0 +1,1 @@
+"""Finished runs read back, to be held against each other."""

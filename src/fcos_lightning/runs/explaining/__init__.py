@@ -1,0 +1,1 @@
+"""``fcos-explain``: from a configuration to the page."""
