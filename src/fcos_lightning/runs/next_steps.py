@@ -32,7 +32,7 @@ def next_commands(config: DictConfig, run: RunFolder, images: Path | None) -> li
     model, data = _own(config, ("model", "method")), _own(config, ("data",))
     root = str(config.data.get("root"))
     if is_address(root):  # which is not asked because a checkpoint says so
-        data = [*data, quoted("data.root", root)]
+        data = [*data, f"data.root={root}"]
     test = ("fcos-test", *(_conf_dir() if model or data else ()), checkpoint)
     predict = ("fcos-predict", *(_conf_dir() if model else ()), checkpoint, *model)
     source = "IMAGES" if images is None else _near(images)
