@@ -129,7 +129,7 @@ def test_what_is_missing_is_one_line(command: Command, tmp_path: Path) -> None:
         (("data.root=nowhere",), "nowhere"),
         ((f"data.root={folder}",), "no boxes"),
         ((*DRAWN, "method=dsla"), "give a checkpoint"),
-        ((*DRAWN, "mehtod=atss"), "is method meant?"),
+        ((*DRAWN, "imags=3"), "is images meant?"),
         (("ckpt=",), "ckpt"),
     ):
         result = command("explain", *words, "run_dir=out")

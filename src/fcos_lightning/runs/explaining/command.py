@@ -173,9 +173,8 @@ def _trained(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:
         return detector
     spec: Any = detector.assigner.spec()
     if other:
-        given = OmegaConf.to_container(config.model.grid, resolve=True)
-        assert isinstance(given, dict)
-        if _anchors(detector.grid) != _anchors(made(Grid, given, strides=detector.strides)):
+        grid: Any = OmegaConf.to_container(config.model.grid, resolve=True)
+        if _anchors(detector.grid) != _anchors(made(Grid, grid, strides=detector.strides)):
             raise UserError(
                 f"method={chosen}: it maps anchors that are not those at which the checkpoint "
                 "predicts; leave method= out, or ckpt="
