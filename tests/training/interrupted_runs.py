@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,8 @@ def go(
     """
     run = RunFolder(folder)
     resumed = run.last.is_file()
+    if not resumed:  # the command sets such a run aside
+        shutil.rmtree(folder, ignore_errors=True)
     with composed("train", (*WORDS, *words), None) as config:
         config.run_dir = opaque_text(str(folder))
         session = Session.prepare(config, resumed)
