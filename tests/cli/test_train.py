@@ -40,10 +40,10 @@ def test_a_run_leaves_everything_in_its_folder(command: Command, tmp_path: Path)
     assert not any("=" in name for name in names)
     assert set(path.name for path in tmp_path.iterdir()) == {"runs"}  # nothing beside the run
 
-    # Ten lines say what is trained on what; the end says what to do next.
+    # A dozen lines say what is trained on what; the end says what to do next.
     lines = result.out.splitlines()
-    assert [line.split()[0] for line in lines[:9]] == [
-        *("model", "classes", "train", "val", "dropped"),
+    assert [line.split()[0] for line in lines[:10]] == [
+        *("model", "classes", "boxes", "train", "val", "dropped"),
         *("augment", "batch", "schedule", "device"),
     ]
     assert "lr 0.001 (0.002 for a batch of 16)" in result.out  # scaled to the batch of 8

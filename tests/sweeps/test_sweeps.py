@@ -136,7 +136,7 @@ def test_a_crash_does_not_stop_the_others(
     assert Manifest.load(tmp_path / "s").jobs[0].exit_code == 3
     said = capsys.readouterr().out
     assert "exit code 3, it broke; see" in said and "1 of 2 jobs failed" in said
-    assert "\njob 2 failed: it broke\n" in said  # below the table, where nobody scrolls past it
+    assert "\njob 1 failed: it broke\n" in said  # below the table, where nobody scrolls past it
     (log,) = (tmp_path / "s").glob("001_*.log")
     assert log.read_text() == "it broke\n"
 

@@ -1,4 +1,4 @@
-"""Ten lines that say what will be trained on what."""
+"""A dozen lines that say what will be trained on what."""
 
 from __future__ import annotations
 
