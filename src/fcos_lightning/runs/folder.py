@@ -216,7 +216,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _of_a_beginning(file: Path) -> bool:
     """Tell what a run writes before its first step."""
-    first = ("config.yaml", "own.txt", RunFolder.METRICS_CSV, "hparams.yaml")
+    first = ("config.yaml", RunFolder.OWN, RunFolder.METRICS_CSV, "hparams.yaml")
     return file.name in first or file.name.startswith("events.out.tfevents.")
 
 

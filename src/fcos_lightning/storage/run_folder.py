@@ -23,10 +23,11 @@ class RunFolder:
     #: Below the folder itself.
     METRICS: ClassVar[str] = "metrics.json"
     METRICS_CSV: ClassVar[str] = "metrics.csv"
+    OWN: ClassVar[str] = "own.txt"
     #: What a run and its loggers may have made before there is a checkpoint.
     OF_A_BEGINNING: ClassVar[frozenset[str]] = frozenset(
         (
-            *("config.yaml", "own.txt", "split.json", METRICS_CSV, "checkpoints", "previews"),
+            *("config.yaml", OWN, "split.json", METRICS_CSV, "checkpoints", "previews"),
             *("tensorboard", "mlflow", "wandb"),
         )
     )
@@ -39,7 +40,7 @@ class RunFolder:
     @property
     def own(self) -> Path:
         """By what this machine knows a run again that was begun with packages of the user's own."""
-        return self.path / "own.txt"
+        return self.path / self.OWN
 
     @property
     def checkpoints(self) -> Path:
