@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.evaluation.scenes import ground_truth, random_scene, table
+from tests.reports.known_numbers import known_numbers
 from tests.reports.pages import FILES, NAMES, detections_of, hostile_report
 
 from fcos_lightning.data.index import DataSplit
@@ -73,22 +74,9 @@ def test_nothing_is_loaded_from_elsewhere(run: RunFolder) -> None:
 
 def test_every_number_of_the_page_is_in_the_json(run: RunFolder) -> None:
     numbers = json.loads(run.report_numbers.read_text())
-    known: set[str] = set()
-
-    def collect(value: object) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                collect(key)
-                collect(item)
-        elif isinstance(value, list):
-            for item in value:
-                collect(item)
-        elif isinstance(value, str):
-            known.update(re.findall(r"\d+(?:\.\d+)?", value))
-        elif value is not None:
-            known.update((f"{value}", f"{value:.3f}", f"{value:.2f}", f"{value:.0f}"))
-
-    collect(numbers)
+    known = known_numbers(
+        numbers, lambda value: (f"{value}", f"{value:.3f}", f"{value:.2f}", f"{value:.0f}")
+    )
     known.update(str(len(numbers[name]["images"])) for name in ("worst",))
     known.update(str(len(numbers[name]["listed"])) for name in ("labels",))
     body = run.report.read_text().split("<body>")[1]

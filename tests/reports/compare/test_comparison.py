@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tests.evaluation.scenes import ground_truth, perfect, table
 from tests.reports.compare.pages import RUNS, hostile_comparison
+from tests.reports.known_numbers import known_numbers
 from tests.reports.pages import FILES, NAMES
 from tests.reports.test_report import Text
 
@@ -50,22 +51,9 @@ def test_the_page_shows_what_the_json_holds(made: tuple[Path, dict[str, Any]]) -
         for one in (*run["figures"].values(), *(run["against_first"] or {}).values()):
             for key in ("value", "low", "high"):
                 assert one[key] is None or f"{abs(one[key]):.3f}" in seen
-    known: set[str] = set()
-
-    def collect(value: object) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                collect(key)
-                collect(item)
-        elif isinstance(value, list):
-            for item in value:
-                collect(item)
-        elif isinstance(value, str):
-            known.update(re.findall(r"\d+(?:\.\d+)?", value))
-        elif value is not None:
-            known.update((f"{value}", f"{abs(value):.3f}", f"{100 * value:.1f}"))
-
-    collect(numbers)
+    known = known_numbers(
+        numbers, lambda value: (f"{value}", f"{abs(value):.3f}", f"{100 * value:.1f}")
+    )
     known.add("100")  # of 100 draws
     body = re.sub(r"<(script|svg|style)\b.*?</\1>", " ", body, flags=re.S)
     body = re.sub(r'<div class="ticks".*?</div>', " ", body, flags=re.S)
