@@ -76,7 +76,7 @@ def report_numbers(
     errors = errors_of(matches)
     numbers = numbers_of(errors, summary, split.name)
     numbers["worst"] = worst_images(errors, numbers["threshold"])
-    numbers["labels"] = labels_to_check(errors, numbers["threshold"])
+    numbers["labels"] = labels_to_check(matches)
     numbers["course"] = course_of(around.metrics_csv) if around.metrics_csv else []
     numbers["advice"] = advice(numbers, matches, around)
     return numbers
