@@ -1,4 +1,4 @@
-r"""Find the recipe of ``experiment=finetune`` by measuring: methods, rates and batches on five sets.
+r"""Find the recipe of ``experiment=finetune`` by measuring methods, rates and batches on five sets.
 
     PYTHONPATH=PACKAGES nice -n 19 python scripts/search_recipe.py FOLDER --weights FILE \
         --bccd DIR --coco DIR --clip-art /usr/share/openclipart/png

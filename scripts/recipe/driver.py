@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -85,7 +86,7 @@ class Driver:
         _say(f"{job.name}: {'goes on' if folder.exists() else 'begins'}")
         folder.parent.mkdir(parents=True, exist_ok=True)
         command, figures = self._command(job, folder)
-        began = time.monotonic()
+        used = _used_by_children()
         with folder.with_name(f"{job.name}.log").open("ab") as log:
             self._child = subprocess.Popen(
                 command,
@@ -100,7 +101,7 @@ class Driver:
                 self._child.terminate()
             code = self._child.wait()
             self._child = None
-        taken = before + time.monotonic() - began
+        taken = before + _used_by_children() - used
         write_whole(f"{taken:.0f}\n", seconds)
         if self._stopped:
             return
@@ -153,6 +154,12 @@ class Driver:
 def _figures_of_peer(folder: Path) -> dict[str, Any]:
     read: dict[str, Any] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     return read
+
+
+def _used_by_children() -> float:
+    """Return the seconds of a processor that children took, which others do not make longer."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _end_with_parent() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from recipe.jobs import METHODS, PEER, Plan, Setting
@@ -25,7 +25,7 @@ def table(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> str:
         parts.append(_block(names, _rows(results, figure, names)))
     parts.append(_searches(results))
     hours = sum(float(one.get("minutes", 0)) for one in results.values()) / 60
-    parts.append(f"\n{len(results)} jobs, {hours:.1f} hours.\n")
+    parts.append(f"\n{len(results)} jobs, {hours:.1f} hours of a processor.\n")
     return "".join(parts)
 
 
@@ -39,8 +39,8 @@ def _last(result: Mapping[str, Any]) -> float:
 
 def _rows(
     results: Mapping[str, Mapping[str, Any]],
-    figure: Any,
-    names: Sequence[str],  # noqa: ANN401
+    figure: Callable[[Mapping[str, Any]], float],
+    names: Sequence[str],
 ) -> dict[Row, dict[str, list[float]]]:
     rows: dict[Row, dict[str, list[float]]] = {}
     for one in results.values():
