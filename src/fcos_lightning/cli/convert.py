@@ -17,7 +17,15 @@ def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
+        from fcos_lightning.runs.config.words import as_list, plain_words, quoted
 
+        files, words = plain_words(sys.argv[1:])
+        given = any(word.startswith(("ckpt=", "average=")) for word in words)
+        if len(files) == 1 and not given:
+            words.append(quoted("ckpt", files[0]))
+        elif files:
+            words.append(as_list("average", files))
+        sys.argv[1:] = words
         run(convert, "convert")
 
 
@@ -27,7 +35,14 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.runs.config.kinds import check_kinds
 
     check_kinds(config)
-    given = required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
+    if config.average and config.ckpt is not None:
+        raise UserError("ckpt= is one checkpoint, average= several: give one of the two")
+    several = [str(one) for one in config.average]
+    given = (
+        several[0]
+        if several
+        else required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
+    )
     wanted = required(config, "out", "give a file to write, as out=model.safetensors")
     if config.layout not in ("plain", "torchvision"):
         raise UserError(f"layout={config.layout}: give plain or torchvision")
@@ -47,16 +62,22 @@ def convert(config: DictConfig) -> None:
         )
     if out.is_dir():
         raise UserError(f"out={wanted}: is a folder; give a file, as {out}/model{endings[0]}")
-    if out.exists() and source.exists() and out.samefile(source):
+    sources = [source, *(checkpoint_file(str(Path(one).expanduser())) for one in several[1:])]
+    if out.exists() and any(one.exists() and out.samefile(one) for one in sources):
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
 
     from fcos_lightning.checkpoints import Checkpoint
+    from fcos_lightning.checkpoints.averaging import mean_of
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.plain_file import write_weights
     from fcos_lightning.runs.objects.detectors import detector_from
     from fcos_lightning.storage.replacing import write_whole
 
-    checkpoint = Checkpoint.read(source, recipe_for(given, config.recipe))
+    read = [
+        Checkpoint.read(one, recipe_for(name, config.recipe))
+        for one, name in zip(sources, several or [given], strict=True)
+    ]
+    checkpoint = mean_of(read) if several else read[0]
     if out.suffix == ".onnx":
         from fcos_lightning.inference import export_onnx
 
@@ -77,7 +98,8 @@ def convert(config: DictConfig) -> None:
     backbone = (spec.get("custom") or {}).get("backbone") or (spec.get("backbone") or {}).get(
         "name", "resnet50"
     )
-    line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}"
+    name = f"the mean of {len(sources)} checkpoints" if several else source.name
+    line = f"{name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}"
     print(printable(line, LONGEST_LINE))
 
 

@@ -74,6 +74,7 @@ OF_COMMANDS: dict[str, Any] = {
     "test.longer_side": int,
     "test.flip": bool,
     "runs": list[str],
+    "average": list[str],
     "resamples": int,
 }
 
