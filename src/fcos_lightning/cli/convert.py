@@ -1,4 +1,4 @@
-"""``fcos-convert``: a checkpoint of any source in our plain format, another layout, or as ONNX."""
+"""``fcos-convert``: a checkpoint in our plain format, another layout, or for other programs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,41 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+#: Files that other programs run.
+_FOR_PROGRAMS = (".onnx", ".xml", ".pt2")
+
+
 def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
+        from fcos_lightning.runs.config.words import text_of
 
+        given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
+        if given.get("out", "").endswith(_FOR_PROGRAMS) and "data" not in given:
+            _offer_data_of_checkpoint(given)
         run(convert, "convert")
+
+
+def _offer_data_of_checkpoint(given: dict[str, str]) -> None:
+    """Let the data that a checkpoint names be composed, so that a file is compared on them."""
+    from fcos_lightning.cli.app import fail
+    from fcos_lightning.cli.test import read_once
+    from fcos_lightning.data.stores.addresses import is_address
+    from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
+
+    if "ckpt" not in given:
+        return  # which is said later
+    try:
+        about = read_once(given["ckpt"], given.get("recipe")).about
+        root = str((about.get("data") or {}).get("root"))
+        # Nothing is fetched because a file says so.
+        if (is_address(root) and "data.root" not in given) or not offer_data_of(about):
+            return
+    except UserError as error:
+        fail(error)
+    at = next(i for i, word in enumerate(sys.argv) if word.startswith("ckpt="))
+    sys.argv.insert(at, f"data={FROM_CHECKPOINT}")
 
 
 def convert(config: DictConfig) -> None:
@@ -31,8 +60,8 @@ def convert(config: DictConfig) -> None:
     wanted = required(config, "out", "give a file to write, as out=model.safetensors")
     if config.layout not in ("plain", "torchvision"):
         raise UserError(f"layout={config.layout}: give plain or torchvision")
-    other = ".onnx" if config.layout == "plain" else ".pth"
-    endings = (".safetensors", other)
+    others = _FOR_PROGRAMS if config.layout == "plain" else (".pth",)
+    endings = (".safetensors", *others)
 
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
@@ -43,7 +72,7 @@ def convert(config: DictConfig) -> None:
     if out.suffix not in endings:
         raise UserError(
             f"out={wanted}: with layout={config.layout} give a name ending in "
-            f"{' or '.join(endings)}"
+            f"{', '.join(endings[:-1])} or {endings[-1]}"
         )
     if out.is_dir():
         raise UserError(f"out={wanted}: is a folder; give a file, as {out}/model{endings[0]}")
@@ -53,15 +82,12 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.plain_file import write_weights
-    from fcos_lightning.runs.objects.detectors import detector_from
-    from fcos_lightning.storage.replacing import write_whole
 
-    checkpoint = Checkpoint.read(source, recipe_for(given, config.recipe))
-    if out.suffix == ".onnx":
-        from fcos_lightning.inference import export_onnx
+    checkpoint, more = Checkpoint.read(source, recipe_for(given, config.recipe)), ""
+    if out.suffix in _FOR_PROGRAMS:
+        from fcos_lightning.runs.converting.command import convert_for_programs
 
-        sides = {key: checkpoint.about.get(key) for key in ("shorter_side", "longer_side")}
-        write_whole(export_onnx(detector_from(checkpoint, config), **sides), out)
+        more = f"; {convert_for_programs(checkpoint, config, out)}"
     elif config.layout == "plain":
         checkpoint.write(out)
         written = Checkpoint.read(out)  # what was written can be read
@@ -77,7 +103,7 @@ def convert(config: DictConfig) -> None:
     backbone = (spec.get("custom") or {}).get("backbone") or (spec.get("backbone") or {}).get(
         "name", "resnet50"
     )
-    line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}"
+    line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}{more}"
     print(printable(line, LONGEST_LINE))
 
 

@@ -75,6 +75,9 @@ OF_COMMANDS: dict[str, Any] = {
     "test.flip": bool,
     "runs": list[str],
     "resamples": int,
+    "nms": bool,
+    "precision": str,
+    "license": str | None,
 }
 
 
