@@ -76,6 +76,9 @@ OF_COMMANDS: dict[str, Any] = {
     "runs": list[str],
     "average": list[str],
     "resamples": int,
+    "nms": bool,
+    "precision": str,
+    "license": str | None,
 }
 
 
