@@ -1,14 +1,10 @@
 """An ONNX model gives the final boxes that torch gives, for every method."""
 
-import json
 
-import numpy as np
-import onnx
 import pytest
 from tests.inference.deployed.detectors import METHODS, lively, noise
 
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.equality import check_same
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
