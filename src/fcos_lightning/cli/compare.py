@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
-        from fcos_lightning.cli.app import fail, run
+        from fcos_lightning.cli.app import fail_if_refused, run
 
         folders, words = _apart(sys.argv[1:])
         try:
             words = [*words, *_data_of_first(folders, words)]
-        except UserError as error:
-            fail(error)
+        except Exception as error:
+            fail_if_refused(error)
+            raise
         sys.argv[1:] = [*words, *_as_override(folders)]
         run(compare, "compare")
 
@@ -40,7 +42,7 @@ def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
     for before, word in zip(["", *words], words, strict=False):
         # A folder that is there is one, also with an equals sign in its name, as of a sweep.
         plain = not word.startswith("-") and before not in VALUED
-        is_folder = plain and ("=" not in word or Path(word).is_dir())
+        is_folder = plain and ("=" not in word or os.path.isdir(word))
         (folders if is_folder else rest).append(word)
     return folders, rest
 
