@@ -65,7 +65,7 @@ def message_line(text: object, longest: int = LONGEST_MESSAGE) -> str:
     """
     begun = _cut(str(text), 50 * LONGEST_LINE)  # a name may be as long as a file
     line = "".join(_spelt(one) for one in begun)
-    for room in range(LONGEST_NAME, _LEAST_NAME - 1, -20):
+    for room in range(LONGEST_NAME, _LEAST_NAME - 1, -5):
         shorter = _with_words_of(line, room)
         if len(shorter) <= longest:
             return shorter
