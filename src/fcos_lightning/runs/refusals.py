@@ -71,8 +71,9 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
         return UserError(f"configuration: {first_line(error)}")
     if _wants_memory(error):
         return UserError(
-            f"too little memory ({printable(_told(error), 120)}); give smaller batches (data.batch_size=, or "
-            "batch_size= of fcos-predict) or smaller images (shorter_side and longer_side)"
+            f"too little memory ({printable(_told(error), 120)}); give smaller batches "
+            "(data.batch_size=, or batch_size= of fcos-predict) or smaller images "
+            "(shorter_side and longer_side)"
         )
     if isinstance(error, RuntimeError):
         # Imported here, because torch costs seconds that mistakes in words should not.
