@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from importlib.util import find_spec
 from typing import Any
@@ -85,6 +86,9 @@ def check_packages() -> None:
 def onnx_session(model: bytes) -> Any:  # noqa: ANN401  # an onnxruntime.InferenceSession
     """Make a model ready to run: on a GPU where this ONNX Runtime is one for GPUs."""
     check_packages()
+    # Read when ONNX Runtime is imported: it would keep an identity of this machine in the user's
+    # cache, and report its use to its makers.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from omegaconf.errors import OmegaConfBaseException
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.printing import first_line
+from fcos_lightning.printing import first_line, printable
 
 #: Where an error says nothing of what a user could do, but the system's own words do.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -71,8 +71,9 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
         return UserError(f"configuration: {first_line(error)}")
     if _wants_memory(error):
         return UserError(
-            f"too little memory ({_told(error)}); give smaller batches (data.batch_size=, or "
-            "batch_size= of fcos-predict) or smaller images (shorter_side and longer_side)"
+            f"too little memory ({printable(_told(error), 120)}); give smaller batches "
+            "(data.batch_size=, or batch_size= of fcos-predict) or smaller images "
+            "(shorter_side and longer_side)"
         )
     if isinstance(error, RuntimeError):
         # Imported here, because torch costs seconds that mistakes in words should not.

@@ -133,7 +133,7 @@ def test_none_is_one_line_of_what_was_sought_and_what_is_there(
         assert word in message
     if filled:
         assert "4 images" in message and "4 .jpg" in message and "pictures" in message
-        sought = r"looked for YOLO \(a text file for each image\), shards \(.*\); there"
+        sought = r"looked for YOLO \(a text file for each image\), shards \(.*\)$"
         with pytest.raises(UserError, match=sought):
             _ = YoloDataModule(tmp_path).train
 
