@@ -28,6 +28,12 @@ KINDS: dict[str, tuple[str, ...]] = {
         *("callbacks=early_stop", "callbacks.early_stop.patience=2"),
         "callbacks.early_stop.min_delta=1.0",
     ),
+    "mixed images": (
+        "augment=mosaic",
+        "augment.weak_end=0.4",
+        "schedule.max_epochs=3",
+        "checkpoint.every_n_steps=1",
+    ),
     "accumulated": ("trainer.accumulate_grad_batches=2", "checkpoint.every_n_steps=1"),
 }
 
@@ -70,6 +76,10 @@ TRANSITIONS: dict[str, tuple[str, list[Place]]] = {
     ),
     "after early stopping": ("stopped early", [Place("evaluate")]),
     "in the report": ("epochs", [Place("evaluate"), Place("write_predictions")]),
+    "within mixed images, then within whole ones": (
+        "mixed images",
+        [Place("on_train_batch_end", 2), Place("on_train_batch_end", 3)],
+    ),
     "when all is done": (
         "epochs",
         [Place("print_table", late=True), Place("print_table", late=True)],
@@ -79,6 +89,7 @@ TRANSITIONS: dict[str, tuple[str, list[Place]]] = {
 
 #: Those that are tried each time, as no simpler test meets them; the others are marked slow.
 QUICK = (
+    "within mixed images, then within whole ones",
     "in the last validation, twice",
     "in a validation within an epoch, then behind it",
     "between a validation and the best checkpoint",

@@ -12,8 +12,10 @@ from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.data.batches.epochs import epochs_of_run
 from fcos_lightning.data.finding.splits import Role
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.mixing.mixed import MixedAugmentation
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.doctor.examine import found_for_free
 from fcos_lightning.evaluation.detections import counted_boxes
@@ -88,6 +90,7 @@ def print_summary(
             f"{choices.get('augment', 'custom')}; shorter side {config.data.shorter_side}, "
             f"longer at most {config.data.longer_side} in evaluation",
         ),
+        *_mixes(data, trainer),
         (
             "batch",
             f"{data.batch_size} images over {trainer.world_size} device(s), "
@@ -109,6 +112,14 @@ def print_summary(
         print(f"{key:<11}{printable(value, LONGEST_LINE)}")
     for line in started.notes():
         print(printable(line, LONGEST_LINE))
+
+
+def _mixes(data: DetectionDataModule, trainer: L.Trainer) -> list[tuple[str, str]]:
+    """Say what training images are mixed of, and until when."""
+    if not isinstance(data.augmentation, MixedAugmentation):
+        return []
+    epochs = epochs_of_run(trainer, data.batches_per_epoch)
+    return [("augment", data.augmentation.in_words(epochs))]
 
 
 def _notes(data: DetectionDataModule, schedule: Schedule, steps: int) -> Iterator[str]:

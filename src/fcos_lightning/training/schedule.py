@@ -207,8 +207,7 @@ def _named_kinds(detector: nn.Module) -> Iterable[tuple[str, str, nn.Parameter]]
 
 def _stages_behind(detector: nn.Module) -> dict[int, int]:
     """Return for each parameter of the backbone, by its id, how many stages are behind its own."""
-    backbone = detector.backbone
-    assert isinstance(backbone, nn.Module)
+    backbone = detector.get_submodule("backbone")
     if not isinstance(backbone, HasStages):
         raise UserError(
             f"schedule.layer_lr_decay: {type(backbone).__name__} does not tell its stages, as "

@@ -59,6 +59,8 @@ OF_COMMANDS: dict[str, Any] = {
     "recipe": str | None,
     "score_threshold": float,
     "draw": bool,
+    "save": str | list[str],
+    "save_images": bool,
     "strict": bool,
     "page": bool,
     "decoder": _Parts | None,
@@ -76,6 +78,9 @@ OF_COMMANDS: dict[str, Any] = {
     "runs": list[str],
     "average": list[str],
     "resamples": int,
+    "nms": bool,
+    "precision": str,
+    "license": str | None,
 }
 
 
