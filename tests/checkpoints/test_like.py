@@ -83,3 +83,20 @@ def test_what_is_no_start_is_one_line(tmp_path: Path) -> None:
         UserError, match=r"its head is mypkg\.Head, code that a checkpoint does not"
     ):
         build_like(str(file), num_classes=2)
+
+
+def test_it_is_said_where_weights_mean_something_else(foreign: Path, tmp_path: Path) -> None:
+    checkpoint = Checkpoint.read(foreign)
+    alike = checkpoint.start(build_like(str(foreign), class_names=["x"]))
+    assert alike.otherwise == ()
+    resnet = {"name": "resnet50", "norm": "frozen"}
+    other = checkpoint.start(
+        build_detector(num_classes=91, backbone=resnet, head={"distances": "exp"}, input=ODD_INPUT)
+    )
+    assert "grid.offset was 0.0, is 0.5" in other.otherwise
+    assert "head.distances was relu, is exp" in other.otherwise
+    assert "input.channel_order was rgb, is bgr" in other.otherwise and len(other.otherwise) == 5
+    (line,) = (line for line in other.notes() if "other settings" in line)
+    assert line.endswith("model=as_init takes those of the checkpoint")
+    gfl = build_detector(num_classes=91, backbone=resnet, head={"name": "distribution"})
+    assert not any("distances" in one for one in checkpoint.start(gfl).otherwise)

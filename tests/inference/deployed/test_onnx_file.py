@@ -1,6 +1,5 @@
 """An ONNX model gives the final boxes that torch gives, for every method."""
 
-
 import pytest
 from tests.inference.deployed.detectors import METHODS, lively, noise
 
