@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ import torch
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from fcos_lightning.cli import sweep  # noqa: E402
 from fcos_lightning.data import CocoDataModule  # noqa: E402
+from fcos_lightning.sweeps.space import parse_space  # noqa: E402
 from recipe import driver as driving  # noqa: E402
 from recipe import peer  # noqa: E402
 from recipe.jobs import METHODS, PEER, Job, Plan, Setting  # noqa: E402
@@ -242,3 +245,35 @@ def test_torchvision_goes_on_after_a_whole_epoch(
         json.loads((tmp_path / "cut/figures.json").read_text())["course"]
         == one["progress"]["course"]
     )
+
+
+def test_every_kind_of_job_is_a_command_that_composes(tmp_path: Path) -> None:
+    """Hours of a search are not to end in a mistyped word."""
+    made = plan(tmp_path)
+    driver = driving.Driver(tmp_path, made, tmp_path / "w.pth")
+    kinds: dict[tuple[str, ...], Job] = {}
+    for job in made.jobs(done(made)):
+        kinds.setdefault((job.kind, job.method, job.extra[0], str(job.setting)), job)
+    assert {kind for kind, *_ in kinds} == {"ours", "peer", "search", "curve"}
+    places = ("data=shapes", "data.shorter_side=240", "data.longer_side=320")
+    for job in kinds.values():
+        command, _ = driver._command(replace(job, place=Place(job.place.name, places)), tmp_path)
+        if job.kind == "peer":
+            assert command[1].endswith("peer.py") and Path(command[1]).is_file()
+            continue
+        assert command[1:3] == ["-m", "fcos_lightning.cli.train"]
+        words = [word for word in command[3:] if word != "-m"]
+        own = [word for word in words if word.startswith(("sweep=", "sweep."))]
+        words = [word for word in words if word not in own and not word.startswith("run_dir=")]
+        if job.kind == "ours":
+            assert sweep.compose("train", words)["seed"] == job.seed
+            continue
+        settings = sweep._settings(own)
+        space = parse_space(words, settings["params"])
+        if job.kind == "curve":
+            assert len(space.grid()) == 12
+            config = sweep.compose("train", [*space.fixed, *space.grid()[0]])
+            assert config["schedule"]["max_epochs"] is None
+        else:
+            assert set(space.distributions()) == {"schedule.lr", "data.batch_size"}
+            sweep.compose("train", [*space.fixed, "schedule.lr=0.001", "data.batch_size=8"])
