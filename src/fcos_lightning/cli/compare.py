@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
-        from fcos_lightning.cli.app import fail, run
+        from fcos_lightning.cli.app import fail_if_refused, run
         from fcos_lightning.runs.config.words import as_list, plain_words
 
         folders, words = plain_words(sys.argv[1:])
         try:
             words = [*words, *_data_of_first(folders, words)]
-        except UserError as error:
-            fail(error)
+        except Exception as error:
+            fail_if_refused(error)
+            raise
         sys.argv[1:] = [*words, *([as_list("runs", folders)] if folders else [])]
         run(compare, "compare")
 

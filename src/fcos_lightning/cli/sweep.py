@@ -169,7 +169,7 @@ def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
             check_keys(config, config_dir(), config_name)
             content = OmegaConf.to_container(config, resolve=config_name == "sweep")
     except HydraException as error:
-        raise UserError(explained(error, config_dir(), config_name, words)) from error
+        raise explained(error, config_dir(), config_name, words) from error
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(content, dict)
