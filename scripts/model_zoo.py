@@ -68,6 +68,47 @@ PUBLISHED: dict[str, float | None] = {
     "mmdet/x101_64x4d_ms_2x": 42.6,
     "torchvision/r50_26e": 39.2,
 }
+#: Which published file each recipe is the training of; other rows have none.
+FILES: dict[str, str] = {
+    "official/r50_1x": "official/FCOS_R_50_FPN_1x",
+    "official/imprv_r50_1x": "official/FCOS_imprv_R_50_FPN_1x",
+    "official/imprv_dcnv2_r50_1x": "official/FCOS_imprv_dcnv2_R_50_FPN_1x",
+    "official/r101_2x": "official/FCOS_R_101_FPN_2x",
+    "official/imprv_r101_2x": "official/FCOS_imprv_R_101_FPN_2x",
+    "official/imprv_dcnv2_r101_2x": "official/FCOS_imprv_dcnv2_R_101_FPN_2x",
+    "official/x101_32x8d_2x": "official/FCOS_X_101_32x8d_FPN_2x",
+    "official/imprv_x101_32x8d_2x": "official/FCOS_imprv_X_101_32x8d_FPN_2x",
+    "official/imprv_dcnv2_x101_32x8d_2x": "official/FCOS_imprv_dcnv2_X_101_32x8d_FPN_2x",
+    "official/x101_64x4d_2x": "official/FCOS_X_101_64x4d_FPN_2x",
+    "official/imprv_x101_64x4d_2x": "official/FCOS_imprv_X_101_64x4d_FPN_2x",
+    "official/imprv_dcnv2_x101_64x4d_2x": "official/FCOS_imprv_dcnv2_X_101_64x4d_FPN_2x",
+    "official/mnv2_syncbn_bs32_1x": "official/FCOS_syncbn_bs32_MNV2_FPN_1x",
+    "official/mnv2_syncbn_bs32_c128_1x": "official/FCOS_syncbn_bs32_c128_MNV2_FPN_1x",
+    "official/mnv2_bn_bs16_1x": "official/FCOS_bn_bs16_MNV2_FPN_1x",
+    "adelaidet/r50_1x": "adelaidet/FCOS_R_50_1x",
+    "adelaidet/ms_r50_2x": "adelaidet/FCOS_MS_R_50_2x",
+    "adelaidet/ms_r101_2x": "adelaidet/FCOS_MS_R_101_2x",
+    "adelaidet/ms_x101_32x8d_2x": "adelaidet/FCOS_MS_X_101_32x8d_2x",
+    "adelaidet/ms_x101_64x4d_2x": "adelaidet/FCOS_MS_X_101_64x4d_2x",
+    "adelaidet/ms_x101_32x8d_dcnv2_2x": "adelaidet/FCOS_MS_X_101_32x8d_dcnv2_2x",
+    "adelaidet/rt_dla34_4x": "adelaidet/FCOS_RT_MS_DLA_34_4x",
+    "adelaidet/rt_dla34_shared_4x": "adelaidet/FCOS_RT_MS_DLA_34_4x_shtw",
+    "adelaidet/rt_r50_4x": "adelaidet/FCOS_RT_MS_R_50_4x",
+    "adelaidet/rt_dla34_bn_4x": "adelaidet/FCOS_RT_MS_DLA_34_4x_bn",
+    "adelaidet/rt_dla34_shared_bn_4x": "adelaidet/FCOS_RT_MS_DLA_34_4x_shtw_bn",
+    "adelaidet/rt_r50_bn_4x": "adelaidet/FCOS_RT_MS_R_50_4x_bn",
+    "mmdet/r50_1x": "mmdet/fcos_r50_caffe_fpn_gn-head_1x_coco",
+    "mmdet/r50_tricks_1x": (
+        "mmdet/fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_1x_coco"
+    ),
+    "mmdet/r50_tricks_dcn_1x": (
+        "mmdet/fcos_center-normbbox-centeronreg-giou_r50_caffe_fpn_gn-head_dcn_1x_coco"
+    ),
+    "mmdet/r50_ms_2x": "mmdet/fcos_r50_caffe_fpn_gn-head_mstrain_640-800_2x_coco",
+    "mmdet/r101_ms_2x": "mmdet/fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco",
+    "mmdet/x101_64x4d_ms_2x": "mmdet/fcos_x101_64x4d_fpn_gn-head_mstrain_640-800_2x_coco",
+    "torchvision/r50_26e": "torchvision/fcos_resnet50_fpn_coco",
+}
 SOURCES = {
     "official": "Official (tianzhi0549/FCOS)",
     "adelaidet": "AdelaiDet",
@@ -85,6 +126,11 @@ The rows of the published tables, each a recipe in `conf/experiment/`. Written b
 - **GFLOPs** are 10^9 multiply-adds by torch's `FlopCounterMode` (which counts each as two), for an
   image of 4:3 at the row's test size and padded, from normalised pixels to the head's outputs.
   Reading a deformable convolution's places between pixels is not counted.
+- **File** is what the source publishes of that training, by the name it is fetched under. Start
+  from one, with its net, method and normalisation and with your classes, by
+  `fcos-train experiment=finetune_coco init_from=FILE data.root=DIR`. On a processor
+  `official/FCOS_syncbn_bs32_c128_MNV2_FPN_1x` suits best, which `finetune_coco` takes unless told
+  otherwise, and on a GPU `adelaidet/FCOS_MS_R_50_2x`.
 - Rows with DLA or VoVNet need `pip install timm`.
 - The official, AdelaiDet's and mmdetection's ResNets start from Caffe's ImageNet models. Put these
   files into `weights/`, below where you run (`model.backbone.weights=PATH` for another place):
@@ -171,9 +217,13 @@ def line(experiment: str) -> str:
     return (
         f"| {experiment.split('/')[1]} | {took.parameters / 1e6:.1f} M "
         f"| {took.multiply_adds / 1e9:.1f} | {height}x{width} "
-        f"| {'not given' if reached is None else reached} "
+        f"| {'not given' if reached is None else reached} | {_file(experiment)} "
         f"| `fcos-train experiment={experiment}` |"
     )
+
+
+def _file(experiment: str) -> str:
+    return f"`{FILES[experiment]}`" if experiment in FILES else "none"
 
 
 def page() -> str:
@@ -181,8 +231,8 @@ def page() -> str:
     parts = [HEAD]
     for source, title in SOURCES.items():
         parts.append(
-            f"\n## {title}\n\n| row | parameters | GFLOPs | image | AP | command |\n"
-            "|---|---|---|---|---|---|\n"
+            f"\n## {title}\n\n| row | parameters | GFLOPs | image | AP | file | command |\n"
+            "|---|---|---|---|---|---|---|\n"
         )
         for experiment in PUBLISHED:
             if experiment.startswith(f"{source}/"):

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sets = folder / "sets"
     found = places(sets, _whole(given.bccd), _whole(given.coco), _whole(given.clip_art))
-    plan = Plan(found, made_of_two(sets, found), given.finals)
+    plan = Plan(found, made_of_two(sets, found), folder / "pretrained.ckpt", given.finals)
     Driver(folder, plan, given.weights.absolute(), given.epochs, given.trials).run()
 
 

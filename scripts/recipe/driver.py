@@ -18,9 +18,10 @@ from types import FrameType
 from typing import Any
 
 from fcos_lightning.storage.folders import hold
-from fcos_lightning.storage.replacing import write_whole
+from fcos_lightning.storage.replacing import copy_whole, write_whole
+from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.sweeps.course import can_go_on
-from recipe.jobs import SPACE, Job, Plan, figures_of_run, figures_of_search
+from recipe.jobs import CURVE, SPACE, Job, Plan, figures_of_curve, figures_of_run, figures_of_search
 from recipe.table import table
 
 _PEER = Path(__file__).with_name("peer.py")
@@ -120,6 +121,8 @@ class Driver:
         if job.kind == "ours":
             result |= {"lr": job.setting.lr, "batch": job.setting.batch}
         write_whole(json.dumps(result, indent=1) + "\n", self.folder / f"results/{job.name}.json")
+        if job.keeps:
+            copy_whole(RunFolder(folder).best, self.plan.pretrained)
         for weights in [*folder.rglob("*.ckpt"), *folder.rglob("*.pth")]:
             weights.unlink()  # a hundred runs are gigabytes
         _say(f"{job.name}: AP {result['AP']:.3f} in {result['minutes']} min")
@@ -133,7 +136,14 @@ class Driver:
             words += ["--epochs", str(self.epochs), "--seed", str(job.seed)]
             return [sys.executable, str(_PEER), str(folder), *words], _figures_of_peer
         words = job.words(self.weights, self.epochs)
+        if any(word.startswith("init_from=") for word in words):  # which has no such setting
+            words = [word for word in words if not word.startswith("model.")]
         train = [sys.executable, "-m", "fcos_lightning.cli.train"]
+        if job.kind == "curve":
+            swept = [
+                word for word in words if word.split("=")[0] not in {w.split("=")[0] for w in CURVE}
+            ]
+            return [*train, "-m", *swept, *CURVE, f"sweep.dir={folder}"], figures_of_curve
         if job.kind == "search":
             search = ("sweep.search=optuna", f"sweep.trials={self.trials}", f"sweep.dir={folder}")
             return [*train, "-m", *words, *SPACE, *search], figures_of_search

@@ -34,6 +34,20 @@ _QUIET = (
 SPACE = ("schedule.lr=tag(log,interval(0.0002,0.002))", "data.batch_size=2,4,8")
 
 
+#: Ways of sparing what a backbone knows, by what the name of a job says of them.
+STARTS: Mapping[str, tuple[str, ...]] = {
+    "": (),
+    "_waits": ("schedule.backbone_waits=0.25",),
+    "_by_stages": ("schedule.layer_lr_decay=0.7",),
+}
+#: Of ``sweep=learning_curve``: as many steps for any number of images, measured six times.
+CURVE = (
+    *("sweep=learning_curve", "seed=0,1,2", "schedule.max_epochs=null"),
+    *("schedule.max_steps=876", "trainer.check_val_every_n_epoch=null"),
+    "trainer.val_check_interval=146",
+)
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is searched for each method.
@@ -52,26 +66,28 @@ class Job:
     """One run, or one search.
 
     Attributes:
-        kind: ``ours``, ``peer`` or ``search``.
+        kind: ``ours``, ``peer``, ``search``, or ``curve``, AP against the number of images.
         place: the set.
         method: of ``METHODS``, or ``PEER``.
         setting: of ours.
         seed: of everything random.
-        extra: further words, and what the name of the job says of them.
+        extra: what the name of the job says of further words, and these.
+        keeps: whether its best checkpoint is needed later.
     """
 
-    kind: Literal["ours", "peer", "search"]
+    kind: Literal["ours", "peer", "search", "curve"]
     place: Place
     method: str
     setting: Setting = Setting()
     seed: int = 0
     extra: tuple[str, tuple[str, ...]] = ("", ())
+    keeps: bool = False
 
     @property
     def name(self) -> str:
         """What its folder and its result are called."""
-        if self.kind == "search":
-            return f"search-{self.method}"
+        if self.kind in ("search", "curve"):
+            return f"{self.kind}-{self.method}"
         parts = [self.place.name, self.method]
         if self.kind == "ours":
             parts += [f"lr{self.setting.lr:g}", f"b{self.setting.batch}"]
@@ -79,7 +95,7 @@ class Job:
 
     def words(self, weights: Path, epochs: int) -> list[str]:
         """Return the words of ``fcos-train``, but for what a search or a run adds."""
-        return [
+        given = [
             "experiment=finetune",
             *METHODS[self.method],
             *self.place.words,
@@ -89,6 +105,8 @@ class Job:
             *_QUIET,
             *self.extra[1],
         ]
+        # Of words about the same thing, Hydra takes some only once: the last one counts.
+        return list({word.split("=")[0]: word for word in given}.values())
 
 
 @dataclass(frozen=True)
@@ -98,12 +116,14 @@ class Plan:
     Attributes:
         places: the sets.
         searched: the set that settings are searched on.
+        pretrained: where the checkpoint is kept that stands for one of COCO.
         finals: how many methods, the best after their searches, are run with all seeds; ``fcos``
             as it is and torchvision's are in any case.
     """
 
     places: Sequence[Place]
     searched: Place
+    pretrained: Path
     finals: int = 3
 
     def jobs(self, results: Mapping[str, Mapping[str, Any]]) -> Iterator[Job]:
@@ -116,6 +136,9 @@ class Plan:
         for place in self.places:  # every method as it is, once
             yield from (Job("ours", place, method) for method in methods)
             yield Job("peer", place, PEER)
+        cells = [place for place in self.places if place.name == "cells"]
+        for place in cells:
+            yield from start_jobs(place, self.pretrained)
         for method in methods:
             yield Job("ours", self.searched, method)
             yield Job("search", self.searched, method)
@@ -123,6 +146,7 @@ class Plan:
             for place in self.places:
                 yield Job("peer", place, PEER, seed=seed)
                 yield Job("ours", place, "fcos", seed=seed)
+        yield from (Job("curve", place, "fcos") for place in cells)
         best = self.best(results)
         for seed in SEEDS:
             for place in self.places:
@@ -149,6 +173,38 @@ class Plan:
         return sorted(METHODS, key=reached, reverse=True)
 
 
+def start_jobs(cells: Place, pretrained: Path) -> Iterator[Job]:
+    """Yield runs on about 50 images, from ImageNet's weights and from a trained detector.
+
+    The detector stands for one of COCO, and has learnt drawn shapes for some hundred steps.
+
+    Args:
+        cells: the set of 292 images.
+        pretrained: where its checkpoint is kept.
+    """
+    drawn = ("data=shapes", f"data.root={pretrained.parent / 'sets/more_shapes'}")
+    drawn = (*drawn, "data.train_images=800", "data.val_images=100", "data.image_px=240")
+    shapes = Place("more_shapes", (*drawn, "data.drawing_seed=1", *cells.words[-2:]))
+    length = ("schedule.max_epochs=null", "schedule.max_steps=600")
+    yield Job("ours", shapes, "fcos", extra=("pretraining", length), keeps=True)
+    # As many steps as 12 epochs of 50 images have; measured four times.
+    few = (
+        *("data.train_share=0.17", "schedule.max_epochs=null", "schedule.max_steps=150"),
+        *("trainer.check_val_every_n_epoch=3",),
+    )
+    trained = ("experiment=finetune_coco", f"init_from={pretrained}")
+    for seed in SEEDS:
+        for start, words in (("imagenet", ()), ("pretrained", trained)):
+            for name, more in STARTS.items():
+                yield Job(
+                    "ours",
+                    cells,
+                    "fcos",
+                    seed=seed,
+                    extra=(f"{start}{name}", (*few, *words, *more)),
+                )
+
+
 def figures_of_run(folder: Path) -> dict[str, Any]:
     """Return what a finished run of ours came to."""
     run = RunFolder(folder)
@@ -169,12 +225,17 @@ def figures_of_search(folder: Path) -> dict[str, Any]:
     if not done:
         return {"AP": -1.0, "trials": trials}
     best = max(done, key=lambda job: job.ap or 0.0)
-    return {
-        "AP": best.ap,
-        "lr": _value(best.values, "schedule.lr"),
-        "batch": int(_value(best.values, "data.batch_size")),
-        "trials": trials,
-    }
+    found = {"AP": best.ap, "lr": _value(best.values, "schedule.lr")}
+    return {**found, "batch": int(_value(best.values, "data.batch_size")), "trials": trials}
+
+
+def figures_of_curve(folder: Path) -> dict[str, Any]:
+    """Return the APs of a learning curve, by the share of the images."""
+    found: dict[str, list[float]] = {}
+    for job in Manifest.load(folder).jobs:
+        if job.ap is not None:
+            found.setdefault(job.values["data.train_share"], []).append(job.ap)
+    return {"AP": max(map(max, found.values())), "by_share": found}
 
 
 def _value(values: Mapping[str, str], key: str) -> float:

@@ -24,6 +24,8 @@ def table(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> str:
         parts.append(f"\nAP of {title}: mean, standard deviation, number of seeds.\n\n")
         parts.append(_block(names, _rows(results, figure, names)))
     parts.append(_searches(results))
+    parts.append(_starts(results))
+    parts.append(_curve(results))
     hours = sum(float(one.get("minutes", 0)) for one in results.values()) / 60
     parts.append(f"\n{len(results)} jobs, {hours:.1f} hours of a processor.\n")
     return "".join(parts)
@@ -109,3 +111,22 @@ def _searches(results: Mapping[str, Mapping[str, Any]]) -> str:
 def _as_it_is(search: Mapping[str, Any]) -> str:
     setting = Setting()
     return f"{search['set']}-{search['method']}-lr{setting.lr:g}-b{setting.batch}-seed0"
+
+
+def _starts(results: Mapping[str, Mapping[str, Any]]) -> str:
+    found: dict[str, list[float]] = {}
+    for one in results.values():
+        if one.get("extra") and one["set"] == "cells":
+            found.setdefault(str(one["extra"]), []).append(_best(one))
+    if not found:
+        return ""
+    rows = [f"| {start} | {_cell(aps)} |\n" for start, aps in sorted(found.items())]
+    return "".join(("\nFrom 50 images of cells.\n\n| start | AP |\n|---|---|\n", *rows))
+
+
+def _curve(results: Mapping[str, Mapping[str, Any]]) -> str:
+    shares = next((one["by_share"] for one in results.values() if "by_share" in one), {})
+    if not shares:
+        return ""
+    rows = [f"| {float(share):.0%} | {_cell(aps)} |\n" for share, aps in shares.items()]
+    return "".join(("\nShares of the images of cells.\n\n| share | AP |\n|---|---|\n", *rows))

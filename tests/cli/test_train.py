@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from tests.cli.running import FINDING, SMALL, Command, assert_measured_alike, only_run
+
+from fcos_lightning.checkpoints import Checkpoint
 
 
 def steps_logged(run: Path) -> list[str]:
@@ -228,6 +231,36 @@ def test_init_from_lists_what_it_leaves_fresh(command: Command, tmp_path: Path) 
 
     bad = command("train", *SMALL, "init_from=nothing.ckpt")
     assert bad.code == 2 and "nothing.ckpt: no such file" in bad.err
+
+
+def test_a_model_like_that_of_a_checkpoint_goes_on_without_it(
+    command: Command, tmp_path: Path
+) -> None:
+    odd = ("model.head.distances=exp", "model.fpn.channels=24", "model.input={channel_order: bgr}")
+    first = command("train", *SMALL, *odd, "trainer.max_steps=2", "run_dir=first")
+    assert first.code == 0, first.err
+    words = [word for word in SMALL if not word.startswith(("experiment=", "model."))]
+    words += ["experiment=finetune_coco", "data=shapes", "trainer.gradient_clip_val=null"]
+    start = "init_from=first/checkpoints/best.ckpt"
+    second = command("train", *words, start, "schedule.max_epochs=1", "run_dir=second")
+    assert second.code == 0, second.err
+    before, after = (Checkpoint.read(f"{run}/checkpoints/last.ckpt") for run in ("first", "second"))
+    assert before.spec == after.spec and after.spec["head"]["distances"] == "exp"
+    written = (tmp_path / "second/config.yaml").read_text()
+    assert "build_like" not in written and "distances: exp" in written
+    shutil.rmtree(tmp_path / "first")
+    longer = command("train", "resume=second", "schedule.max_epochs=2")
+    assert longer.code == 0, longer.err
+    assert Checkpoint.read("second/checkpoints/last.ckpt").spec == after.spec
+    # A stranger's folder cannot have a checkpoint read elsewhere.
+    likeness = "model:\n  _target_: fcos_lightning.checkpoints.build_like\n  checkpoint: x.ckpt\n"
+    kept = [line for line in written.splitlines() if not line.startswith(("model:", "  "))]
+    (tmp_path / "second/config.yaml").write_text(likeness + "\n".join(kept))
+    bad = command("train", "resume=second")
+    assert bad.code == 2 and "no run writes there" in bad.err
+    none = command("train", *words, "init_from=null")
+    assert none.code == 2 and "init_from is missing" in none.err
+    assert len(none.err.strip().splitlines()) == 1
 
 
 def test_nothing_of_another_run_is_written_over(command: Command, tmp_path: Path) -> None:

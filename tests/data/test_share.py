@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fcos_lightning.data import ShapesDataModule
 from fcos_lightning.data.index import DataSplit
-from fcos_lightning.data.share import given_share, read_split, share_of, write_split
+from fcos_lightning.data.share import given_share, part_of, read_split, share_of, write_split
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import GroundTruth
 
@@ -129,3 +131,58 @@ def test_what_is_written_down_comes_back(tmp_path: Path) -> None:
         file.write_text(content)
         with pytest.raises(UserError, match="does not say which"):
             read_split(file)
+
+
+def part(names: list[str], share: float) -> set[str]:
+    chosen = part_of(split_of(Path("none"), names), share)
+    return {name for name, one in zip(names, chosen.tolist(), strict=True) if one}
+
+
+def test_parts_to_learn_from_are_nested_and_of_names_alone(tmp_path: Path) -> None:
+    names = [f"{number}.jpg" for number in range(2000)]
+    parts = [part(names, share) for share in (0.1, 0.25, 0.5, 1.0)]
+    assert [round(len(one) / 2000, 1) for one in parts[:1]] == [0.1] and len(parts[3]) == 2000
+    assert all(smaller < larger for smaller, larger in pairwise(parts))
+    assert abs(len(parts[1]) - 500) < 60
+    few = names[::-3]
+    assert part(few, 0.25) == parts[1] & set(few)  # whoever else is there, and in any order
+    # What is left by a share for validation is drawn from as evenly as all.
+    val = sides(tmp_path, names, 0.5)
+    left = [name for name in names if not val[name]]
+    assert abs(len(part(left, 0.25)) - len(left) / 4) < 60
+
+
+def test_of_few_images_a_part_has_one() -> None:
+    assert len(part(["a.jpg", "b.jpg", "c.jpg"], 1e-9)) == 1
+    copies = [f"x_jpg.rf.{number:02x}.jpg" for number in range(4)]
+    assert len(part([*copies, "y.jpg"], 1e-9)) in (1, 4)
+    assert part(["a.jpg"], 1e-9) == {"a.jpg"}
+
+
+def drawn(root: Path, **options: object) -> ShapesDataModule:
+    words: dict[str, object] = {"train_images": 40, "val_images": 4, "image_px": 32}
+    return ShapesDataModule(
+        root, **{**words, "train_split": "train", "val_split": "val", **options}
+    )  # type: ignore[arg-type]
+
+
+def test_a_data_module_learns_from_a_share_with_all_the_classes(tmp_path: Path) -> None:
+    whole, some = (drawn(tmp_path / "shapes", train_share=share) for share in (1.0, 0.1))
+    names = [set(one.train.truth.file_names.tolist()) for one in (whole, some)]
+    assert names[1] == part(sorted(names[0]), 0.1) and 1 <= len(names[1]) < 15
+    assert some.train.classes == whole.train.classes and len(some.val) == len(whole.val) == 4
+    assert some.batches_per_epoch < whole.batches_per_epoch
+    with pytest.raises(UserError, match=r"data\.train_share=0: give a number above 0"):
+        drawn(tmp_path / "shapes", train_share=0)
+
+
+def test_a_share_of_what_a_split_leaves_is_found_again(tmp_path: Path) -> None:
+    options = {"val_split": None, "train_share": 0.5}
+    first = drawn(tmp_path / "shapes", **options)
+    names = set(first.train.truth.file_names.tolist())
+    assert not names & set(first.val.truth.file_names.tolist())
+    assert len(names) < 40 - len(first.val)
+    first.write_split(tmp_path / "split.json")
+    again = drawn(tmp_path / "shapes", **options)
+    again.use_split(tmp_path / "split.json")
+    assert set(again.train.truth.file_names.tolist()) == names

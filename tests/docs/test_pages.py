@@ -35,7 +35,10 @@ def test_sweeps_compose(line: str) -> None:
         assert space.distributions()
 
 
-@pytest.mark.parametrize("line", [*commands("distributed.md"), *commands("methods.md")])
+@pytest.mark.parametrize(
+    "line",
+    [*commands("distributed.md"), *commands("methods.md"), *commands("finetuning.md")],
+)
 def test_commands_compose(line: str) -> None:
     words = shlex.split(line.replace("$RUN", "run"), comments=True)
     sweep.compose("train", words)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from fcos_lightning.checkpoints.published import PUBLISHED
 from fcos_lightning.layers.deform import DeformableConv2d
 from fcos_lightning.runs.config.composed import config_dir
 
@@ -43,6 +44,14 @@ def test_the_page_is_what_the_script_writes(zoo: types.ModuleType, experiment: s
     text = (ROOT / "docs" / "model-zoo.md").read_text(encoding="utf-8")
     assert text.startswith(zoo.HEAD)
     assert zoo.line(experiment) in text.splitlines()
+
+
+def test_every_file_of_a_detector_like_fcos_has_its_row(zoo: types.ModuleType) -> None:
+    assert set(zoo.FILES) <= set(zoo.PUBLISHED)
+    assert len(set(zoo.FILES.values())) == len(zoo.FILES)
+    others = {name for name in PUBLISHED if "retinanet" in name}
+    others.add("mmdet/fcos_r101_caffe_fpn_gn-head_1x_coco")  # of which there is no row
+    assert set(zoo.FILES.values()) == set(PUBLISHED) - others
 
 
 @pytest.mark.slow

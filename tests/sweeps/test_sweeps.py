@@ -323,7 +323,15 @@ def test_the_same_command_finds_its_folder_again(
     assert len(list((tmp_path / "runs/mine").glob("sweep_*"))) == 2
 
 
-ABLATIONS = {file.stem for file in (cli.config_dir() / "sweep").iterdir()} - {"default"}
+def test_a_learning_curve_is_one_of_shares_of_the_images() -> None:
+    settings = cli._settings(["sweep=learning_curve"])
+    words = [words for (words,) in parse_space(["data=shapes"], settings["params"]).grid()]
+    configs = [cli.compose("train", ["data=shapes", word]) for word in words]
+    assert [config["data"]["train_share"] for config in configs] == [0.1, 0.25, 0.5, 1.0]
+
+
+OF_DATA = {"default", "learning_curve"}
+ABLATIONS = {file.stem for file in (cli.config_dir() / "sweep").iterdir()} - OF_DATA
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS))

@@ -132,8 +132,9 @@ def build_backbone(
     Args:
         name: ``resnet18`` to ``resnet152``, ``resnext101_32x8d``, ``resnext101_64x4d``,
             ``mobilenet_v2``, ``vovnet``, ``tiny``, or ``timm/MODEL``, see ``TimmBackbone``.
-        weights: ``imagenet`` downloads torchvision's or timm's, a path loads a file, None starts
-            fresh.
+        weights: ``imagenet`` downloads torchvision's or timm's, ``timm`` or ``timm/TAG`` better
+            ones for nets of torchvision, see ``weights/timm_published.py``, a path loads a file,
+            None starts fresh.
         norm: whether BatchNorm keeps its statistics and weights (the paper's way with ImageNet
             weights) or trains them.
         frozen_stages: stages from the stem on that do not learn; 2 is the official setting, the

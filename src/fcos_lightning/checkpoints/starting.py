@@ -6,7 +6,7 @@ whatever their places.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,16 @@ from torch import Tensor
 
 from fcos_lightning.checkpoints.fitting import fits
 from fcos_lightning.detector import DenseDetector
+from fcos_lightning.detector.build import IMAGENET_INPUT
 from fcos_lightning.printing import some_of
+
+#: What weights mean something by: options of parts, and what they are where nobody says.
+_MEANINGS = (
+    ("head", "distances", "relu"),
+    ("grid", "offset", 0.5),
+    *(("input", key, value) for key, value in IMAGENET_INPUT.items()),
+    ("backbone", "stride_on", "3x3"),
+)
 
 #: Of a head: what gives class logits, in rows of ``C`` for each prediction of a cell.
 _LOGITS = "head.cls_logits."
@@ -30,12 +39,14 @@ class Started:
         classes: names of those whose logits were taken over.
         fresh_classes: names of those whose logits start fresh.
         by_name: whether the classes or their order differ, so that names decided.
+        otherwise: what the weights were learnt with and the detector does in another way.
     """
 
     fresh: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     fresh_classes: tuple[str, ...] = ()
     by_name: bool = False
+    otherwise: tuple[str, ...] = ()
 
     def notes(self) -> list[str]:
         """Return a line for each thing that a user has to know."""
@@ -47,6 +58,11 @@ class Started:
                 some_of(names, 20, 240) or "none" for names in (self.classes, self.fresh_classes)
             )
             lines.append(f"init_from took over classes by name: {taken}; fresh: {left}")
+        if self.otherwise:
+            lines.append(
+                f"init_from learnt with other settings: {'; '.join(self.otherwise)}; "
+                "model=as_init takes those of the checkpoint"
+            )
         return lines
 
 
@@ -90,7 +106,18 @@ def start(
         classes=tuple(name for label, name in enumerate(names) if label in copied),
         fresh_classes=tuple(name for label, name in enumerate(names) if label not in copied),
         by_name=not same,
+        otherwise=tuple(_otherwise(detector.spec, spec)),
     )
+
+
+def _otherwise(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Say in which units and pixels the weights mean something else than where they came from."""
+    for part, key, usual in _MEANINGS:
+        mine, given = ours.get(part) or {}, theirs.get(part) or {}
+        own, learnt = (usual if one.get(key) is None else one[key] for one in (mine, given))
+        names = mine.get("name"), given.get("name")
+        if own != learnt and (None in names or names[0] == names[1]):
+            yield f"{part}.{key} was {learnt}, is {own}"
 
 
 _Class = tuple[object, object]

@@ -68,6 +68,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         size_multiple: height and width of batches are rounded up to a multiple of this.
         shuffle_window: of images in shards: so many shards at a time are shuffled together; None:
             all of them, or from object storage as many as leave room in the cache.
+        train_share: how much of the training images is learnt from, drawn by their names; smaller
+            shares lie in larger ones. The classes are those of all.
         cache_gb: how much of what comes from object storage is kept on this machine; 0: nothing.
     """
 
@@ -93,6 +95,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         max_pixels: int = 100_000_000,
         shuffle_window: int | None = None,
         cache_gb: float = 50.0,
+        train_share: float = 1.0,
     ) -> None:
         L.LightningDataModule.__init__(self)
         SplitReader.__init__(
@@ -103,6 +106,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             val_share,
             on_bad_image,
             max_pixels,
+            train_share,
         )
         for key, value in (
             ("batch_size", batch_size),

@@ -63,6 +63,21 @@ def share_of(split: DataSplit, share: float) -> NDArray[np.bool_]:
     return np.array([group.root(key) in chosen for key in keys], dtype=bool)
 
 
+def part_of(split: DataSplit, share: float) -> NDArray[np.bool_]:
+    """Choose the images of a part to learn from, ``[N]`` bool.
+
+    Each picture's name alone says whether it is in a part of this size, so that smaller parts lie
+    in larger ones. What a share for validation is drawn by says nothing of it. There is an image,
+    also of few; copies of one picture, told by their names, stay together.
+
+    Args:
+        split: all images.
+        share: about so much of them, above 0 and at most 1.
+    """
+    drawn = np.array([_drawn(f"part/{picture_of(str(name))}") for name in split.truth.file_names])
+    return drawn < max(share, np.nextafter(drawn.min(), 1)) if len(drawn) else drawn < share
+
+
 def given_share(split: DataSplit, sides: Mapping[str, str], file: Path) -> NDArray[np.bool_]:
     """Return the images of validation as a run has written them down, ``[N]`` bool.
 

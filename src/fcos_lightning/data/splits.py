@@ -10,7 +10,7 @@ from typing import Literal
 
 from fcos_lightning.data.finding.splits import AUTO, Splits
 from fcos_lightning.data.index import Classes, DataSplit
-from fcos_lightning.data.share import given_share, read_split, share_of, write_split
+from fcos_lightning.data.share import given_share, part_of, read_split, share_of, write_split
 from fcos_lightning.errors import UserError
 
 Measured = Literal["val", "test"]
@@ -26,6 +26,7 @@ class SplitReader(ABC):
         val_share: see ``DetectionDataModule``.
         on_bad_image: see ``DetectionDataModule``.
         max_pixels: see ``DetectionDataModule``.
+        train_share: see ``DetectionDataModule``.
     """
 
     #: Which figures a data set of this kind is judged by: ``voc`` adds VOC mAP to COCO's AP.
@@ -39,7 +40,12 @@ class SplitReader(ABC):
         val_share: float,
         on_bad_image: Literal["error", "skip"],
         max_pixels: int,
+        train_share: float = 1.0,
     ) -> None:
+        if not 0 < train_share <= 1:
+            raise UserError(
+                f"data.train_share={train_share}: give a number above 0, and 1 for all images"
+            )
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share}: give a number between 0 and 1")
         if not train_split:
@@ -48,9 +54,11 @@ class SplitReader(ABC):
         self.val_split = val_split or None
         self.test_split = test_split or None
         self.val_share = val_share
+        self.train_share = train_share
         self.on_bad_image: Literal["error", "skip"] = on_bad_image
         self.max_pixels = max_pixels
         self._splits: dict[str, DataSplit] = {}
+        self._all_to_learn_from: DataSplit | None = None
         self._measured: Measured = "val"
         self._written: tuple[Path, Mapping[str, str]] | None = None
 
@@ -112,6 +120,11 @@ class SplitReader(ABC):
             if self.val_split is None:
                 whole, val = self._shared_out(whole)
                 self._splits.setdefault("val", val)  # as a checkpoint's classes name it
+            self._all_to_learn_from = whole
+            if self.train_share < 1:
+                part = part_of(whole, self.train_share)
+                name = f"{self.train_share:g} of {whole.name}"
+                whole = whole.kept(part, name, counted=True)
             self._splits["train"] = whole
         return self._splits["train"]
 
@@ -194,7 +207,10 @@ class SplitReader(ABC):
     def write_split(self, file: Path) -> None:
         """Write down how images were shared out, if they were."""
         if self.val_split is None:
-            write_split(self.train, self.val, file)
+            _ = self.train
+            assert self._all_to_learn_from is not None
+            # Also what a share leaves out: else it could not be told from new images.
+            write_split(self._all_to_learn_from, self.val, file)
 
     def _shared_out(self, whole: DataSplit) -> tuple[DataSplit, DataSplit]:
         """Split a share off: what is left, and the share."""

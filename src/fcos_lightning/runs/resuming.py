@@ -20,6 +20,7 @@ from fcos_lightning.runs.config.stored import (
     read_plain_yaml,
 )
 from fcos_lightning.runs.config.words import quoted
+from fcos_lightning.runs.objects.detectors import refuse_likeness
 from fcos_lightning.runs.objects.instantiate import check_targets, trusted_packages
 from fcos_lightning.runs.ranks import is_first_process
 from fcos_lightning.storage.replacing import write_whole
@@ -55,6 +56,7 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
     """
     stored = load_config(folder)
     if "model" in stored:
+        refuse_likeness(stored["model"], folder)
         stored["model"] = _without_weights(stored["model"])
     config = as_config(stored)
     elsewhere = dict(outside(stored, folder))

@@ -26,6 +26,7 @@ from fcos_lightning.runs.config.kinds import check_settings
 from fcos_lightning.runs.config.opaque import opaque, opaque_text
 from fcos_lightning.runs.ending import keep_the_end, shown_path, trained
 from fcos_lightning.runs.next_steps import resume_command
+from fcos_lightning.runs.objects.detectors import write_out_model
 from fcos_lightning.runs.objects.instantiate import check_part, make
 from fcos_lightning.runs.objects.trainer import make_trainer, profiles
 from fcos_lightning.runs.options.trainer import check_trainer
@@ -108,6 +109,7 @@ class Session:
         )
         if not isinstance(detector, DenseDetector):
             raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
+        write_out_model(config, detector)
         datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
         started = Started()
         if config.init_from is not None and not resumed:

@@ -12,6 +12,7 @@ from fcos_lightning.errors import UserError, shown
 from fcos_lightning.weights.caffe_names import torchvision_names
 from fcos_lightning.weights.reading import read_file, tensor_of
 from fcos_lightning.weights.timm_names import from_timm
+from fcos_lightning.weights.timm_published import is_published, published_weights
 
 #: What ``weights: imagenet`` means: the weights detection baselines start from.
 _IMAGENET = "IMAGENET1K_V1"
@@ -66,8 +67,9 @@ def fill_classifier(net: nn.Module, name: str, weights: str | None) -> None:
     Args:
         net: to be filled.
         name: of the net among ``torchvision.models``.
-        weights: ``imagenet`` downloads torchvision's, a path loads a file in its layout or, of
-            residual nets, in Caffe2's or detectron2's, None changes nothing.
+        weights: ``imagenet`` downloads torchvision's, ``timm`` better ones that timm publishes and
+            ``timm/TAG`` any of them, a path loads a file in torchvision's layout or, of residual
+            nets, in Caffe2's or detectron2's, None changes nothing.
 
     Raises:
         UserError: if the weights cannot be had or do not fit.
@@ -84,6 +86,8 @@ def fill_classifier(net: nn.Module, name: str, weights: str | None) -> None:
                 f"model.backbone.weights=imagenet: the weights of {name} could not be downloaded "
                 f"({error}); give the path of a file, or null to start fresh"
             ) from error
+    elif is_published(weights) and not Path(weights).exists():
+        state = published_weights(name, weights)
     else:
         state = from_timm(torchvision_names(read_weights(Path(weights))))
     classifier = ("fc.", "classifier.", "features.18.")

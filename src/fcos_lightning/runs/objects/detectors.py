@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
@@ -11,10 +12,14 @@ from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config.composed import given_words
+from fcos_lightning.runs.config.opaque import opaque
 from fcos_lightning.runs.objects.instantiate import check_part, make
 
 #: What makes a detector of ours of its parts.
 _BUILDERS = ("fcos_lightning.build_detector", "fcos_lightning.build_fcos")
+#: What makes one of another one's checkpoint.
+LIKE = "fcos_lightning.checkpoints.build_like"
+_CLASSES = ("num_classes", "class_names", "category_ids")
 _PARTS = ("backbone", "fpn", "head", "assigner", "loss", "decoder")
 
 
@@ -62,3 +67,31 @@ def detector_from(
     for key in own:
         given[key] = make(config.model, key)
     return checkpoint.detector(**given)
+
+
+def write_out_model(config: DictConfig, detector: DenseDetector) -> None:
+    """Let a configuration say itself what a detector is made of that is made like a checkpoint's.
+
+    A run is gone on with where that checkpoint is no more.
+
+    Args:
+        config: of the run; changed in place.
+        detector: that it describes.
+    """
+    if config.model.get("_target_") != LIKE:
+        return
+    spec = {key: value for key, value in detector.spec.items() if key not in _CLASSES}
+    config.model = opaque({"_target_": _BUILDERS[0], **spec})
+
+
+def refuse_likeness(model: object, folder: Path) -> None:
+    """Refuse a stored configuration that would read a checkpoint elsewhere; no run writes one.
+
+    Raises:
+        UserError: naming it.
+    """
+    if isinstance(model, Mapping) and model.get("_target_") == LIKE:
+        raise UserError(
+            f"resume={folder}: its config.yaml makes the model like that of a checkpoint "
+            "elsewhere, which no run writes there; start a new run with init_from=CHECKPOINT"
+        )

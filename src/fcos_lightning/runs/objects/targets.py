@@ -79,6 +79,7 @@ ROLES = (
 PARTS = (
     "fcos_lightning.build_detector",
     "fcos_lightning.build_fcos",
+    "fcos_lightning.checkpoints.build_like",
     "fcos_lightning.data.Augmentation",
     "fcos_lightning.data.MixedAugmentation",
     "fcos_lightning.detector.build_backbone",

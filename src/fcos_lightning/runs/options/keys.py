@@ -156,8 +156,9 @@ def _groups(conf: Path, command: str) -> list[str]:
 
 def _has_a_place(group: Path) -> bool:
     """Tell groups that become a setting from those whose files say where they belong."""
-    first = next(iter(sorted(group.glob("*.yaml"))), None)
-    return first is not None and "@package" not in first.read_text(encoding="utf-8")[:80]
+    # A choice may say more than its own part, as model=as_init does of the method.
+    files = group.glob("*.yaml")
+    return any("@package" not in file.read_text(encoding="utf-8")[:80] for file in files)
 
 
 def _inner(config: DictConfig, key: str) -> list[str]:
