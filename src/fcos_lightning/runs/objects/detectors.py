@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config.composed import given_words
@@ -62,3 +64,17 @@ def detector_from(
     for key in own:
         given[key] = make(config.model, key)
     return checkpoint.detector(**given)
+
+
+def untrained_detector(config: DictConfig, split: DataSplit) -> DenseDetector:
+    """Return the detector of a configuration, without any weight: its tensors are shapes alone."""
+    if "backbone" in config.model and config.model.backbone is not None:
+        config.model.backbone.weights = None
+    truth = split.truth
+    with torch.device("meta"):
+        detector = make(
+            config, "model", class_names=truth.class_names, category_ids=truth.category_ids
+        )
+    if not isinstance(detector, DenseDetector):
+        raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
+    return detector
