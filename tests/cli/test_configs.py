@@ -133,7 +133,7 @@ def test_a_data_module_is_made(name: str, tmp_path: Path) -> None:
 def test_callbacks_are_made(name: str, tmp_path: Path) -> None:
     made = make(composed("train", f"callbacks={name}", f"run_dir={tmp_path}"), "callbacks")
     assert all(value is None or isinstance(value, L.Callback) for value in made.values())
-    assert (made["ema"] is not None) == (name == "ema")
+    assert (made["ema"] is not None) == (name in ("ema", "early_stop"))
 
 
 @pytest.mark.parametrize("name", ["default", "none"])

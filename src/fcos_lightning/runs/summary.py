@@ -19,7 +19,7 @@ from fcos_lightning.data.mixing.mixed import MixedAugmentation
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.doctor.examine import found_for_free
 from fcos_lightning.evaluation.detections import counted_boxes
-from fcos_lightning.printing import LONGEST_LINE, class_label, printable
+from fcos_lightning.printing import LONGEST_LINE, class_label, printable, some_of
 from fcos_lightning.training.length import steps_per_epoch
 from fcos_lightning.training.schedule import Schedule
 
@@ -178,7 +178,7 @@ def _odd_classes(data: DetectionDataModule) -> Iterator[str]:
     for same in alike.values():
         if len(same) > 1:
             yield (
-                f"the classes {', '.join(map(class_label, same))} differ in case or spaces only; "
+                f"the classes {_some(same)} differ in case or spaces only; "
                 "if they are one, mend the annotations"
             )
 
@@ -203,6 +203,5 @@ def _split(split: DataSplit) -> str:
     )
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
-    shown = [class_label(name) for name in names[:most]]
-    return ", ".join(shown) + (", ..." if len(names) > most else "")
+def _some(names: Sequence[str]) -> str:
+    return some_of([class_label(name) for name in names], room=240)

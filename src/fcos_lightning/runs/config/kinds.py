@@ -59,6 +59,8 @@ OF_COMMANDS: dict[str, Any] = {
     "recipe": str | None,
     "score_threshold": float,
     "draw": bool,
+    "save": str | list[str],
+    "save_images": bool,
     "strict": bool,
     "page": bool,
     "decoder": _Parts | None,
@@ -74,7 +76,11 @@ OF_COMMANDS: dict[str, Any] = {
     "test.longer_side": int,
     "test.flip": bool,
     "runs": list[str],
+    "average": list[str],
     "resamples": int,
+    "nms": bool,
+    "precision": str,
+    "license": str | None,
 }
 
 
