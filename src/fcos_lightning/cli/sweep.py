@@ -17,7 +17,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.config.composed import config_dir
 from fcos_lightning.runs.config.words import quoted_words, text_of
-from fcos_lightning.sweeps.settings import check_settings
+from fcos_lightning.sweeps.settings import check_settings, with_base
 
 if TYPE_CHECKING:
     from fcos_lightning.sweeps.jobs import Launcher
@@ -28,6 +28,7 @@ _FLAGS = ("-m", "--multirun")
 #: Settings that say how jobs run rather than which; they may change when a sweep goes on.
 _MOVABLE = (
     *("parallel", "launcher", "slurm", "trials", "pruning", "pruning_warmup", "on_same_error"),
+    *("train", "images"),
     "resume",
 )
 #: The largest grid whose every configuration is composed before anything runs.
@@ -61,6 +62,7 @@ def sweep(words: Sequence[str]) -> int:
     """
     from rich.console import Console
 
+    from fcos_lightning.sweeps.article import Article
     from fcos_lightning.sweeps.comparison import write_comparison
     from fcos_lightning.sweeps.manifest import Lock
     from fcos_lightning.sweeps.results import write_report
@@ -69,8 +71,8 @@ def sweep(words: Sequence[str]) -> int:
 
     _refuse_hydra(words)
     own = [word for word in words if word.startswith(("sweep=", "sweep."))]
-    rest = [word for word in words if word not in own]
     settings = _settings(own)
+    rest = [word for word in words if word not in own]
     folder = Path(settings["resume"]).absolute() if settings["resume"] else None
     if folder is not None and (rest or not folder.is_dir()):
         if not folder.is_dir():
@@ -78,6 +80,7 @@ def sweep(words: Sequence[str]) -> int:
         raise UserError(
             f"{rest[0]}: sweep.resume= goes on with the jobs of that sweep; leave other words out"
         )
+    rest = with_base(rest, settings) if folder is None else rest
     space, manifest = _opened(folder, rest, settings, own)
     lock = Lock(manifest.folder)
     console = Console(soft_wrap=True)
@@ -86,6 +89,9 @@ def sweep(words: Sequence[str]) -> int:
             for job_words in space.grid():
                 manifest.add(job_words)
         manifest.save()
+        article = Article(manifest, settings, _say) if settings["article"] else None
+        if not settings["train"]:
+            return 0
         search = _search(manifest, space, settings)
         trials = int(settings["trials"]) if search else 0
         if manifest.unfinished or len(manifest.jobs) < trials:
@@ -100,16 +106,22 @@ def sweep(words: Sequence[str]) -> int:
                 runner.run()
             except Alike as stop:
                 write_report(manifest, console)
+                if article is not None:
+                    article.write()
                 _say(stop.in_words(manifest.folder))
                 return 1
             except Interrupted as stop:
                 write_report(manifest, console)
+                if article is not None:
+                    article.write()
                 _say(f"stopped by {stop}; the same command again runs what is unfinished")
                 return 128 + stop.signum
         else:
             _say(f"sweep folder {manifest.folder}: all jobs are finished; nothing to run")
         compared = write_comparison(manifest, _say)
         write_report(manifest, console, compared)
+        if article is not None:
+            article.write()
     finally:
         lock.release()
     failed = [job for job in manifest.jobs if job.state == "failed"]
@@ -204,11 +216,11 @@ def _opened(
             )
         if "slurm" not in {name.split(".")[0] for name in given}:
             settings["slurm"] = None  # it would go into a job script
-        space = parse_space(manifest.words, settings["params"])
+        space = parse_space(manifest.words, settings["params"], settings["cases"])
         check_stored(space, folder)
         return space, _of_space(manifest, manifest.words, space)
 
-    space = parse_space(words, settings["params"])
+    space = parse_space(words, settings["params"], settings["cases"])
     _check(space, settings)
     manifest = Manifest(
         _folder(words, settings, space), tuple(words), _lasting(settings), space.fixed
@@ -217,11 +229,8 @@ def _opened(
         _make(manifest.folder)
         return space, manifest
     earlier = Manifest.load(manifest.folder)
-    same = (tuple(words), _lasting(settings)["params"]) == (
-        earlier.words,
-        earlier.settings["params"],
-    )
-    if not same:
+    kept = [(one["params"], one.get("cases", [])) for one in (settings, earlier.settings)]
+    if tuple(words) != earlier.words or kept[0] != kept[1]:
         raise UserError(
             f"{manifest.folder}: holds another sweep; choose a new folder by sweep.dir=DIR, or go "
             f"on with that one by sweep.resume={manifest.folder}"
@@ -251,13 +260,13 @@ def _check(space: Space, settings: dict[str, Any]) -> None:
         space.distributions()
         return
     check_countable(space, int(settings["most"]))
-    jobs = space.grid()
+    jobs = space.grid() if settings["train"] else []
     for words in jobs if len(jobs) <= _COMPOSED_FIRST else jobs[:1]:
         compose("train", [*space.fixed, *words])
 
 
 def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in ("resume", "dir")}
+    return {key: value for key, value in settings.items() if key not in ("resume", "dir", "train")}
 
 
 def _folder(words: Sequence[str], settings: dict[str, Any], space: Space) -> Path:
@@ -265,6 +274,7 @@ def _folder(words: Sequence[str], settings: dict[str, Any], space: Space) -> Pat
     if settings["dir"]:
         return Path(settings["dir"]).absolute()
     which = [*sorted(words), settings["search"], settings["seed"], settings["params"]]
+    which += [settings["cases"]] if settings["cases"] else []
     digest = hashlib.sha256(repr(which).encode()).hexdigest()[:8]
     named = next((word for word in space.fixed if word.startswith("name=")), "")
     name = text_of(named) or str(compose("train", space.fixed)["name"])

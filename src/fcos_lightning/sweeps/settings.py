@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fcos_lightning.arguments import described, fits
@@ -16,6 +16,11 @@ _WORDS = (
 _COUNTS = ("parallel", "trials", "most")
 _KINDS: dict[str, Any] = {
     "params": Mapping[str, Any],
+    "cases": list[list[str]],
+    "base": list[str],
+    "article": bool,
+    "train": bool,
+    "images": int | None,
     "dir": str | None,
     "resume": str | None,
     "slurm": Mapping[str, Any] | None,
@@ -41,3 +46,18 @@ def check_settings(settings: dict[str, Any]) -> None:
     for key, hint in _KINDS.items():
         if not fits(settings[key], hint):
             raise UserError(f"sweep.{key}={settings[key]}: give {described(hint)}")
+    if settings["images"] is not None and settings["images"] < 1:
+        raise UserError(f"sweep.images={settings['images']}: give 1 or more, or null")
+    if settings["cases"] and settings["search"] != "grid":
+        raise UserError(
+            f"sweep.search={settings['search']}: this sweep has cases, of which all are run; leave "
+            "it out"
+        )
+    if not settings["train"] and not settings["article"]:
+        raise UserError("sweep.train=false: without sweep=article there is nothing else to do")
+
+
+def with_base(words: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
+    """Return a command's words and, before them, those of ``sweep.base`` that it does not give."""
+    given = {word.split("=", 1)[0] for word in words}
+    return [*(one for one in settings["base"] if one.split("=", 1)[0] not in given), *words]

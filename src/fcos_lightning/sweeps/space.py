@@ -39,10 +39,12 @@ class Space:
     Attributes:
         fixed: words that every job gets.
         swept: by key, the parsed sweep.
+        cases: words that belong together; each job gets those of one case. None: there are none.
     """
 
     fixed: tuple[str, ...]
     swept: Mapping[str, Override]
+    cases: tuple[tuple[str, ...], ...] = ((),)
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -69,9 +71,9 @@ class Space:
         return [str(word) for word in words]
 
     def grid(self) -> list[tuple[str, ...]]:
-        """Return the swept words of every job, the last key changing fastest."""
+        """Return the swept words of every job: case by case, the last key changing fastest."""
         lists = [[f"{key}={value}" for value in self.choices(key)] for key in self.keys]
-        return [tuple(words) for words in product(*lists)]
+        return [(*case, *words) for case in self.cases for words in product(*lists)]
 
     def check_holds(self, words: Sequence[str]) -> None:
         """Refuse words that do not come from this space, as a file could name any.
@@ -84,6 +86,8 @@ class Space:
         """
         for word in words:
             key, _, value = word.partition("=")
+            if any(word in case for case in self.cases):
+                continue
             if key not in self.swept or not self._can_be(key, value):
                 raise UserError(f"{printable(word)}: is not one of the values that are swept")
 
@@ -118,17 +122,23 @@ class Space:
         return kinds.CategoricalDistribution(self.choices(key))
 
 
-def parse_space(words: Sequence[str], params: Mapping[str, Any]) -> Space:
+def parse_space(
+    words: Sequence[str], params: Mapping[str, Any], cases: Sequence[Sequence[str]] = ()
+) -> Space:
     """Tell fixed words from swept ones.
 
     Args:
         words: overrides in Hydra's syntax; ``key=a,b`` and so on are swept.
         params: more that is swept, by key, as ``sweep.params`` of a file in ``conf/sweep``; words
             with the same key come instead.
+        cases: see ``Space``, as ``sweep.cases`` of such a file.
 
     Raises:
-        UserError: if a word cannot be read, or nothing is swept.
+        UserError: if a word cannot be read or is what the cases are about, or nothing is swept.
     """
+    for word in words:
+        if word.split("=", 1)[0] in {one.split("=", 1)[0] for case in cases for one in case}:
+            raise UserError(f"{word}: is what the cases of this sweep differ in; leave it out")
     given = {word.split("=", 1)[0] for word in words}
     more = [f"{key}={_word(values)}" for key, values in params.items() if key not in given]
     parser = OverridesParser.create()
@@ -143,12 +153,12 @@ def parse_space(words: Sequence[str], params: Mapping[str, Any]) -> Space:
         else:
             assert override.input_line is not None
             fixed.append(override.input_line)
-    if not swept:
+    if not swept and not cases:
         raise UserError(
             "-m: nothing is swept; give a key several values, as model=r18,mnv2, or sweep=NAME "
             "for a list of conf/sweep"
         )
-    return Space(tuple(fixed), swept)
+    return Space(tuple(fixed), swept, tuple(map(tuple, cases)) or ((),))
 
 
 def check_countable(space: Space, most: int) -> None:
@@ -157,7 +167,7 @@ def check_countable(space: Space, most: int) -> None:
     Raises:
         UserError: saying how many jobs it would be.
     """
-    number = math.prod(len(space.choices(key)) for key in space.keys)
+    number = len(space.cases) * math.prod(len(space.choices(key)) for key in space.keys)
     if number > most:
         raise UserError(f"the grid has {number} jobs, more than sweep.most={most}")
 

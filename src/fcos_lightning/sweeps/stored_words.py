@@ -64,6 +64,8 @@ def said_again(words: tuple[str, ...], run_folder: Path) -> list[str]:
 
 def _words(space: Space) -> Iterator[str]:
     yield from space.fixed
+    for case in space.cases:
+        yield from case
     for key, override in space.swept.items():
         if not isinstance(override.value(), IntervalSweep | RangeSweep):
             yield from (f"{key}={value}" for value in space.choices(key))

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -37,8 +36,7 @@ from fcos_lightning.runs.config.kinds import check_kinds
 from fcos_lightning.runs.evaluation_settings import sized_as_trained
 from fcos_lightning.runs.explaining.methods import choices_of, other_methods
 from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
-from fcos_lightning.runs.objects.detectors import detector_from
-from fcos_lightning.runs.objects.instantiate import make
+from fcos_lightning.runs.objects.detectors import detector_from, untrained_detector
 from fcos_lightning.runs.session import make_datamodule, quiet
 from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.storage.folders import complete_or_absent
@@ -62,7 +60,7 @@ def carried_out(config: DictConfig) -> None:
     datamodule = make_datamodule(config)
     if checkpoint is None:
         split = _split(config, datamodule, None)
-        detector = _untrained(config, split)
+        detector = untrained_detector(config, split)
     else:
         detector = _trained(checkpoint, config)
         split = _split(config, datamodule, detector)
@@ -142,20 +140,6 @@ def _split(
             f"checkpoint {some_of(detector.class_names or ('unknown',), 4)}; give other data"
         )
     return split
-
-
-def _untrained(config: DictConfig, split: DataSplit) -> DenseDetector:
-    """Return the detector of a configuration, without any weight."""
-    if "backbone" in config.model and config.model.backbone is not None:
-        config.model.backbone.weights = None
-    truth = split.truth
-    with torch.device("meta"):
-        detector = make(
-            config, "model", class_names=truth.class_names, category_ids=truth.category_ids
-        )
-    if not isinstance(detector, DenseDetector):
-        raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
-    return detector
 
 
 def _trained(checkpoint: Checkpoint, config: DictConfig) -> DenseDetector:

@@ -6,9 +6,11 @@ from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.data.index import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config.composed import given_words
@@ -95,3 +97,17 @@ def refuse_likeness(model: object, folder: Path) -> None:
             f"resume={folder}: its config.yaml makes the model like that of a checkpoint "
             "elsewhere, which no run writes there; start a new run with init_from=CHECKPOINT"
         )
+
+
+def untrained_detector(config: DictConfig, split: DataSplit) -> DenseDetector:
+    """Return the detector of a configuration, without any weight: its tensors are shapes alone."""
+    if "backbone" in config.model and config.model.backbone is not None:
+        config.model.backbone.weights = None
+    truth = split.truth
+    with torch.device("meta"):
+        detector = make(
+            config, "model", class_names=truth.class_names, category_ids=truth.category_ids
+        )
+    if not isinstance(detector, DenseDetector):
+        raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
+    return detector

@@ -1,0 +1,1 @@
+"""``article.html``: the claims of the article, and what they come to on these data."""
