@@ -101,9 +101,7 @@ def to_onnx(
                 verbose=False,
             )
     except Exception as error:  # of any net's own code
-        raise UserError(
-            f"this detector cannot be exported to ONNX: {first_line(error)}"
-        ) from error
+        raise UserError(f"this detector cannot be exported to ONNX: {first_line(error)}") from error
     assert exported is not None
     return exported
 

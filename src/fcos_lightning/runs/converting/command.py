@@ -6,6 +6,7 @@ import re
 import sys
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,13 @@ from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.description import FROM_CHECKPOINT
-from fcos_lightning.runs.converting.pictures import Sides, drawn_pictures, pictures_of, split_of
+from fcos_lightning.runs.converting.pictures import (
+    NUMBER,
+    Sides,
+    drawn_pictures,
+    pictures_of,
+    split_of,
+)
 from fcos_lightning.runs.objects.detectors import detector_from
 from fcos_lightning.runs.session import make_datamodule, quiet
 from fcos_lightning.storage.replacing import write_whole
@@ -61,9 +68,7 @@ class Wanted:
         Raises:
             UserError: if there is no such file.
         """
-        wanted = cls(
-            out.suffix, config.nms, _size(config.size), config.precision, config.license
-        )
+        wanted = cls(out.suffix, config.nms, _size(config.size), config.precision, config.license)
         if wanted.precision not in PRECISIONS:
             raise UserError(f"precision={wanted.precision}: give {', '.join(PRECISIONS)}")
         if not wanted.nms and wanted.suffix != ".onnx":
@@ -114,7 +119,7 @@ class Data:
     Attributes:
         module: its data module; None: there is none.
         split: that the detector is measured on; None: it is not there.
-        missing: why not.
+        missing: why not; empty where drawn images are what it would hold.
     """
 
     module: DetectionDataModule | None
@@ -137,7 +142,7 @@ class Data:
             if _named_by_user():
                 raise
             return cls(None, None, str(error))
-        return cls(module, split, "" if split else "they are drawn only where they are needed")
+        return cls(module, split)
 
     def check_measured(self, precision: str) -> None:
         """Refuse data on which no AP can be measured.
@@ -159,14 +164,16 @@ def _named_by_user() -> bool:
 
 def _compared(detector: DenseDetector, built: Built, data: Data, sides: Sides) -> str:
     """Hold a file against its detector, and return how they compare, for people."""
+    pictures, where = drawn_pictures(sides), "drawn images"
     if data.split is not None and data.module is not None:
-        pictures = pictures_of(data.split, sides, data.module.max_pixels)
-        where = f"images of {data.split.name}"
-    else:
-        pictures, where = drawn_pictures(sides), "drawn images"
-        if not _is_drawn(data):
-            note = f"note: compared on drawn images, as {data.missing}"
-            print(printable(note, LONGEST_LINE), file=sys.stderr)
+        own = pictures_of(data.split, sides, data.module.max_pixels)
+        # Where there are too few, drawn ones make up the number.
+        pictures, where = islice(chain(own, pictures), NUMBER), f"images of {data.split.name}"
+        if len(data.split) < NUMBER:
+            where += " and drawn ones"
+    elif data.missing:
+        note = f"note: compared on drawn images, as {data.missing}"
+        print(printable(note, LONGEST_LINE), file=sys.stderr)
     same = check_same(detector, built.run, pictures)
     return f"equal to torch on {same.images} {where}: {in_words(same)}"
 
@@ -179,10 +186,6 @@ def in_words(same: Compared) -> str:
         f"{same.detections} detections, boxes within {same.box_px:.1g} px, scores within "
         f"{same.score:.1g}"
     )
-
-
-def _is_drawn(data: Data) -> bool:
-    return data.module is not None
 
 
 def _size(given: object) -> tuple[int, int] | None:

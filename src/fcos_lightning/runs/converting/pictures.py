@@ -74,9 +74,7 @@ def pictures_of(
         yield str(split.truth.file_names[place]), sides.seen(image)
 
 
-def drawn_pictures(
-    sides: Sides, number: int = NUMBER
-) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+def drawn_pictures(sides: Sides, number: int = NUMBER) -> Iterator[tuple[str, NDArray[np.uint8]]]:
     """Yield pictures of shapes as the detector sees them, wide and high ones, and their names."""
     for place in range(number):
         image, _ = draw_image("val", place, size=256)
