@@ -5,13 +5,16 @@ Needs onnxruntime, numpy and pillow.  Usage: python detect.py model.onnx photo.j
 
 import json
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
 
-def detect(session, image):
+def detect(
+    session: onnxruntime.InferenceSession, image: Image.Image
+) -> Iterator[tuple[str | int, float, list[float]]]:
     """Yield class, score and box (left, top, right, bottom in pixels), best first."""
     about = session.get_modelmeta().custom_metadata_map
     names, size = json.loads(about["class_names"]), json.loads(about["size"])
@@ -28,7 +31,7 @@ def detect(session, image):
     pixels = np.ascontiguousarray(np.asarray(canvas).transpose(2, 0, 1)[None])
     boxes, scores, labels = session.run(["boxes", "scores", "labels"], {"images": pixels})
     factor = np.array([image.width / seen[0], image.height / seen[1]] * 2)
-    for box, score, label in zip(boxes[0] * factor, scores[0], labels[0]):
+    for box, score, label in zip(boxes[0] * factor, scores[0], labels[0], strict=True):
         yield (names[label] if names else int(label)), float(score), box.tolist()
 
 

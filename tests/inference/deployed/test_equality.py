@@ -37,7 +37,7 @@ def changed(change: str) -> tuple[Outputs, ...]:
     elif change == "one more":
         second = tuple(np.concatenate([part[:, :1], part], axis=1) for part in second)
     elif change == "order":
-        second = tuple(part[:, ::-1] for part in second)
+        second = tuple(part[:, ::-1].copy() for part in second)
     elif change == "padding":
         more = (np.zeros((1, 2, 4), np.float32), np.zeros((1, 2), np.float32), np.full((1, 2), -1))
         second = tuple(np.concatenate(pair, axis=1) for pair in zip(second, more, strict=True))

@@ -14,6 +14,7 @@ from fcos_lightning.inference.deployed.openvino_files import (
     openvino_files,
     run_openvino,
 )
+from fcos_lightning.inference.deployed.smaller import in_float16
 from fcos_lightning.inference.deployed.torch_program import run_torch_program, torch_program
 
 Size: TypeAlias = tuple[int, int] | None
@@ -34,14 +35,34 @@ class Built:
 
 def build_onnx(detector: DenseDetector, about: Mapping[str, str], size_hw: Size) -> Built:
     """Return an ONNX model, see ``whole_onnx``."""
-    model = whole_onnx(detector, about, size_hw)
+    return as_onnx(whole_onnx(detector, about, size_hw))
+
+
+def as_onnx(model: bytes, half: bool = False) -> Built:
+    """Return what stands for an ONNX model.
+
+    Args:
+        model: that takes images and gives boxes.
+        half: let it compute in float16.
+    """
+    model = in_float16(model) if half else model
     return Built({".onnx": model}, run_onnx(model))
 
 
 def build_openvino(detector: DenseDetector, about: Mapping[str, str], size_hw: Size) -> Built:
     """Return OpenVINO's pair of files, see ``openvino_files``."""
     check_openvino()
-    files = openvino_files(whole_onnx(detector, about, size_hw))
+    return as_openvino(whole_onnx(detector, about, size_hw))
+
+
+def as_openvino(model: bytes, half: bool = False) -> Built:
+    """Return OpenVINO's pair of files for an ONNX model.
+
+    Args:
+        model: that takes images and gives boxes.
+        half: keep weights in float16.
+    """
+    files = openvino_files(model, half)
     return Built(files, run_openvino(files))
 
 
@@ -56,3 +77,6 @@ FORMATS: dict[str, Callable[[DenseDetector, Mapping[str, str], Size], Built]] = 
     ".xml": build_openvino,
     ".pt2": build_program,
 }
+
+#: Those that an ONNX model of fewer bits can become.
+SMALLER: dict[str, Callable[[bytes, bool], Built]] = {".onnx": as_onnx, ".xml": as_openvino}

@@ -21,15 +21,27 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.decoding import check_decoder
 from fcos_lightning.inference.deployed.equality import Compared, check_same
-from fcos_lightning.inference.deployed.formats import FORMATS, Built
+from fcos_lightning.inference.deployed.formats import FORMATS, SMALLER, Built, as_onnx
+from fcos_lightning.inference.deployed.onnx_file import whole_onnx
+from fcos_lightning.inference.deployed.openvino_files import check_openvino
+from fcos_lightning.inference.deployed.smaller import in_float16, in_int8, layers_to_blame
 from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.description import FROM_CHECKPOINT
+from fcos_lightning.runs.converting.measuring import (
+    ALLOWED,
+    CALIBRATED_ON,
+    average_precisions,
+    by_file,
+    by_torch,
+    planes_of,
+)
 from fcos_lightning.runs.converting.pictures import (
     NUMBER,
     Sides,
     drawn_pictures,
+    evenly,
     pictures_of,
     split_of,
 )
@@ -101,15 +113,53 @@ def convert_for_programs(checkpoint: Checkpoint, config: DictConfig, out: Path) 
     check_decoder(detector)
     known = {**_SIDES, **{key: side for key, side in said.items() if side is not None}}
     sides = Sides(known["shorter_side"], known["longer_side"], wanted.size_hw)
-    data = Data.of(config, detector)
-    if wanted.precision != "fp32":
-        data.check_measured(wanted.precision)
+    exact = wanted.precision == "fp32"
+    data = Data.of(config, detector, needed=None if exact else f"precision={wanted.precision}")
     about = partial(about_file, detector, said, licence=wanted.license, size_hw=wanted.size_hw)
-    built = FORMATS[wanted.suffix](detector, about(), wanted.size_hw)
-    same = _compared(detector, built, data, sides)
+    if exact:
+        built = FORMATS[wanted.suffix](detector, about(), wanted.size_hw)
+        outcome = _compared(detector, built, data, sides)
+    else:
+        if wanted.suffix == ".xml":
+            check_openvino()
+        model = whole_onnx(detector, about(precision=wanted.precision), wanted.size_hw)
+        _compared(detector, as_onnx(model), data, sides)
+        built, outcome = _smaller(model, detector, wanted, data, sides, config.limit)
     for suffix, content in built.files.items():
         write_whole(content, out.with_suffix(suffix))
-    return same
+    return outcome
+
+
+def _smaller(
+    model: bytes, detector: DenseDetector, wanted: Wanted, data: Data, sides: Sides, most: int
+) -> tuple[Built, str]:
+    """Return a file in fewer bits, and its AP beside that of its detector, for people.
+
+    Raises:
+        UserError: if its AP is lower by more than ``ALLOWED``; the layers that differ are named.
+    """
+    assert data.module is not None and data.split is not None
+    half = wanted.precision == "fp16"
+    smaller, train = model, data.module.train
+    pixels = data.module.max_pixels
+    if not half:
+        calibrated = planes_of(train, sides, pixels, evenly(len(train), CALIBRATED_ON))
+        smaller = in_int8(model, calibrated)
+    built = SMALLER[wanted.suffix](smaller, half)
+    finders = (by_torch(detector), by_file(built.run))
+    (whole, less), count = average_precisions(finders, data.module, data.split, sides, most)
+    said = f"AP {less:.3f}, {whole:.3f} in torch, on {count} images of {data.split.name}"
+    if not whole > 0:
+        raise UserError(f"precision={wanted.precision}: {said}, which tells nothing; train first")
+    if less < whole - ALLOWED:
+        few = planes_of(train, sides, pixels, evenly(len(train), 4))
+        blamed = layers_to_blame(model, in_float16(model) if half else smaller, few)
+        layers = ", ".join(f"{layer} ({share:.0%})" for layer, share in blamed)
+        raise UserError(
+            f"precision={wanted.precision}: {said}, more than {ALLOWED} below, so nothing is "
+            f"written; layers whose answers differ most: {layers}"
+        )
+    return built, said
 
 
 @dataclass(frozen=True)
@@ -127,34 +177,31 @@ class Data:
     missing: str = ""
 
     @classmethod
-    def of(cls, config: DictConfig, detector: DenseDetector) -> Data:
+    def of(cls, config: DictConfig, detector: DenseDetector, needed: str | None) -> Data:
         """Return the data that a configuration names.
 
+        Args:
+            config: of the command.
+            detector: says which classes there are.
+            needed: the word that cannot do without; None: drawn images will do.
+
         Raises:
-            UserError: if the user named them, and they cannot be read.
+            UserError: if they are needed, or the user named them, and they cannot be read.
         """
-        if config.data is None:
-            return cls(None, None, "the checkpoint does not say which data")
         try:
+            if config.data is None:
+                raise UserError("the checkpoint does not say which data")
             module = make_datamodule(config)
-            split = split_of(module, detector)
+            return cls(module, split_of(module, detector, draw=needed is not None))
         except UserError as error:
-            if _named_by_user():
+            if needed is not None:
+                raise UserError(
+                    f"{needed}: AP is measured before anything is written, and the data cannot be "
+                    f"had: {error}; give data=NAME and data.root=DIR"
+                ) from error
+            if config.data is not None and _named_by_user():
                 raise
             return cls(None, None, str(error))
-        return cls(module, split)
-
-    def check_measured(self, precision: str) -> None:
-        """Refuse data on which no AP can be measured.
-
-        Raises:
-            UserError: saying why.
-        """
-        if self.module is None:
-            raise UserError(
-                f"precision={precision}: AP is measured before anything is written, and "
-                f"{self.missing}; give data=NAME and data.root=DIR"
-            )
 
 
 def _named_by_user() -> bool:
