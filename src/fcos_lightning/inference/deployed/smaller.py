@@ -6,9 +6,11 @@ float32: in float16 a coordinate of 1,000 px is rounded to whole pixels.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def in_float16(model: bytes) -> bytes:
-    """Return a model whose net computes in float16.
+    """Return a model whose net computes in float16, but the last convolutions.
 
     Args:
         model: that takes images and gives boxes.
@@ -37,8 +39,9 @@ def in_float16(model: bytes) -> bytes:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     read = onnx.load_from_string(model)
-    net, _ = _parts(read)
-    rest = [node.name for node in read.graph.node if node.name not in net]
+    net, last = _parts(read)
+    # The last convolutions cost little, and say where sides are, to a fraction of a pixel.
+    rest = [node.name for node in read.graph.node if node.name not in net - last]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of numbers that become 0
@@ -69,7 +72,7 @@ def in_int8(model: bytes, images: Iterable[NDArray[np.uint8]]) -> bytes:
     _, last = _parts(read)
     about = {prop.key: prop.value for prop in read.metadata_props}
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, _without_advice():
             file = Path(folder) / "int8.onnx"
             quantize_static(
                 read,
@@ -116,10 +119,23 @@ def layers_to_blame(
         for place, (ours, theirs) in enumerate(zip(exact, found, strict=True)):
             off = theirs.astype(np.float64) - ours
             squares[:, place] += np.square(off).sum(), np.square(ours.astype(np.float64)).sum()
-    share = np.sqrt(squares[0] / np.maximum(squares[1], 1e-30))
-    order = np.argsort(-share, kind="stable")[:number]
-    layers = list(names.values())
-    return [(layers[place], float(share[place])) for place in order]
+    shares: dict[str, float] = {}  # a head looks at several levels with the same layer
+    for layer, share in zip(
+        names.values(), np.sqrt(squares[0] / np.maximum(squares[1], 1e-30)), strict=True
+    ):
+        shares[layer] = max(shares.get(layer, 0.0), float(share))
+    return sorted(shares.items(), key=lambda one: -one[1])[:number]
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Keep ONNX Runtime from advising steps before this one, on the root logger."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 class _Reader:

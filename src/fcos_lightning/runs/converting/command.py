@@ -83,6 +83,8 @@ class Wanted:
         wanted = cls(out.suffix, config.nms, _size(config.size), config.precision, config.license)
         if wanted.precision not in PRECISIONS:
             raise UserError(f"precision={wanted.precision}: give {', '.join(PRECISIONS)}")
+        if config.limit is not None and config.limit < 1:
+            raise UserError(f"limit={config.limit}: give 1 or more, or null for all")
         if not wanted.nms and wanted.suffix != ".onnx":
             raise UserError(f"nms=false: of {out.name} there is no such kind; give out=NAME.onnx")
         if not wanted.nms and (wanted.size_hw or wanted.precision != "fp32"):
