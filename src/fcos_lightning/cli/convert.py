@@ -24,7 +24,7 @@ def main() -> None:
         from fcos_lightning.runs.config.words import text_of
 
         given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
-        if given.get("out", "").endswith(_FOR_PROGRAMS) and "data" not in given:
+        if given.get("out", "").endswith((*_FOR_PROGRAMS, "/")) and "data" not in given:
             _offer_data_of_checkpoint(given)
         run(convert, "convert")
 
@@ -69,12 +69,13 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 
     source, out = checkpoint_file(str(Path(given).expanduser())), Path(wanted).expanduser()
-    if out.suffix not in endings:
+    page = wanted.endswith("/") and config.layout == "plain"
+    if out.suffix not in endings and not page:
         raise UserError(
             f"out={wanted}: with layout={config.layout} give a name ending in "
             f"{', '.join(endings[:-1])} or {endings[-1]}"
         )
-    if out.is_dir():
+    if out.is_dir() and not page:
         raise UserError(f"out={wanted}: is a folder; give a file, as {out}/model{endings[0]}")
     if out.exists() and source.exists() and out.samefile(source):
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
@@ -84,10 +85,10 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.checkpoints.plain_file import write_weights
 
     checkpoint, more = Checkpoint.read(source, recipe_for(given, config.recipe)), ""
-    if out.suffix in _FOR_PROGRAMS:
+    if page or out.suffix in _FOR_PROGRAMS:
         from fcos_lightning.runs.converting.command import convert_for_programs
 
-        more = f"; {convert_for_programs(checkpoint, config, out)}"
+        more = f"; {convert_for_programs(checkpoint, config, out, page)}"
     elif config.layout == "plain":
         checkpoint.write(out)
         written = Checkpoint.read(out)  # what was written can be read

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -24,6 +24,7 @@ from fcos_lightning.inference.deployed.equality import Compared, check_same
 from fcos_lightning.inference.deployed.formats import FORMATS, SMALLER, Built, as_onnx
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
 from fcos_lightning.inference.deployed.openvino_files import check_openvino
+from fcos_lightning.inference.deployed.page_files import RUNTIME, page_files, runtime_files
 from fcos_lightning.inference.deployed.smaller import in_float16, in_int8, layers_to_blame
 from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.printing import LONGEST_LINE, printable
@@ -45,68 +46,38 @@ from fcos_lightning.runs.converting.pictures import (
     pictures_of,
     split_of,
 )
+from fcos_lightning.runs.converting.wanted import Wanted
 from fcos_lightning.runs.objects.detectors import detector_from
 from fcos_lightning.runs.session import make_datamodule, quiet
+from fcos_lightning.storage.folders import complete_or_absent
 from fcos_lightning.storage.replacing import write_whole
 
-PRECISIONS = ("fp32", "fp16", "int8")
 #: How images are resized where the checkpoint does not say, as in the paper.
 _SIDES = {"shorter_side": 800, "longer_side": 1333}
-_LARGEST_SIDE = 10_000
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What kind of file is asked for.
-
-    Attributes:
-        suffix: of its name.
-        nms: whether it gives final boxes.
-        size_hw: height and width that it takes; None: any.
-        precision: of its numbers.
-        license: of the weights.
-    """
-
-    suffix: str
-    nms: bool
-    size_hw: tuple[int, int] | None
-    precision: str
-    license: str | None
-
-    @classmethod
-    def of(cls, config: DictConfig, out: Path) -> Wanted:
-        """Return what a configuration asks for.
-
-        Raises:
-            UserError: if there is no such file.
-        """
-        wanted = cls(out.suffix, config.nms, _size(config.size), config.precision, config.license)
-        if wanted.precision not in PRECISIONS:
-            raise UserError(f"precision={wanted.precision}: give {', '.join(PRECISIONS)}")
-        if config.limit is not None and config.limit < 1:
-            raise UserError(f"limit={config.limit}: give 1 or more, or null for all")
-        if not wanted.nms and wanted.suffix != ".onnx":
-            raise UserError(f"nms=false: of {out.name} there is no such kind; give out=NAME.onnx")
-        if not wanted.nms and (wanted.size_hw or wanted.precision != "fp32"):
-            raise UserError(
-                "nms=false: that model has any size and fp32; leave size= and precision= out"
-            )
-        if wanted.precision != "fp32" and wanted.suffix == ".pt2":
-            raise UserError(
-                f"precision={wanted.precision}: .pt2 is fp32; give out=NAME.onnx or out=NAME.xml"
-            )
-        return wanted
-
-
-def convert_for_programs(checkpoint: Checkpoint, config: DictConfig, out: Path) -> str:
+def convert_for_programs(
+    checkpoint: Checkpoint, config: DictConfig, out: Path, page: bool = False
+) -> str:
     """Write a file for other programs, and return what can be said of it.
+
+    Args:
+        checkpoint: that was read.
+        config: of the command.
+        out: the file; one of that name is replaced.
+        page: it is a folder instead, new or empty, for a page that runs in browsers.
 
     Raises:
         UserError: if it cannot be made, or finds something else than the detector does in torch;
             then nothing is written.
     """
     quiet()
-    wanted = Wanted.of(config, out)
+    wanted = Wanted.of(config, out, page)
+    runtime = {}
+    if page:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"out={out}/: is not empty; give a folder that is new or empty")
+        runtime = runtime_files(config.onnxruntime_web)
     detector = detector_from(checkpoint, config)
     said = {key: checkpoint.about.get(key) for key in _SIDES}
     if not wanted.nms:
@@ -127,9 +98,26 @@ def convert_for_programs(checkpoint: Checkpoint, config: DictConfig, out: Path) 
         model = whole_onnx(detector, about(precision=wanted.precision), wanted.size_hw)
         _compared(detector, as_onnx(model), data, sides)
         built, outcome = _smaller(model, detector, wanted, data, sides, config.limit)
+    if page:
+        model = built.files[".onnx"]
+        _write_page({**page_files(model, about(precision=wanted.precision)), **runtime}, out)
+        return outcome if runtime else f"{outcome}; {_how_to_complete(out)}"
     for suffix, content in built.files.items():
         write_whole(content, out.with_suffix(suffix))
     return outcome
+
+
+def _write_page(files: Mapping[str, bytes], folder: Path) -> None:
+    with complete_or_absent(folder, last="index.html") as draft:
+        for name, content in files.items():
+            write_whole(content, draft / name)
+
+
+def _how_to_complete(folder: Path) -> str:
+    return (
+        f"put {', '.join(RUNTIME)} of the npm package onnxruntime-web into {folder}, or give "
+        "onnxruntime_web= its folder dist"
+    )
 
 
 def _smaller(
@@ -235,21 +223,3 @@ def in_words(same: Compared) -> str:
         f"{same.detections} detections, boxes within {same.box_px:.1g} px, scores within "
         f"{same.score:.1g}"
     )
-
-
-def _size(given: object) -> tuple[int, int] | None:
-    """Return height and width of ``HEIGHTxWIDTH``.
-
-    Raises:
-        UserError: if it says something else.
-    """
-    if given is None:
-        return None
-    sides = re.fullmatch(r"(\d{1,6})x(\d{1,6})", str(given))
-    height, width = (int(side) for side in sides.groups()) if sides else (0, 0)
-    if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
-        raise UserError(
-            f"size={printable(given)}: give height and width in pixels, as 800x1344, at most "
-            f"{_LARGEST_SIDE} each; or null for any"
-        )
-    return height, width
