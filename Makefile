@@ -17,10 +17,11 @@ SUPPORTED := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3.10 python3; do \
 	"$$python" -c '$(SUPPORTED)' >/dev/null 2>&1 && echo "$$python" && break; done)
 
-# What the pages are tested with: a browser of the system, and axe-core from npm. Only root can install
+# What the pages are tested with: a browser of the system, and two packages of npm. Only root can install
 # a browser, and only where packages are Debian's.
 BROWSERS := chromium chromium-browser google-chrome
 AXE := $(VENV)/node_modules/axe-core/axe.min.js
+ORT_WEB := $(VENV)/node_modules/onnxruntime-web/dist
 
 # Test files at a time; each process takes about 1.5 GB.
 JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
@@ -54,13 +55,13 @@ test-browser: $(VENV)/.stamp-browser ## Install a browser where it is missing, a
 	else \
 		echo "make: no browser found; on Debian and Ubuntu: sudo apt install chromium" >&2; exit 1; \
 	fi
-	@if [ ! -f $(AXE) ]; then \
+	@if [ ! -f $(AXE) ] || [ ! -d $(ORT_WEB) ]; then \
 		command -v npm >/dev/null || { \
-			echo "make: npm is missing, which brings axe-core; on Debian and Ubuntu: sudo apt install npm" >&2; \
+			echo "make: npm is missing, which brings axe-core and onnxruntime-web; on Debian and Ubuntu: sudo apt install npm" >&2; \
 			exit 1; }; \
-		npm install --silent --no-save --no-audit --no-fund --prefix $(VENV) axe-core@4; \
+		npm install --silent --no-save --no-audit --no-fund --prefix $(VENV) axe-core@4 onnxruntime-web@1; \
 	fi
-	FCOS_BROWSER_REQUIRED=1 FCOS_AXE=$(AXE) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reports/test_in_browser.py tests/reports/*/test_*_in_browser.py $(ARGS)
+	FCOS_BROWSER_REQUIRED=1 FCOS_AXE=$(AXE) FCOS_ONNXRUNTIME_WEB=$(ORT_WEB) OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/reports/test_in_browser.py tests/*/*/test_*_in_browser.py $(ARGS)
 
 .PHONY: bench
 bench: $(VENV)/.stamp-bench ## Measure against installed peers; writes docs/performance.md

@@ -28,7 +28,7 @@ def main() -> None:
         one = len(files) == 1 and not {"ckpt", "average"} & set(given)
         if files:
             words.insert(0, quoted("ckpt", files[0]) if one else as_list("average", files))
-        if given.get("out", "").endswith(_FOR_PROGRAMS) and "data" not in given:
+        if given.get("out", "").endswith((*_FOR_PROGRAMS, "/")) and "data" not in given:
             first = given.get("ckpt") or next(iter(files), None)
             words = [*_data_of(first, given), *words]
         sys.argv[1:] = words
@@ -87,12 +87,13 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 
     source, out = checkpoint_file(str(Path(given).expanduser())), Path(wanted).expanduser()
-    if out.suffix not in endings:
+    page = wanted.endswith("/") and config.layout == "plain"
+    if out.suffix not in endings and not page:
         raise UserError(
             f"out={wanted}: with layout={config.layout} give a name ending in "
             f"{', '.join(endings[:-1])} or {endings[-1]}"
         )
-    if out.is_dir():
+    if out.is_dir() and not page:
         raise UserError(f"out={wanted}: is a folder; give a file, as {out}/model{endings[0]}")
     sources = [source, *(checkpoint_file(str(Path(one).expanduser())) for one in several[1:])]
     if out.exists() and any(one.exists() and out.samefile(one) for one in sources):
@@ -103,18 +104,14 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.plain_file import write_weights
 
-    more, read = (
-        "",
-        [
-            Checkpoint.read(one, recipe_for(name, config.recipe))
-            for one, name in zip(sources, several or [given], strict=True)
-        ],
-    )
+    more, read = "", []
+    for one, name in zip(sources, several or [given], strict=True):
+        read.append(Checkpoint.read(one, recipe_for(name, config.recipe)))
     checkpoint = mean_of(read) if several else read[0]
-    if out.suffix in _FOR_PROGRAMS:
+    if page or out.suffix in _FOR_PROGRAMS:
         from fcos_lightning.runs.converting.command import convert_for_programs
 
-        more = f"; {convert_for_programs(checkpoint, config, out)}"
+        more = f"; {convert_for_programs(checkpoint, config, out, page)}"
     elif config.layout == "plain":
         checkpoint.write(out)
         written = Checkpoint.read(out)  # what was written can be read

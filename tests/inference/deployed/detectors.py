@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from functools import cache
 from typing import Any
 
@@ -29,8 +30,6 @@ def lively(method: str = "fcos", *words: str, **decoder: Any) -> DenseDetector:
     """A detector whose head finds many things; ``decoder`` changes options of its decoder."""
     detector = copy.deepcopy(_built(method, words))
     if decoder:
-        import dataclasses
-
         detector.decoder = dataclasses.replace(detector.decoder, **decoder)  # type: ignore[type-var]
     return detector
 

@@ -158,7 +158,7 @@ def _peaks(decoder: PeakDecoder, prediction: Prediction, points: Points, size_hw
 
 
 def _best(ranking: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return rank and place of the ``count`` best of ``[B, P]``, ``NONE`` beyond the end."""
+    """Return rank and place of the ``count`` best of ``[B, P]``; ``NONE`` where there are fewer."""
     ranks, places = F.pad(ranking, (0, count), value=NONE).topk(count)
     return ranks, torch.where(ranks > FLOOR, places, 0)
 

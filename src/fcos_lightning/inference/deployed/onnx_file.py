@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.inference.deployed.about import INPUT, OUTPUTS
+from fcos_lightning.inference.deployed.equality import Run
 from fcos_lightning.inference.deployed.pipeline import Pipeline
 from fcos_lightning.inference.deployed.suppression import in_onnx, unsuppressed_by_runtime
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.onnx_export import name_axes, to_onnx
-from fcos_lightning.inference.onnx_runtime import check_packages
+from fcos_lightning.inference.onnx_runtime import check_packages, onnx_session
 
 #: Names of what varies, by axis.
 _FOUND = {0: "batch", 1: "found"}
@@ -62,3 +65,17 @@ def example_images(detector: DenseDetector, size_hw: tuple[int, int] | None) -> 
     generator = torch.Generator().manual_seed(0)
     shape = (2, 3, height, width)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def run_onnx(model: bytes) -> Run:
+    """Return what runs such a model.
+
+    Raises:
+        UserError: if ONNX Runtime is not installed or cannot run it.
+    """
+    session = onnx_session(model)
+
+    def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
+        return tuple(session.run(list(OUTPUTS), {INPUT: images}))
+
+    return run

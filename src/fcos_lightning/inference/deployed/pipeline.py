@@ -42,12 +42,8 @@ class Pipeline(nn.Module):
         multiple, beyond = self.detector.size_multiple, int(self.detector.pad_beyond)
         padded = [quotient_up(side + beyond, multiple) * multiple for side in (height, width)]
         pixels = F.pad(images, (0, padded[1] - width, 0, padded[0] - height))
-        size_hw = torch.stack(
-            [
-                torch.full((), side, dtype=torch.int64, device=images.device)
-                for side in (height, width)
-            ]
-        )
+        sides = [torch.full((1,), side, device=images.device) for side in (height, width)]
+        size_hw = torch.cat(sides)
         batch = Images(pixels, size_hw.expand(number, 2))
         points = self.detector.grid((padded[0], padded[1]))
         return decoded(self.detector.decoder, self.detector(batch), points, size_hw, self.suppress)

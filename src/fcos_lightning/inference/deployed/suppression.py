@@ -33,7 +33,7 @@ def unsuppressed(
         iou: above which the weaker one goes.
         most: of a class and image, so many are asked for; others may be named or not.
     """
-    # Each class of each image on a plane of its own, whole pixels apart: exact in float64.
+    # Each class of each image on a plane of its own, whole pixels apart: float64 adds that exactly.
     images = torch.arange(boxes_xyxy.shape[0], device=labels.device)[:, None]
     wide = boxes_xyxy.double()
     apart = (wide.amax() - wide.amin()).ceil() + 1

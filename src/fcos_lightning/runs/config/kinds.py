@@ -81,6 +81,7 @@ OF_COMMANDS: dict[str, Any] = {
     "nms": bool,
     "precision": str,
     "license": str | None,
+    "onnxruntime_web": str | None,
 }
 
 

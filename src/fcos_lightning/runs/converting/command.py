@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,72 +21,63 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.decoding import check_decoder
 from fcos_lightning.inference.deployed.equality import Compared, check_same
-from fcos_lightning.inference.deployed.formats import FORMATS, Built
+from fcos_lightning.inference.deployed.formats import FORMATS, SMALLER, Built, as_onnx
+from fcos_lightning.inference.deployed.onnx_file import whole_onnx
+from fcos_lightning.inference.deployed.openvino_files import check_openvino
+from fcos_lightning.inference.deployed.page_files import RUNTIME, page_files, runtime_files
+from fcos_lightning.inference.deployed.smaller import in_float16, in_int8, layers_to_blame
 from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.description import FROM_CHECKPOINT
-from fcos_lightning.runs.converting.pictures import Sides, drawn_pictures, pictures_of, split_of
+from fcos_lightning.runs.converting.measuring import (
+    ALLOWED,
+    CALIBRATED_ON,
+    average_precisions,
+    by_file,
+    by_torch,
+    planes_of,
+)
+from fcos_lightning.runs.converting.pictures import (
+    NUMBER,
+    Sides,
+    drawn_pictures,
+    evenly,
+    pictures_of,
+    split_of,
+)
+from fcos_lightning.runs.converting.wanted import Wanted
 from fcos_lightning.runs.objects.detectors import detector_from
 from fcos_lightning.runs.session import make_datamodule, quiet
+from fcos_lightning.storage.folders import complete_or_absent
 from fcos_lightning.storage.replacing import write_whole
 
-PRECISIONS = ("fp32", "fp16", "int8")
 #: How images are resized where the checkpoint does not say, as in the paper.
 _SIDES = {"shorter_side": 800, "longer_side": 1333}
-_LARGEST_SIDE = 10_000
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What kind of file is asked for.
-
-    Attributes:
-        suffix: of its name.
-        nms: whether it gives final boxes.
-        size_hw: height and width that it takes; None: any.
-        precision: of its numbers.
-        license: of the weights.
-    """
-
-    suffix: str
-    nms: bool
-    size_hw: tuple[int, int] | None
-    precision: str
-    license: str | None
-
-    @classmethod
-    def of(cls, config: DictConfig, out: Path) -> Wanted:
-        """Return what a configuration asks for.
-
-        Raises:
-            UserError: if there is no such file.
-        """
-        wanted = cls(out.suffix, config.nms, _size(config.size), config.precision, config.license)
-        if wanted.precision not in PRECISIONS:
-            raise UserError(f"precision={wanted.precision}: give {', '.join(PRECISIONS)}")
-        if not wanted.nms and wanted.suffix != ".onnx":
-            raise UserError(f"nms=false: of {out.name} there is no such kind; give out=NAME.onnx")
-        if not wanted.nms and (wanted.size_hw or wanted.precision != "fp32"):
-            raise UserError(
-                "nms=false: that model has any size and fp32; leave size= and precision= out"
-            )
-        if wanted.precision != "fp32" and wanted.suffix == ".pt2":
-            raise UserError(
-                f"precision={wanted.precision}: .pt2 is fp32; give out=NAME.onnx or out=NAME.xml"
-            )
-        return wanted
-
-
-def convert_for_programs(checkpoint: Checkpoint, config: DictConfig, out: Path) -> str:
+def convert_for_programs(
+    checkpoint: Checkpoint, config: DictConfig, out: Path, page: bool = False
+) -> str:
     """Write a file for other programs, and return what can be said of it.
+
+    Args:
+        checkpoint: that was read.
+        config: of the command.
+        out: the file; one of that name is replaced.
+        page: it is a folder instead, new or empty, for a page that runs in browsers.
 
     Raises:
         UserError: if it cannot be made, or finds something else than the detector does in torch;
             then nothing is written.
     """
     quiet()
-    wanted = Wanted.of(config, out)
+    wanted = Wanted.of(config, out, page)
+    runtime = {}
+    if page:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"out={out}/: is not empty; give a folder that is new or empty")
+        runtime = runtime_files(config.onnxruntime_web)
     detector = detector_from(checkpoint, config)
     said = {key: checkpoint.about.get(key) for key in _SIDES}
     if not wanted.nms:
@@ -94,15 +86,70 @@ def convert_for_programs(checkpoint: Checkpoint, config: DictConfig, out: Path) 
     check_decoder(detector)
     known = {**_SIDES, **{key: side for key, side in said.items() if side is not None}}
     sides = Sides(known["shorter_side"], known["longer_side"], wanted.size_hw)
-    data = Data.of(config, detector)
-    if wanted.precision != "fp32":
-        data.check_measured(wanted.precision)
+    exact = wanted.precision == "fp32"
+    data = Data.of(config, detector, needed=None if exact else f"precision={wanted.precision}")
     about = partial(about_file, detector, said, licence=wanted.license, size_hw=wanted.size_hw)
-    built = FORMATS[wanted.suffix](detector, about(), wanted.size_hw)
-    same = _compared(detector, built, data, sides)
+    if exact:
+        built = FORMATS[wanted.suffix](detector, about(), wanted.size_hw)
+        outcome = _compared(detector, built, data, sides)
+    else:
+        if wanted.suffix == ".xml":
+            check_openvino()
+        model = whole_onnx(detector, about(precision=wanted.precision), wanted.size_hw)
+        _compared(detector, as_onnx(model), data, sides)
+        built, outcome = _smaller(model, detector, wanted, data, sides, config.limit)
+    if page:
+        model = built.files[".onnx"]
+        _write_page({**page_files(model, about(precision=wanted.precision)), **runtime}, out)
+        return outcome if runtime else f"{outcome}; {_how_to_complete(out)}"
     for suffix, content in built.files.items():
         write_whole(content, out.with_suffix(suffix))
-    return same
+    return outcome
+
+
+def _write_page(files: Mapping[str, bytes], folder: Path) -> None:
+    with complete_or_absent(folder, last="index.html") as draft:
+        for name, content in files.items():
+            write_whole(content, draft / name)
+
+
+def _how_to_complete(folder: Path) -> str:
+    return (
+        f"put {', '.join(RUNTIME)} of the npm package onnxruntime-web into {folder}, or give "
+        "onnxruntime_web= its folder dist"
+    )
+
+
+def _smaller(
+    model: bytes, detector: DenseDetector, wanted: Wanted, data: Data, sides: Sides, most: int
+) -> tuple[Built, str]:
+    """Return a file in fewer bits, and its AP beside that of its detector, for people.
+
+    Raises:
+        UserError: if its AP is lower by more than ``ALLOWED``; the layers that differ are named.
+    """
+    assert data.module is not None and data.split is not None
+    half = wanted.precision == "fp16"
+    smaller, train = model, data.module.train
+    pixels = data.module.max_pixels
+    if not half:
+        calibrated = planes_of(train, sides, pixels, evenly(len(train), CALIBRATED_ON))
+        smaller = in_int8(model, calibrated)
+    built = SMALLER[wanted.suffix](smaller, half)
+    finders = (by_torch(detector), by_file(built.run))
+    (whole, less), count = average_precisions(finders, data.module, data.split, sides, most)
+    said = f"AP {less:.3f}, {whole:.3f} in torch, on {count} images of {data.split.name}"
+    if not whole > 0:
+        raise UserError(f"precision={wanted.precision}: {said}, which tells nothing; train first")
+    if less < whole - ALLOWED:
+        few = planes_of(train, sides, pixels, evenly(len(train), 4))
+        blamed = layers_to_blame(model, in_float16(model) if half else smaller, few)
+        layers = ", ".join(f"{layer} ({share:.0%})" for layer, share in blamed)
+        raise UserError(
+            f"precision={wanted.precision}: {said}, more than {ALLOWED} below, so nothing is "
+            f"written; layers whose answers differ most: {layers}"
+        )
+    return built, said
 
 
 @dataclass(frozen=True)
@@ -112,7 +159,7 @@ class Data:
     Attributes:
         module: its data module; None: there is none.
         split: that the detector is measured on; None: it is not there.
-        missing: why not.
+        missing: why not; empty where drawn images are what it would hold.
     """
 
     module: DetectionDataModule | None
@@ -120,34 +167,31 @@ class Data:
     missing: str = ""
 
     @classmethod
-    def of(cls, config: DictConfig, detector: DenseDetector) -> Data:
+    def of(cls, config: DictConfig, detector: DenseDetector, needed: str | None) -> Data:
         """Return the data that a configuration names.
 
+        Args:
+            config: of the command.
+            detector: says which classes there are.
+            needed: the word that cannot do without; None: drawn images will do.
+
         Raises:
-            UserError: if the user named them, and they cannot be read.
+            UserError: if they are needed, or the user named them, and they cannot be read.
         """
-        if config.data is None:
-            return cls(None, None, "the checkpoint does not say which data")
         try:
+            if config.data is None:
+                raise UserError("the checkpoint does not say which data")
             module = make_datamodule(config)
-            split = split_of(module, detector)
+            return cls(module, split_of(module, detector, draw=needed is not None))
         except UserError as error:
-            if _named_by_user():
+            if needed is not None:
+                raise UserError(
+                    f"{needed}: AP is measured before anything is written, and the data cannot be "
+                    f"had: {error}; give data=NAME and data.root=DIR"
+                ) from error
+            if config.data is not None and _named_by_user():
                 raise
             return cls(None, None, str(error))
-        return cls(module, split, "" if split else "they are drawn only where they are needed")
-
-    def check_measured(self, precision: str) -> None:
-        """Refuse data on which no AP can be measured.
-
-        Raises:
-            UserError: saying why.
-        """
-        if self.module is None:
-            raise UserError(
-                f"precision={precision}: AP is measured before anything is written, and "
-                f"{self.missing}; give data=NAME and data.root=DIR"
-            )
 
 
 def _named_by_user() -> bool:
@@ -157,14 +201,16 @@ def _named_by_user() -> bool:
 
 def _compared(detector: DenseDetector, built: Built, data: Data, sides: Sides) -> str:
     """Hold a file against its detector, and return how they compare, for people."""
+    pictures, where = drawn_pictures(sides), "drawn images"
     if data.split is not None and data.module is not None:
-        pictures = pictures_of(data.split, sides, data.module.max_pixels)
-        where = f"images of {data.split.name}"
-    else:
-        pictures, where = drawn_pictures(sides), "drawn images"
-        if not _is_drawn(data):
-            note = f"note: compared on drawn images, as {data.missing}"
-            print(printable(note, LONGEST_LINE), file=sys.stderr)
+        own = pictures_of(data.split, sides, data.module.max_pixels)
+        # Where there are too few, drawn ones make up the number.
+        pictures, where = islice(chain(own, pictures), NUMBER), f"images of {data.split.name}"
+        if len(data.split) < NUMBER:
+            where += " and drawn ones"
+    elif data.missing:
+        note = f"note: compared on drawn images, as {data.missing}"
+        print(printable(note, LONGEST_LINE), file=sys.stderr)
     same = check_same(detector, built.run, pictures)
     return f"equal to torch on {same.images} {where}: {in_words(same)}"
 
@@ -177,25 +223,3 @@ def in_words(same: Compared) -> str:
         f"{same.detections} detections, boxes within {same.box_px:.1g} px, scores within "
         f"{same.score:.1g}"
     )
-
-
-def _is_drawn(data: Data) -> bool:
-    return data.module is not None
-
-
-def _size(given: object) -> tuple[int, int] | None:
-    """Return height and width of ``HEIGHTxWIDTH``.
-
-    Raises:
-        UserError: if it says something else.
-    """
-    if given is None:
-        return None
-    sides = re.fullmatch(r"(\d{1,6})x(\d{1,6})", str(given))
-    height, width = (int(side) for side in sides.groups()) if sides else (0, 0)
-    if not (1 <= height <= _LARGEST_SIDE and 1 <= width <= _LARGEST_SIDE):
-        raise UserError(
-            f"size={printable(given)}: give height and width in pixels, as 800x1344, at most "
-            f"{_LARGEST_SIDE} each; or null for any"
-        )
-    return height, width

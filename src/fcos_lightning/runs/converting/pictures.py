@@ -38,25 +38,41 @@ class Sides:
 
     def seen(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return an image ``[H, W, 3]`` as the detector sees it."""
-        height, width = image.shape[:2]
+        small = resized(image, self._scale(*image.shape[:2]))
         if self.size_hw is None:
-            return resized(image, fitting_scale(height, width, self.shorter, self.longer))
-        small = resized(image, min(self.size_hw[0] / height, self.size_hw[1] / width))
+            return small
         small = small[: self.size_hw[0], : self.size_hw[1]]
         whole = np.zeros((*self.size_hw, 3), np.uint8)
         whole[: small.shape[0], : small.shape[1]] = small
         return whole
 
+    def inner_hw(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of what an image of a given size becomes, without black."""
+        scale = self._scale(height, width)
+        return max(1, round(height * scale)), max(1, round(width * scale))
 
-def split_of(datamodule: DetectionDataModule, detector: DenseDetector) -> DataSplit | None:
+    def _scale(self, height: int, width: int) -> float:
+        if self.size_hw is None:
+            return fitting_scale(height, width, self.shorter, self.longer)
+        return min(self.size_hw[0] / height, self.size_hw[1] / width)
+
+
+def split_of(
+    datamodule: DetectionDataModule, detector: DenseDetector, draw: bool = False
+) -> DataSplit | None:
     """Return the split that a detector is measured on; None: it would have to be drawn first.
+
+    Args:
+        datamodule: that reads it.
+        detector: says which classes there are.
+        draw: whether to draw it then.
 
     Raises:
         UserError: if it cannot be read, or the detector does not name its classes.
     """
     if detector.class_names is None or detector.category_ids is None:
         raise UserError("the checkpoint does not name its classes")
-    if isinstance(datamodule, ShapesDataModule) and not datamodule.root.is_dir():
+    if not draw and isinstance(datamodule, ShapesDataModule) and not datamodule.root.is_dir():
         return None
     return datamodule.read_val(detector.class_names, detector.category_ids)
 

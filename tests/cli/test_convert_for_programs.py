@@ -1,0 +1,107 @@
+"""fcos-convert where it writes files for other programs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from tests.cli.running import FINDING, Command
+
+from fcos_lightning import load_detector
+from fcos_lightning.errors import UserError
+from fcos_lightning.runs.converting import command as converting
+
+
+@pytest.fixture
+def ckpt(command: Command, tmp_path: Path) -> Path:
+    result = command("train", *FINDING, "run_dir=trained")
+    assert result.code == 0, result.err
+    return tmp_path / "trained/checkpoints/best.ckpt"
+
+
+def test_final_boxes_are_compared_on_the_data_of_the_checkpoint(
+    command: Command, ckpt: Path, tmp_path: Path
+) -> None:
+    words = (f"ckpt={ckpt}", "license=MIT", "decoder.max_detections=7")
+    result = command("convert", *words, "out=models/small.onnx")
+    assert result.code == 0 and result.err == ""
+    said = "in models/small.onnx; equal to torch on 20 images of instances_val and drawn ones: "
+    assert said in result.out and "nothing was found" not in result.out
+    session = onnxruntime.InferenceSession(tmp_path / "models/small.onnx")
+    about = session.get_modelmeta().custom_metadata_map
+    assert about["license"] == "MIT" and json.loads(about["decoder"])["max_detections"] == 7
+    assert json.loads(about["size"])["shorter_side"] == 64
+    image = np.random.default_rng(0).integers(0, 256, (3, 50, 70), dtype=np.uint8)
+    boxes, scores, labels = session.run(None, {"images": image[None]})
+    (wanted,) = load_detector(ckpt, decoder={"max_detections": 7}).detect([torch.from_numpy(image)])
+    assert len(wanted) and labels[0].tolist() == wanted.labels.tolist()
+    np.testing.assert_allclose(boxes[0], wanted.boxes_xyxy.numpy(), atol=0.01)
+    np.testing.assert_allclose(scores[0], wanted.scores.numpy(), atol=1e-5)
+
+
+def test_without_its_data_drawn_images_will_do_and_are_named(
+    command: Command, ckpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    words = (f"ckpt={ckpt}", "size=64x96", "out=small.onnx")
+    result = command("convert", *words)
+    assert result.code == 0, result.err
+    assert "equal to torch on 20 drawn images: " in result.out
+    assert not (tmp_path / "empty").exists()
+    (given,) = onnxruntime.InferenceSession(tmp_path / "small.onnx").get_inputs()
+    assert given.shape == ["batch", 3, 64, 96]
+
+    def differs(*args: object) -> None:
+        raise UserError("nothing is written, as its detections differ from torch's: image 1")
+
+    before = (tmp_path / "small.onnx").read_bytes()
+    monkeypatch.setattr(converting, "check_same", differs)
+    result = command("convert", *words)
+    assert result.code == 2 and "differ from torch's: image 1" in result.err
+    assert (tmp_path / "small.onnx").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"trained", "small.onnx"}
+
+
+def test_integers_are_written_only_where_ap_stays(
+    command: Command, ckpt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = (f"ckpt={ckpt}", "precision=int8", "size=64x64", "out=small.onnx")
+    monkeypatch.setattr(converting, "ALLOWED", -1.0)  # it would have to rise by that
+    result = command("convert", *words)
+    assert result.code == 2 and len(result.err.strip().splitlines()) == 1
+    assert "precision=int8: AP 0." in result.err and "layers whose answers differ" in result.err
+    assert "head." in result.err or "backbone." in result.err
+    assert not (tmp_path / "small.onnx").exists()
+    monkeypatch.setattr(converting, "ALLOWED", 1.0)
+    result = command("convert", *words, "limit=5")
+    assert result.code == 0, result.err
+    assert " in torch, on 5 images of instances_val" in result.out
+    session = onnxruntime.InferenceSession(tmp_path / "small.onnx")
+    assert session.get_modelmeta().custom_metadata_map["precision"] == "int8"
+
+
+def test_mistakes_are_one_line(command: Command, ckpt: Path, tmp_path: Path) -> None:
+    shutil.move(ckpt, "best.ckpt")
+    shutil.rmtree("trained")
+    for words, said in (
+        (("out=a.onnx", "size=64"), "size=64: give height and width in pixels, as 800x1344"),
+        (("out=a.onnx", "size=0x64"), "size=0x64: give height and width"),
+        (("out=a.onnx", "precision=int4"), "precision=int4: give fp32, fp16, int8"),
+        (("out=a.xml", "nms=false"), "nms=false: of a.xml there is no such kind"),
+        (("out=a.onnx", "nms=false", "size=64x64"), "leave size= and precision= out"),
+        (("out=a.pt2", "precision=fp16"), "precision=fp16: .pt2 is fp32"),
+        (("out=a.onnx", "nms=maybe"), "nms=maybe: give true or false"),
+        (("out=a.onnx", "limit=0"), "limit=0: give 1 or more"),
+        (("out=a.onnx", "data=coco", "data.root=nowhere"), "nowhere"),
+        (
+            ("out=a.onnx", "precision=int8", "data=coco", "data.root=nowhere"),
+            "precision=int8: AP is measured before anything is written",
+        ),
+    ):
+        result = command("convert", f"ckpt={tmp_path}/best.ckpt", *words)
+        assert result.code == 2 and said in result.err, (words, result.err)
+        assert len(result.err.strip().splitlines()) == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt"}
