@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,9 +22,11 @@ from fcos_lightning.inference.labels.found import ClassList, Found
 from fcos_lightning.inference.outputs import PREDICTIONS, ResultsFile, drawings_of
 from fcos_lightning.inference.predictor import Predictor, Prepared
 from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
+from fcos_lightning.inference.tiling.tiff_rows import DamagedImage
 from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.storage.folders import complete_or_absent
 
+_Read = TypeVar("_Read")
 #: Batches at a time on processors; each needs memory for a whole pass through the net.
 _TOGETHER = 2
 
@@ -84,7 +87,8 @@ def predict_into(
     detector = predictor.detector
     done, began = Done(), time.monotonic()
     is_video = isinstance(source, VideoFile)
-    threads = thread_count()
+    threads, undrawn = thread_count(), 0
+    in_pieces = predictor.in_tiles is not None
     with ExitStack() as stack:
         folder = stack.enter_context(complete_or_absent(out, last=PREDICTIONS))
         results = stack.enter_context(
@@ -111,11 +115,12 @@ def predict_into(
         def prepared(picture: Picture | UserError) -> tuple[Picture, Prepared] | UserError:
             if isinstance(picture, UserError):
                 return picture
-            return picture, predictor.prepared(picture.pixels)
+            return picture, predictor.prepared(picture.large or picture.pixels)
 
         def finished(found: Found) -> tuple[Found, NDArray[np.uint8] | None]:
             labels.write_files(found)
-            drawn = None if drawings is None else _drawn(found, enlarged=not is_video)
+            large = found.picture.large is not None
+            drawn = None if drawings is None or large else _drawn(found, enlarged=not is_video)
             if drawings is not None and drawn is not None and not is_video:
                 drawings.write(found.picture, drawn)
                 drawn = None
@@ -136,17 +141,20 @@ def predict_into(
             read = in_order(prepared, frames, threads, before)
         else:
             numbers = range(1, len(source) + 1)
-            read = in_order(lambda one: prepared(source.read(one)), numbers, threads, before)
+            read = in_order(
+                lambda one: prepared(source.read(one, in_pieces)), numbers, threads, before
+            )
         stack.enter_context(closing(read))
-        batches = stack.enter_context(closing(_batches(predictor, source, read)))
+        batches = stack.enter_context(closing(_batches(predictor, _readable(source, read))))
         together = stack.enter_context(_detecting(predictor))
         detected = in_order(lambda one: _found(predictor, one), batches, together, together - 1)
         stack.enter_context(closing(detected))
-        found = (one for batch in detected for one in batch)
+        found = _readable(source, (one for batch in detected for one in batch))
         ends = stack.enter_context(closing(in_order(finished, found, threads, ahead)))
         # Frames are encoded one after the other.
         in_turn = stack.enter_context(closing(in_order(encoded, ends, 1, ahead)))
         for one in in_turn:
+            undrawn += one.picture.large is not None
             results.write(one.picture, one.detections)
             labels.write(one)
             done.images += 1
@@ -155,32 +163,40 @@ def predict_into(
             reason = f": {source.unreadable[0]}" if source.unreadable else ""
             raise UserError(f"source={wanted.source}: nothing of it can be read{reason}")
         done.remarks.extend(labels.remarks())
+        if undrawn and drawings is not None:
+            done.remarks.append(f"{undrawn} images are read in pieces, and not drawn")
     done.detections = results.rows
     done.took_s = time.monotonic() - began
     return done
 
 
+def _readable(
+    source: ImageFiles | VideoFile, walk: Iterator[_Read | UserError]
+) -> Generator[_Read, None, None]:
+    """Yield what could be read; what could not is named in the source."""
+    for one in walk:
+        if isinstance(one, UserError):
+            source.unreadable.append(str(one))
+        else:
+            yield one
+
+
 def _batches(
-    predictor: Predictor,
-    source: ImageFiles | VideoFile,
-    read: Iterator[tuple[Picture, Prepared] | UserError],
+    predictor: Predictor, pictures: Iterator[tuple[Picture, Prepared]]
 ) -> Generator[list[tuple[Picture, Prepared]], None, None]:
-    """Gather what was read; what could not be is named in the source."""
-
-    def readable() -> Iterator[tuple[Picture, Prepared]]:
-        for one in read:
-            if isinstance(one, UserError):
-                source.unreadable.append(str(one))
-            else:
-                yield one
-
-    pictures = readable()
     while batch := list(islice(pictures, predictor.batch_size)):
         yield batch
 
 
-def _found(predictor: Predictor, batch: Sequence[tuple[Picture, Prepared]]) -> list[Found]:
-    found = predictor.detected([prepared for _, prepared in batch])
+def _found(
+    predictor: Predictor, batch: Sequence[tuple[Picture, Prepared]]
+) -> list[Found | UserError]:
+    if len(batch) > 1 and any(picture.large for picture, _ in batch):
+        return [found for one in batch for found in _found(predictor, [one])]
+    try:
+        found = predictor.detected([prepared for _, prepared in batch])
+    except DamagedImage as error:  # which is known only once its last rows are read
+        return [error]
     return [Found(picture, one) for (picture, _), one in zip(batch, found, strict=True)]
 
 

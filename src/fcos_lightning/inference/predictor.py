@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from fcos_lightning.inference.in_order import in_order, thread_count
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
 from fcos_lightning.inference.tiling.looking import DEFAULT_NMS_IOU, InTiles
 from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
+from fcos_lightning.inference.tiling.tiff_rows import rows_of
 from fcos_lightning.inference.tiling.windows import Tiles
 from fcos_lightning.structures import Detections
 from fcos_lightning.structures.batches import LARGEST_SIDES
@@ -240,17 +242,24 @@ class Predictor:
                 yield from self.detected(batch)
         raise failed
 
-    def prepared(self, image: AnyImage) -> Prepared:
+    def prepared(self, image: AnyImage | PixelRows) -> Prepared:
         """Return an image as the detector looks at it; may be called in any thread.
 
         Raises:
             UserError: if it cannot be read.
         """
+        if isinstance(image, PixelRows):
+            empty = torch.empty(3, 0, 0, dtype=torch.uint8)
+            return Prepared(empty, (image.height, image.width), image)
+        if self.in_tiles is not None and isinstance(image, str | os.PathLike):
+            path = Path(os.path.expanduser(os.fspath(image)))
+            large = rows_of(path) if path.is_file() else None
+            if large is not None:
+                return self.prepared(large)
         pixels = rgb_pixels(image)
         height, width = pixels.shape[:2]
         if self.in_tiles is not None and self.in_tiles.cuts(height, width):
-            empty = torch.empty(3, 0, 0, dtype=torch.uint8)
-            return Prepared(empty, (height, width), InMemory(pixels))
+            return self.prepared(InMemory(pixels))
         return Prepared(torch.from_numpy(planes(self._resized(pixels))), (height, width))
 
     def _prepared_or_error(self, image: AnyImage) -> Prepared | UserError:
