@@ -269,3 +269,33 @@ def test_the_sides_come_from_the_checkpoint_of_another_project() -> None:
     assert module.sides_of(foreign, None, 800) == (600, 800)
     with pytest.raises(UserError, match="give longer_side= in pixels"):
         module.sides_of(checkpoint(), 600)
+
+
+def test_tiles_find_what_lies_in_each_tile(checkpoint: Path) -> None:
+    """One tile's boxes are those of the tile as an image, moved to its place."""
+    predictor = Predictor.load(checkpoint, device="cpu", tiles="96x96", tiles_overlap=0.0)
+    plain = Predictor.load(checkpoint, device="cpu")
+    small = np.random.default_rng(0).integers(0, 256, (4, 8, 3), dtype=np.uint8)
+    image = np.asarray(Image.fromarray(small).resize((192, 96), Image.Resampling.BICUBIC))
+    found = predictor(image)
+    assert found.class_names == NAMES and (found.scores.diff() <= 0).all() and len(found) > 0
+    views = [(image[:, :96], 0), (image[:, 96:], 96), (image, 0)]
+    every = torch.cat(
+        [
+            plain(np.ascontiguousarray(view)).boxes_xyxy + torch.tensor([left, 0, left, 0])
+            for view, left in views
+        ]
+    )
+    apart = (found.boxes_xyxy[:, None] - every).abs().amax(dim=2).amin(dim=1)
+    assert apart.max() < 1e-3
+    # Images that are no larger than a tile are looked at as without tiles, also in one list.
+    alone = image[:, :80].copy()
+    mixed = predictor([alone, image, alone])
+    assert rows(mixed[0]) == rows(plain(alone)) == rows(mixed[2])
+    assert rows(mixed[1]) == rows(found)
+    for options, message in (
+        ({"tiles": "small"}, "tiles=small: give auto, or a size"),
+        ({"tiles": "auto", "tiles_overlap": 0.7}, "tiles_overlap=0.7"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Predictor.load(checkpoint, device="cpu", **options)  # type: ignore[arg-type]

@@ -91,7 +91,10 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
 
     options = {
         key: config[key]
-        for key in ("device", "score_threshold", "thresholds", "channels_last", "batch_size")
+        for key in (
+            *("device", "score_threshold", "thresholds", "channels_last", "batch_size"),
+            *("tiles", "tiles_overlap"),
+        )
     }
     if config.thresholds is not None and "score_threshold" not in given_words():
         options["score_threshold"] = 0.0  # the file has one for classes that it does not name

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.detector import DenseDetector
-    from fcos_lightning.training.testing import ViewSizes
+    from fcos_lightning.training.testing import TiledSizes, ViewSizes
 
 
 def main() -> None:
@@ -97,7 +97,7 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.storage.folders import complete_or_absent
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
-    from fcos_lightning.training.testing import evaluate
+    from fcos_lightning.training.testing import TiledSizes, evaluate
 
     check_kinds(config)
     given = required(
@@ -116,7 +116,7 @@ def test(config: DictConfig) -> None:
     datamodule = make_datamodule(config)
     datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
     datamodule.read_val(detector.class_names, detector.category_ids)
-    views = view_sizes(config)
+    views = view_sizes(config) or tiled_sizes(config)
     model: bytes | None = None
     if config.backend == "onnx":
         from fcos_lightning.inference import OnnxDetector, export_onnx
@@ -159,7 +159,10 @@ def test(config: DictConfig) -> None:
             f"could not be read and counts as without detections: {printable(file)}",
             file=sys.stderr,
         )
-    if views is not None:
+    if isinstance(views, TiledSizes):
+        cut = views.tiles
+        size = f"in tiles of {cut.height}x{cut.width} pixels, each {size}"
+    elif views is not None:
         size = f"shorter sides {', '.join(map(str, views.sizes))}, longer at most"
         size += f" {views.longer_side}" + (", each also mirrored" if views.flip else "")
     named = f"{len(split.truth.class_names)} classes"
@@ -187,11 +190,28 @@ def view_sizes(config: DictConfig) -> ViewSizes | None:
     """Return the sizes that ``test.tta`` asks for; None: the one of the data."""
     from fcos_lightning.training.testing import ViewSizes
 
+    if config.test.tta is not None and config.tiles is not None:
+        raise UserError(f"tiles={config.tiles} test.tta={config.test.tta}: give one of the two")
     if config.test.tta is None:
         return None
     if config.test.tta != "multiscale":
         raise UserError(f"test.tta={config.test.tta}: give multiscale, or null for one size")
     return ViewSizes(tuple(config.test.sizes), config.test.longer_side, config.test.flip)
+
+
+def tiled_sizes(config: DictConfig) -> TiledSizes | None:
+    """Return the tiles that ``tiles`` asks for; None: images are looked at as a whole.
+
+    Raises:
+        UserError: for what is no size.
+    """
+    from fcos_lightning.inference.tiling.windows import Tiles
+    from fcos_lightning.training.testing import TiledSizes
+
+    if config.tiles is None:
+        return None
+    sides = int(config.data.shorter_side), int(config.data.longer_side)
+    return TiledSizes(Tiles.of(config.tiles, config.tiles_overlap, sides[0]), sides)
 
 
 if __name__ == "__main__":

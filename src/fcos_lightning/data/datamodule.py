@@ -234,11 +234,11 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         )
         return self._loader(dataset, sampler, self.eval_batch_size)
 
-    def views_dataloader(self, sizes: Sequence[int], longer_side: int) -> DataLoader[Views]:
+    def views_dataloader(self, sizes: Sequence[int | None], longer_side: int) -> DataLoader[Views]:
         """Return this rank's images to measure on, each in several sizes.
 
         Args:
-            sizes: shorter sides in pixels.
+            sizes: shorter sides in pixels; None: as the image is.
             longer_side: what the longer side may at most become.
         """
         split = self.measured

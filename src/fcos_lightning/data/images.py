@@ -17,7 +17,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,12 +65,14 @@ class StoredImage:
         return self.name
 
 
+#: Pixels of the largest image that is read at once, unless the caller says otherwise.
+LARGEST_PX = 100_000_000
 #: What an image is read from.
 ImageSource: TypeAlias = Path | StoredImage
 
 
 def read_image(
-    path: ImageSource, max_pixels: int = 100_000_000, upright: bool = False
+    path: ImageSource, max_pixels: int = LARGEST_PX, upright: bool = False
 ) -> NDArray[np.uint8]:
     """Read an image of any mode: JPEG, PNG, BMP, GIF, TIFF, WebP, PPM, JPEG 2000, AVIF or TGA.
 
@@ -148,7 +150,7 @@ class ImageHeader:
     orientation: int
 
 
-def image_header(path: ImageSource, max_pixels: int = 100_000_000) -> ImageHeader:
+def image_header(path: ImageSource, max_pixels: int = LARGEST_PX) -> ImageHeader:
     """Read what kind of image a file is, without its pixels.
 
     Raises:
@@ -156,6 +158,18 @@ def image_header(path: ImageSource, max_pixels: int = 100_000_000) -> ImageHeade
     """
     with _opened(path, max_pixels) as image:
         return ImageHeader(str(image.format), _stored_size(image), _orientation(image))
+
+
+def tiff_tags(path: ImageSource) -> dict[int, Any]:
+    """Read the tags of a TIFF's first image by their numbers; none of another format's.
+
+    Raises:
+        UserError: if the file is missing or no image; it names the file.
+    """
+    with _opened(path, max_pixels=2**60) as image:
+        if not isinstance(image, TiffImagePlugin.TiffImageFile):
+            return {}
+        return {int(tag): value for tag, value in image.tag_v2.items()}
 
 
 def belongs_to(ending: str, format: str) -> bool:
@@ -191,7 +205,7 @@ def is_turned(path: ImageSource) -> bool:
 
 
 @contextlib.contextmanager
-def _opened(path: ImageSource, max_pixels: int = 100_000_000) -> Iterator[Image.Image]:
+def _opened(path: ImageSource, max_pixels: int = LARGEST_PX) -> Iterator[Image.Image]:
     """Open an image lazily; whatever goes wrong until it is closed becomes a ``UserError``."""
     try:
         # Pillow warns of large images, odd palettes and broken metadata; our cap decides instead.

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from fcos_lightning.errors import UserError
@@ -20,8 +22,13 @@ from fcos_lightning.inference.labels.found import ClassList, Found
 from fcos_lightning.inference.outputs import PREDICTIONS, ResultsFile, drawings_of
 from fcos_lightning.inference.predictor import Predictor, Prepared
 from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
+from fcos_lightning.inference.tiling.tiff_rows import DamagedImage
 from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.storage.folders import complete_or_absent
+
+_Read = TypeVar("_Read")
+#: Batches at a time on processors; each needs memory for a whole pass through the net.
+_TOGETHER = 2
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ def predict_into(
     detector = predictor.detector
     done, began = Done(), time.monotonic()
     is_video = isinstance(source, VideoFile)
-    threads = thread_count()
+    threads, undrawn = thread_count(), 0
+    in_pieces = predictor.in_tiles is not None
     with ExitStack() as stack:
         folder = stack.enter_context(complete_or_absent(out, last=PREDICTIONS))
         results = stack.enter_context(
@@ -107,11 +115,12 @@ def predict_into(
         def prepared(picture: Picture | UserError) -> tuple[Picture, Prepared] | UserError:
             if isinstance(picture, UserError):
                 return picture
-            return picture, predictor.prepared(picture.pixels)
+            return picture, predictor.prepared(picture.large or picture.pixels)
 
         def finished(found: Found) -> tuple[Found, NDArray[np.uint8] | None]:
             labels.write_files(found)
-            drawn = None if drawings is None else _drawn(found, enlarged=not is_video)
+            large = found.picture.large is not None
+            drawn = None if drawings is None or large else _drawn(found, enlarged=not is_video)
             if drawings is not None and drawn is not None and not is_video:
                 drawings.write(found.picture, drawn)
                 drawn = None
@@ -132,13 +141,20 @@ def predict_into(
             read = in_order(prepared, frames, threads, before)
         else:
             numbers = range(1, len(source) + 1)
-            read = in_order(lambda one: prepared(source.read(one)), numbers, threads, before)
+            read = in_order(
+                lambda one: prepared(source.read(one, in_pieces)), numbers, threads, before
+            )
         stack.enter_context(closing(read))
-        found = stack.enter_context(closing(_found(predictor, source, read)))
+        batches = stack.enter_context(closing(_batches(predictor, _readable(source, read))))
+        together = stack.enter_context(_detecting(predictor))
+        detected = in_order(lambda one: _found(predictor, one), batches, together, together - 1)
+        stack.enter_context(closing(detected))
+        found = _readable(source, (one for batch in detected for one in batch))
         ends = stack.enter_context(closing(in_order(finished, found, threads, ahead)))
         # Frames are encoded one after the other.
         in_turn = stack.enter_context(closing(in_order(encoded, ends, 1, ahead)))
         for one in in_turn:
+            undrawn += one.picture.large is not None
             results.write(one.picture, one.detections)
             labels.write(one)
             done.images += 1
@@ -147,30 +163,59 @@ def predict_into(
             reason = f": {source.unreadable[0]}" if source.unreadable else ""
             raise UserError(f"source={wanted.source}: nothing of it can be read{reason}")
         done.remarks.extend(labels.remarks())
+        if undrawn and drawings is not None:
+            done.remarks.append(f"{undrawn} images are read in pieces, and not drawn")
     done.detections = results.rows
     done.took_s = time.monotonic() - began
     return done
 
 
-def _found(
-    predictor: Predictor,
-    source: ImageFiles | VideoFile,
-    read: Iterator[tuple[Picture, Prepared] | UserError],
-) -> Generator[Found, None, None]:
-    """Detect on what was read, batch by batch; what could not be read is named in the source."""
+def _readable(
+    source: ImageFiles | VideoFile, walk: Iterator[_Read | UserError]
+) -> Generator[_Read, None, None]:
+    """Yield what could be read; what could not is named in the source."""
+    for one in walk:
+        if isinstance(one, UserError):
+            source.unreadable.append(str(one))
+        else:
+            yield one
 
-    def readable() -> Iterator[tuple[Picture, Prepared]]:
-        for one in read:
-            if isinstance(one, UserError):
-                source.unreadable.append(str(one))
-            else:
-                yield one
 
-    pictures = readable()
+def _batches(
+    predictor: Predictor, pictures: Iterator[tuple[Picture, Prepared]]
+) -> Generator[list[tuple[Picture, Prepared]], None, None]:
     while batch := list(islice(pictures, predictor.batch_size)):
+        yield batch
+
+
+def _found(
+    predictor: Predictor, batch: Sequence[tuple[Picture, Prepared]]
+) -> list[Found | UserError]:
+    if len(batch) > 1 and any(picture.large for picture, _ in batch):
+        return [found for one in batch for found in _found(predictor, [one])]
+    try:
         found = predictor.detected([prepared for _, prepared in batch])
-        for (picture, _), detections in zip(batch, found, strict=True):
-            yield Found(picture, detections)
+    except DamagedImage as error:  # which is known only once its last rows are read
+        return [error]
+    return [Found(picture, one) for (picture, _), one in zip(batch, found, strict=True)]
+
+
+@contextmanager
+def _detecting(predictor: Predictor) -> Iterator[int]:
+    """Say how many batches are detected on at a time: on processors two, each by half of them.
+
+    Much of a small net's time goes into steps that several processors do no faster than one; so
+    they do another image's meanwhile. On a GPU one batch follows the other.
+    """
+    threads = torch.get_num_threads()
+    if predictor.device.type != "cpu" or threads < _TOGETHER:
+        yield 1
+        return
+    torch.set_num_threads(threads // _TOGETHER)
+    try:
+        yield _TOGETHER
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _drawn(found: Found, enlarged: bool) -> NDArray[np.uint8]:

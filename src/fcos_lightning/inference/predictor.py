@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -23,6 +24,10 @@ from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.in_order import in_order, thread_count
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
+from fcos_lightning.inference.tiling.looking import DEFAULT_NMS_IOU, InTiles
+from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
+from fcos_lightning.inference.tiling.tiff_rows import rows_of
+from fcos_lightning.inference.tiling.windows import Tiles
 from fcos_lightning.structures import Detections
 from fcos_lightning.structures.batches import LARGEST_SIDES
 
@@ -37,10 +42,12 @@ class Prepared:
     Attributes:
         planes: ``[3, h, w]`` uint8 RGB, resized.
         hw: height and width that it had before.
+        large: where it is looked at in tiles, the image as it was; its planes are empty then.
     """
 
     planes: Tensor
     hw: tuple[int, int]
+    large: PixelRows | None = None
 
 
 class Predictor:
@@ -64,7 +71,10 @@ class Predictor:
         thresholds: one for each class instead: a ``thresholds.json`` as ``fcos-report`` writes it,
             or class name -> score; classes that are not named have ``score_threshold`` then.
         channels_last: memory layout: ``auto`` as is fastest on the device, or whether.
-        batch_size: images at a time; above 1, smaller ones are padded as in training.
+        batch_size: images at a time, or tiles; above 1, smaller ones are padded as in training.
+        tiles: ``auto`` or ``HEIGHTxWIDTH``: look at large images in tiles, see ``Tiles.of``; None:
+            at each image as a whole.
+        tiles_overlap: share of a tile's side that its neighbour has too.
 
     Raises:
         UserError: if the device is not there, a number is out of its range, or the thresholds name
@@ -82,6 +92,8 @@ class Predictor:
         thresholds: Mapping[str, float] | str | Path | None = None,
         channels_last: bool | Literal["auto"] = "auto",
         batch_size: int = 1,
+        tiles: str | None = None,
+        tiles_overlap: float = 0.2,
     ) -> None:
         for name, value in (
             ("shorter_side", shorter_side),
@@ -105,6 +117,12 @@ class Predictor:
         self.detector = for_inference(detector, channels_last, self.device).to(self.device)
         names = detector.class_names
         self.class_names = None if names is None else tuple(names)
+        self.in_tiles: InTiles | None = None
+        if tiles is not None:
+            cut = Tiles.of(tiles, tiles_overlap, shorter_side)
+            nms_iou = getattr(detector.decoder, "nms_iou", DEFAULT_NMS_IOU)
+            sides = (shorter_side, longer_side)
+            self.in_tiles = InTiles(self._looked_at, cut, sides, nms_iou, batch_size)
 
     @classmethod
     def load(
@@ -119,6 +137,8 @@ class Predictor:
         longer_side: int | None = None,
         channels_last: bool | Literal["auto"] = "auto",
         batch_size: int = 1,
+        tiles: str | None = None,
+        tiles_overlap: float = 0.2,
         recipe: str | None = None,
         **parts: Mapping[str, Any] | Part | nn.Module,
     ) -> Predictor:
@@ -135,6 +155,8 @@ class Predictor:
             longer_side: likewise.
             channels_last: see the class.
             batch_size: see the class.
+            tiles: see the class.
+            tiles_overlap: see the class.
             recipe: for a foreign file whose tensors leave a choice, see ``load_detector``.
             **parts: of your own, see ``load_detector``.
 
@@ -154,6 +176,8 @@ class Predictor:
             thresholds=thresholds,
             channels_last=channels_last,
             batch_size=batch_size,
+            tiles=tiles,
+            tiles_overlap=tiles_overlap,
         )
 
     @overload
@@ -218,14 +242,24 @@ class Predictor:
                 yield from self.detected(batch)
         raise failed
 
-    def prepared(self, image: AnyImage) -> Prepared:
+    def prepared(self, image: AnyImage | PixelRows) -> Prepared:
         """Return an image as the detector looks at it; may be called in any thread.
 
         Raises:
             UserError: if it cannot be read.
         """
+        if isinstance(image, PixelRows):
+            empty = torch.empty(3, 0, 0, dtype=torch.uint8)
+            return Prepared(empty, (image.height, image.width), image)
+        if self.in_tiles is not None and isinstance(image, str | os.PathLike):
+            path = Path(os.path.expanduser(os.fspath(image)))
+            large = rows_of(path) if path.is_file() else None
+            if large is not None:
+                return self.prepared(large)
         pixels = rgb_pixels(image)
         height, width = pixels.shape[:2]
+        if self.in_tiles is not None and self.in_tiles.cuts(height, width):
+            return self.prepared(InMemory(pixels))
         return Prepared(torch.from_numpy(planes(self._resized(pixels))), (height, width))
 
     def _prepared_or_error(self, image: AnyImage) -> Prepared | UserError:
@@ -240,13 +274,25 @@ class Predictor:
         Raises:
             UserError: if the device has too little memory, or the weights are not finite.
         """
+        whole = [image for image in images if image.large is None]
+        seen = iter(self._looked_at([image.planes for image in whole]))
+        found = []
+        for image in images:
+            if image.large is not None:
+                assert self.in_tiles is not None
+                detections = self.in_tiles(image.large)
+            else:
+                small = torch.tensor(image.planes.shape[1:])
+                detections = next(seen).resized(small, torch.tensor(image.hw))
+            found.append(replace(detections, class_names=self.class_names).above(self._least))
+        return found
+
+    def _looked_at(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Return what is found in images that are resized already, in their own pixels."""
         if not images:
             return []
         try:
-            found = [
-                detections.to("cpu")
-                for detections in self.detector.detect([image.planes for image in images])
-            ]
+            found = [detections.to("cpu") for detections in self.detector.detect(images)]
         except torch.OutOfMemoryError:
             raise UserError(
                 f"the GPU has too little memory for batch_size={self.batch_size} at this size; "
@@ -256,13 +302,7 @@ class Predictor:
             raise UserError(
                 "the checkpoint gives boxes that are not finite: its training went wrong"
             )
-        return [
-            replace(
-                detections.resized(torch.tensor(image.planes.shape[1:]), torch.tensor(image.hw)),
-                class_names=self.class_names,
-            ).above(self._least)
-            for detections, image in zip(found, images, strict=True)
-        ]
+        return found
 
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = image.shape[:2]

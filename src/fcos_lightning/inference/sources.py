@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from fcos_lightning.data.images import IMAGE_ENDINGS, image_size, read_image
 from fcos_lightning.errors import UserError
 from fcos_lightning.extras import pip_install
+from fcos_lightning.inference.tiling.rows import PixelRows
+from fcos_lightning.inference.tiling.tiff_rows import rows_of
 
 VIDEO_ENDINGS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
@@ -43,6 +45,7 @@ class Picture:
         pixels: ``[H, W, 3]`` uint8 RGB, upright.
         frame: position in its video, from 0; None for an image.
         path: of its file; None for a frame.
+        large: of an image that is too large to be read at once, its rows; ``pixels`` are empty.
     """
 
     number: int
@@ -50,6 +53,15 @@ class Picture:
     pixels: NDArray[np.uint8]
     frame: int | None = None
     path: Path | None = None
+    large: PixelRows | None = None
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """Height and width, upright."""
+        if self.large is not None:
+            return self.large.height, self.large.width
+        height, width = self.pixels.shape[:2]
+        return height, width
 
 
 @dataclass
@@ -72,14 +84,23 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, number: int) -> Picture | UserError:
-        """Read an image by its number, from 1; an error where it cannot be read."""
+    def read(self, number: int, in_pieces: bool = False) -> Picture | UserError:
+        """Read an image; an error where it cannot be read.
+
+        Args:
+            number: from 1.
+            in_pieces: do not read one that is too large, but give its rows.
+        """
         path = self.paths[number - 1]
         try:
-            pixels = read_image(path, upright=True)
+            large = rows_of(path) if in_pieces else None
+            if large is not None:
+                pixels = np.empty((0, 0, 3), dtype=np.uint8)
+            else:
+                pixels = read_image(path, upright=True)
         except UserError as error:
             return error
-        return Picture(number, self.names[number - 1], pixels, path=path)
+        return Picture(number, self.names[number - 1], pixels, path=path, large=large)
 
 
 @dataclass

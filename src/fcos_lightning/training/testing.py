@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import lightning as L
+import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
+from fcos_lightning.inference.tiling.looking import DEFAULT_NMS_IOU, InTiles
+from fcos_lightning.inference.tiling.rows import InMemory
+from fcos_lightning.inference.tiling.windows import Tiles
 from fcos_lightning.inference.views import detect_merged
 from fcos_lightning.lightning_internals import signals_left_alone
 from fcos_lightning.structures import Detections, Views
@@ -74,12 +80,60 @@ class _Merging(FCOSModule):
         return {"detections": [merged]}
 
 
+@dataclass(frozen=True)
+class TiledSizes:
+    """How an image is cut when it is tested in tiles.
+
+    Attributes:
+        tiles: where they lie.
+        sides: to which a tile, and the whole image, is resized: the shorter side, and what the
+            longer one may at most become.
+    """
+
+    tiles: Tiles
+    sides: tuple[int, int]
+
+
+class _Tiling(FCOSModule):
+    """Tests large images in tiles, as ``Predictor`` looks at them."""
+
+    def __init__(
+        self, detector: DenseDetector, data: DetectionDataModule, tiled: TiledSizes
+    ) -> None:
+        super().__init__(detector)
+        self.data = data
+        nms_iou = getattr(detector.decoder, "nms_iou", DEFAULT_NMS_IOU)
+        self.in_tiles = InTiles(self._found, tiled.tiles, tiled.sides, nms_iou)
+        self.sides = tiled.sides
+
+    def val_dataloader(self) -> DataLoader[Views]:
+        return self.data.views_dataloader([None], LARGEST_SIDES["longer_side"])
+
+    def validation_step(  # type: ignore[override]  # of another kind of batch
+        self, batch: Views, batch_idx: int
+    ) -> dict[str, list[Detections]]:
+        (view,) = batch.images
+        height, width = view.sizes_hw[0].tolist()
+        planes = view.pixels[0, :, :height, :width]
+        image = np.ascontiguousarray(planes.permute(1, 2, 0).cpu().numpy())
+        if self.in_tiles.cuts(height, width):
+            found = self.in_tiles(InMemory(image))
+        else:
+            found = self.in_tiles.whole(image)
+        # The size of a file that cannot be read is that of its annotation.
+        seen, original = torch.tensor([height, width]), batch.original_sizes_hw[0].cpu()
+        return {"detections": [found.resized(seen, original).to(self.device)]}
+
+    def _found(self, images: Sequence[Tensor]) -> list[Detections]:
+        return [one.to("cpu") for one in self.detector.detect(images)]
+
+
 def evaluate(
     detector: DenseDetector,
     datamodule: DetectionDataModule,
     trainer: Mapping[str, Any],
     progress: bool = True,
-    views: ViewSizes | None = None,
+    views: ViewSizes | TiledSizes | None = None,
     split: Literal["val", "test"] = "val",
 ) -> tuple[dict[str, Any], DetectionTable, Evaluation]:
     """Evaluate a detector on a split.
@@ -89,7 +143,8 @@ def evaluate(
         datamodule: of the images.
         trainer: settings of the Trainer; those that concern training are left out.
         progress: whether to show a progress bar.
-        views: test every image in several sizes; None: in one, that of the data module.
+        views: test every image in several sizes, or in tiles; None: in one size, that of the data
+            module.
         split: which; ``test`` is that of the data module where it has one.
 
     Returns:
@@ -113,5 +168,8 @@ def evaluate(
                 tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
             else:
                 datamodule.trainer = tester  # which rank asks for the loader is known only then
-                tester.validate(_Merging(detector, datamodule, views), verbose=False)
+                if isinstance(views, TiledSizes):
+                    tester.validate(_Tiling(detector, datamodule, views), verbose=False)
+                else:
+                    tester.validate(_Merging(detector, datamodule, views), verbose=False)
         return evaluation.summary, evaluation.metric.table, evaluation

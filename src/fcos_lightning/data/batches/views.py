@@ -18,7 +18,7 @@ class ViewsDataset(Dataset[list[Sample]]):
 
     Args:
         split: where the images are.
-        sizes: shorter sides in pixels.
+        sizes: shorter sides in pixels; None: as the image is.
         longer_side: what the longer side may at most become.
         on_bad_image: see ``DetectionDataset``.
         max_pixels: see ``DetectionDataset``.
@@ -27,7 +27,7 @@ class ViewsDataset(Dataset[list[Sample]]):
     def __init__(
         self,
         split: DataSplit,
-        sizes: Sequence[int],
+        sizes: Sequence[int | None],
         longer_side: int,
         on_bad_image: str,
         max_pixels: int = 100_000_000,
@@ -36,7 +36,7 @@ class ViewsDataset(Dataset[list[Sample]]):
         self.datasets = [
             DetectionDataset(
                 split,
-                Augmentation([ShorterSide(size, longer_side)]),
+                Augmentation([] if size is None else [ShorterSide(size, longer_side)]),
                 on_bad_image=on_bad_image,  # type: ignore[arg-type]  # checked by the data module
                 training=False,
                 max_pixels=max_pixels,

@@ -132,7 +132,8 @@ class Labels:
         """Yield what a user should know of the labels."""
         for word, one in self._formats.items():
             if one.left_out:
-                yield f"save={word}: {one.left_out} boxes of less than a pixel are left out"
+                why = "of less than a pixel, or of images that are read in pieces,"
+                yield f"save={word}: {one.left_out} boxes {why} are left out"
 
 
 @contextmanager

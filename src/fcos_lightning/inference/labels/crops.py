@@ -25,6 +25,9 @@ class Crops:
 
     def write(self, found: Found) -> None:
         """Cut the boxes of an image out."""
+        if found.picture.large is not None:
+            self.left_out += len(found.labels)
+            return
         pixels = found.picture.pixels
         height, width = pixels.shape[:2]
         # The ending stays in the name: a.jpg and a.png are two images.

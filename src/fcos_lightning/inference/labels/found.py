@@ -56,8 +56,7 @@ class Found:
     @property
     def upright_hw(self) -> tuple[int, int]:
         """Height and width of the image as it is looked at."""
-        height, width = self.picture.pixels.shape[:2]
-        return height, width
+        return self.picture.hw
 
     @property
     def upright_xyxy(self) -> NDArray[np.float64]:

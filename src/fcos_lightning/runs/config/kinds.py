@@ -61,6 +61,8 @@ OF_COMMANDS: dict[str, Any] = {
     "draw": bool,
     "save": str | list[str],
     "save_images": bool,
+    "tiles": str | None,
+    "tiles_overlap": float,
     "strict": bool,
     "page": bool,
     "decoder": _Parts | None,

@@ -1,0 +1,110 @@
+"""Prediction on a folder of photographs, beside detection alone and torchvision's own loop."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+from torchvision.io import ImageReadMode, read_image
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from benchmarks.data import draw_images
+from benchmarks.measure import Figure, Result, median, rss_mb, seconds
+from benchmarks.peers import mobilenet_pair
+from fcos_lightning.inference import Predictor
+from fcos_lightning.inference.predicting import Wanted, predict_into
+from fcos_lightning.inference.sources import ImageFiles, find_source
+
+TITLE = "prediction on a folder of photographs, MobileNetV2 at 240x320, processor"
+
+IMAGES = 500
+SIDES = (240, 320)
+#: Of the mean image; a detector that learnt something finds about as many above .3.
+BOXES = 10
+
+
+class Case:
+    """A folder of photographs, and three ways through it.
+
+    Args:
+        folder: to draw the photographs into, and to write results into.
+        images: how many.
+    """
+
+    def __init__(self, folder: Path, images: int) -> None:
+        draw_images(folder / "coco", images)
+        found = find_source(str(folder / "coco" / "train2017"))
+        assert isinstance(found, ImageFiles)
+        self.source = found
+        self.count = len(found)
+        self.folder = folder
+        self.runs = 0
+        ours, self.peer_model = mobilenet_pair()
+        self.peer_model.eval()
+        mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+        self.peer_model.transform = GeneralizedRCNNTransform(*SIDES, mean, std)
+        # Fresh weights give every point much the same score: the threshold is put where a few
+        # boxes of an image are above it.
+        every = Predictor(ours.eval(), *SIDES, device="cpu")
+        scores = torch.cat([every(path).scores for path in found.paths[:20]])
+        least = float(scores.sort(descending=True).values[BOXES * 20])
+        self.predictor = Predictor(ours, *SIDES, device="cpu", score_threshold=least)
+        self.ready = [self.predictor.prepared(path) for path in found.paths]
+
+    def whole(self, draw: bool = True) -> None:
+        """Read, detect, draw and write, as ``fcos-predict`` does."""
+        self.runs += 1
+        wanted = Wanted(draw, (), False, "photographs", "model")
+        done = predict_into(self.folder / str(self.runs), self.predictor, self.source, wanted)
+        if done.images != self.count or done.detections == 0:
+            raise RuntimeError(f"{done.images} images and {done.detections} detections")
+
+    def alone(self) -> None:
+        """Detect in images that are read and resized already."""
+        for one in self.ready:
+            self.predictor.detected([one])
+
+    @torch.inference_mode()
+    def peer(self) -> None:
+        """Read, make floats, and detect by torchvision's, one image after the other."""
+        for path in self.source.paths:
+            pixels = read_image(str(path), ImageReadMode.RGB)
+            self.peer_model([pixels.float() / 255])
+
+
+def run(rounds: int) -> Result:
+    """Measure all in turn, with a thread for each processor."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    ways = ("alone", "without drawing", "peer", "whole")
+    took: dict[str, list[float]] = {way: [] for way in ways}
+    with tempfile.TemporaryDirectory() as folder:
+        case = Case(Path(folder), IMAGES)
+        calls = {
+            "alone": case.alone,
+            "without drawing": lambda: case.whole(draw=False),
+            "peer": case.peer,
+            "whole": case.whole,
+        }
+        for number in range(rounds + 1):
+            for way in ways:
+                one = seconds(calls[way])
+                if number:  # the first warms up
+                    took[way].append(case.count / one)
+        kilobytes = sum(path.stat().st_size for path in case.source.paths) / case.count / 1000
+    alone, peer = took["alone"], took["peer"]
+    figures = [
+        Figure("", "torchvision's loop", "images/s", took["whole"], peer, 2, True),
+        Figure("against detection alone", "detection alone", "images/s", took["whole"], alone, 0.9,
+               True),
+        Figure("without drawing", "detection alone", "images/s", took["without drawing"], alone,
+               0.9, True),
+    ]  # fmt: skip
+    notes = [
+        f"{case.count} files of {kilobytes:.0f} kB, about {BOXES} boxes drawn on each; "
+        f"torchvision's loop draws and writes nothing. Load of the machine at the end: "
+        f"{os.getloadavg()[0]:.1f}; resident memory: {rss_mb():.0f} MB. Detection alone was "
+        f"{median(alone):.0f} images/s."
+    ]
+    return Result(figures, notes)

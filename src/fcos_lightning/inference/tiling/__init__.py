@@ -1,0 +1,1 @@
+"""Large images in pieces, so that their small objects are seen as large as they are."""
