@@ -1,5 +1,9 @@
 """An ONNX model gives the final boxes that torch gives, for every method."""
 
+import json
+
+import numpy as np
+import onnx
 import pytest
 from tests.inference.deployed.detectors import METHODS, lively, noise
 
