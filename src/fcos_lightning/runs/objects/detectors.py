@@ -43,6 +43,8 @@ def detector_from(
     options = {k: v for k, v in (config.get("decoder") or {}).items() if v is not None}
     given: dict[str, Any] = {"decoder": options or None}
     model: Any = check_part(config, "model") or {}
+    if _is_likeness(model.get("_target_")):
+        raise UserError("model=as_init: the detector comes from ckpt=; leave the model out")
     if model.get("_target_") not in (None, *_BUILDERS):
         if options:
             key = min(options)
