@@ -54,8 +54,17 @@ class Driver:
     _failed: dict[str, int] = field(default_factory=dict)
 
     def run(self) -> None:
-        """Run what is not finished yet, until nothing is left or a signal comes."""
-        handle = hold(self.folder, wait_s=_PATIENCE_S)
+        """Run what is not finished yet, until nothing is left or a signal comes.
+
+        Raises:
+            SystemExit: if another process works on the same.
+        """
+        try:
+            handle = hold(self.folder, wait_s=_PATIENCE_S)
+        except BlockingIOError:
+            raise SystemExit(
+                f"error: another process works in {self.folder}; stop it first"
+            ) from None
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
         while not self._stopped:

@@ -183,8 +183,8 @@ def start_jobs(cells: Place, pretrained: Path) -> Iterator[Job]:
         pretrained: where its checkpoint is kept.
     """
     drawn = ("data=shapes", f"data.root={pretrained.parent / 'sets/more_shapes'}")
-    drawn = (*drawn, "data.train_images=800", "data.val_images=100", "data.image_px=240")
-    shapes = Place("more_shapes", (*drawn, "data.drawing_seed=1", *cells.words[-2:]))
+    numbers = ("data.train_images=800", "data.val_images=100", "data.image_px=240")
+    shapes = Place("more_shapes", (*drawn, *numbers, "data.drawing_seed=1", *cells.words[-2:]))
     length = ("schedule.max_epochs=null", "schedule.max_steps=600")
     yield Job("ours", shapes, "fcos", extra=("pretraining", length), keeps=True)
     # As many steps as 12 epochs of 50 images have; measured four times.
@@ -218,8 +218,13 @@ def figures_of_search(folder: Path) -> dict[str, Any]:
     jobs = Manifest.load(folder).jobs if (folder / FILE).is_file() else []
     done = [job for job in jobs if job.state == "done" and job.ap is not None]
     trials = [
-        {"lr": _value(job.values, "schedule.lr"), "batch": _value(job.values, "data.batch_size")}
-        | {"AP": job.ap, "state": job.state, "minutes": job.seconds / 60}
+        {
+            "lr": _value(job.values, "schedule.lr"),
+            "batch": _value(job.values, "data.batch_size"),
+            "AP": job.ap,
+            "state": job.state,
+            "minutes": job.seconds / 60,
+        }
         for job in jobs
     ]
     if not done:

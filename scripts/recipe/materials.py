@@ -44,10 +44,19 @@ def package_folder(name: str, to_install: str) -> Path:
 
 @lru_cache
 def photographs() -> list[NDArray[np.uint8]]:
-    """Return the backgrounds, RGB."""
+    """Return the backgrounds, RGB.
+
+    Raises:
+        SystemExit: if one is missing.
+    """
     folder = package_folder("skimage", "scikit-image") / "data"
-    read = [cv2.imread(str(folder / name)) for name in (*PHOTOGRAPHS, *TEXTURES)]
-    return [np.asarray(cv2.cvtColor(one, cv2.COLOR_BGR2RGB), dtype=np.uint8) for one in read]
+    found = []
+    for name in (*PHOTOGRAPHS, *TEXTURES):
+        read = cv2.imread(str(folder / name))
+        if read is None:
+            raise SystemExit(f"error: {folder / name} cannot be read; install scikit-image anew")
+        found.append(np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+    return found
 
 
 def digits(split: str) -> Callable[[Generator], Cut]:
@@ -116,7 +125,7 @@ def _read(file: Path, label: int) -> Cut | None:
     scale = _LARGEST_PX / max(image.shape[:2])
     if scale < 1:
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    alpha = image[..., 3].astype(np.float32) / 255
+    alpha = image[..., 3].astype(np.float32) / np.float32(255)
     if not 0.1 < (alpha > 0.5).mean() < 0.97 or min(alpha.shape) < 20:
         return None
     return Cut(image[..., 2::-1].astype(np.float32), alpha, label)

@@ -159,7 +159,7 @@ def step(model: FCOS, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
     if not torch.isfinite(loss):
         raise SystemExit(f"error: the loss is {float(loss)}")
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
 
 

@@ -17,7 +17,7 @@ from fcos_lightning.runs.config.composed import composed
 from fcos_lightning.runs.session import make_datamodule
 from fcos_lightning.storage.folders import complete_or_absent
 from recipe import materials
-from recipe.scenes import HEIGHT, WIDTH, Scene, compose, crop
+from recipe.scenes import HEIGHT, WIDTH, Cut, Scene, compose, crop
 
 TRAIN, VAL = 160, 80
 
@@ -62,9 +62,9 @@ def places(
         found.append(Place("cells", ("data=voc", f"data.root={bccd}", *splits, *SIZE)))
     if coco is not None:
         found.append(_made(folder, "people", lambda draft: write_halves(coco, draft)))
-    drawn = (f"data.root={folder / 'shapes'}", f"data.train_images={TRAIN}")
-    drawn = (*drawn, f"data.val_images={VAL}", f"data.image_px={HEIGHT}")
-    found.append(Place("shapes", ("data=shapes", *drawn, *SIZE)))
+    numbers = (f"data.train_images={TRAIN}", f"data.val_images={VAL}", f"data.image_px={HEIGHT}")
+    drawn = ("data=shapes", f"data.root={folder / 'shapes'}", *numbers)
+    found.append(Place("shapes", (*drawn, *SIZE)))
     found.append(_made(folder, "digits", write_digits))
     if clip_art is not None:
         found.append(_made(folder, "clipart", lambda draft: write_clip_art(clip_art, draft)))
@@ -113,7 +113,7 @@ def write_clip_art(art: Path, root: Path, train: int = TRAIN, val: int = VAL) ->
         write_coco(root, split, scenes, list(materials.CLIP_ART))
 
 
-def _scene(pick: Callable[[np.random.Generator], materials.Cut], key: Sequence[int]) -> Scene:
+def _scene(pick: Callable[[np.random.Generator], Cut], key: Sequence[int]) -> Scene:
     chance = np.random.default_rng(list(key))
     photographs = materials.photographs()
     background = crop(photographs[chance.integers(len(photographs))], chance)

@@ -125,7 +125,9 @@ def _starts(results: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def _curve(results: Mapping[str, Mapping[str, Any]]) -> str:
-    shares = next((one["by_share"] for one in results.values() if "by_share" in one), {})
+    shares: Mapping[str, Sequence[float]] = next(
+        (one["by_share"] for one in results.values() if "by_share" in one), {}
+    )
     if not shares:
         return ""
     rows = [f"| {float(share):.0%} | {_cell(aps)} |\n" for share, aps in shares.items()]

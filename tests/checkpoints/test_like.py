@@ -100,3 +100,11 @@ def test_it_is_said_where_weights_mean_something_else(foreign: Path, tmp_path: P
     assert line.endswith("model=as_init takes those of the checkpoint")
     gfl = build_detector(num_classes=91, backbone=resnet, head={"name": "distribution"})
     assert not any("distances" in one for one in checkpoint.start(gfl).otherwise)
+
+
+def test_it_is_made_on_a_device_without_numbers(tmp_path: Path) -> None:
+    file = kept(tmp_path, head={"num_convs": 1})
+    with torch.device("meta"):
+        like = build_like(str(file), num_classes=2)
+    assert all(parameter.is_meta for parameter in like.parameters())
+    assert like.spec["head"]["num_convs"] == 1

@@ -88,6 +88,7 @@ def test_mistakes_are_one_line(command: Command, foreign: Path, tmp_path: Path) 
         ((ckpt,), "out= is missing"),
         ((ckpt, "out=a.pth"), "a name ending in .safetensors"),
         ((ckpt, "out=a.safetensors", "layout=caffe"), "give plain or torchvision"),
+        ((ckpt, "out=a.onnx", "model=as_init"), "leave the model out"),
         ((ckpt, "out=a.safetensors", "recipe=plain"), "whose recipes are improved"),
         ((ckpt, f"out={foreign}", "layout=torchvision"), "is the checkpoint itself"),
         (("ckpt=none.pth", "out=a.safetensors"), "no such file"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from fcos_lightning.checkpoints.checkpoint import Checkpoint
 from fcos_lightning.detector import DenseDetector, build_detector
 from fcos_lightning.errors import UserError, shown
@@ -47,10 +49,11 @@ def build_like(
     """
     if checkpoint is None:
         raise UserError(
-            "init_from is missing: give a checkpoint, or the name of a published one, as "
-            "init_from=official/FCOS_imprv_R_50_FPN_1x"
+            "model=as_init: init_from is missing, a checkpoint or the name of a published one, as "
+            "init_from=official/FCOS_imprv_R_50_FPN_1x; model.checkpoint= in commands without it"
         )
-    read = Checkpoint.read(checkpoint)
+    with torch.device("cpu"):  # wherever the detector itself is made
+        read = Checkpoint.read(checkpoint)
     spec = {key: value for key, value in read.spec.items() if key not in _CLASSES}
     for key, name in sorted((spec.pop("custom", None) or {}).items()):
         raise UserError(

@@ -55,8 +55,8 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
             or the run would write outside of its folder where the command line does not say so.
     """
     stored = load_config(folder)
+    refuse_likeness(stored, folder)
     if "model" in stored:
-        refuse_likeness(stored["model"], folder)
         stored["model"] = _without_weights(stored["model"])
     config = as_config(stored)
     elsewhere = dict(outside(stored, folder))

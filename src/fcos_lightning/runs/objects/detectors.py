@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from fcos_lightning.runs.objects.instantiate import check_part, make
 #: What makes a detector of ours of its parts.
 _BUILDERS = ("fcos_lightning.build_detector", "fcos_lightning.build_fcos")
 #: What makes one of another one's checkpoint.
-LIKE = "fcos_lightning.checkpoints.build_like"
+_LIKENESS = "build_like"
 _CLASSES = ("num_classes", "class_names", "category_ids")
 _PARTS = ("backbone", "fpn", "head", "assigner", "loss", "decoder")
 
@@ -45,6 +45,8 @@ def detector_from(
     options = {k: v for k, v in (config.get("decoder") or {}).items() if v is not None}
     given: dict[str, Any] = {"decoder": options or None}
     model: Any = check_part(config, "model") or {}
+    if _is_likeness(model.get("_target_")):
+        raise UserError("model=as_init: the detector comes from ckpt=; leave the model out")
     if model.get("_target_") not in (None, *_BUILDERS):
         if options:
             key = min(options)
@@ -80,23 +82,35 @@ def write_out_model(config: DictConfig, detector: DenseDetector) -> None:
         config: of the run; changed in place.
         detector: that it describes.
     """
-    if config.model.get("_target_") != LIKE:
+    if not _is_likeness(config.model.get("_target_")):
         return
     spec = {key: value for key, value in detector.spec.items() if key not in _CLASSES}
     config.model = opaque({"_target_": _BUILDERS[0], **spec})
 
 
-def refuse_likeness(model: object, folder: Path) -> None:
+def refuse_likeness(tree: object, folder: Path) -> None:
     """Refuse a stored configuration that would read a checkpoint elsewhere; no run writes one.
 
+    Args:
+        tree: the configuration, or a part of it.
+        folder: of the run.
+
     Raises:
-        UserError: naming it.
+        UserError: if anything in it is made like a checkpoint.
     """
-    if isinstance(model, Mapping) and model.get("_target_") == LIKE:
+    inner = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    if isinstance(tree, dict) and _is_likeness(tree.get("_target_")):
         raise UserError(
-            f"resume={folder}: its config.yaml makes the model like that of a checkpoint "
-            "elsewhere, which no run writes there; start a new run with init_from=CHECKPOINT"
+            f"resume={folder}: its config.yaml has something made like a checkpoint elsewhere, "
+            "which no run writes there; start a new run with init_from=CHECKPOINT"
         )
+    for one in inner:
+        refuse_likeness(one, folder)
+
+
+def _is_likeness(target: object) -> bool:
+    """Tell what makes a detector like a checkpoint's, in whichever module it is looked up."""
+    return isinstance(target, str) and target.rpartition(".")[2] == _LIKENESS
 
 
 def untrained_detector(config: DictConfig, split: DataSplit) -> DenseDetector:
