@@ -267,6 +267,6 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "folder.ckpt").mkdir()
     for place in ("file/x/last.ckpt", "folder.ckpt", "n" * 300 + ".ckpt"):
-        with pytest.raises(UserError, match="cannot write .*: "):
+        with pytest.raises(UserError, match=r"cannot write .*: "):
             AtomicCheckpointIO().save_checkpoint({"epoch": 1}, tmp_path / place)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.ckpt"]
