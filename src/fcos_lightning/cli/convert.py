@@ -57,7 +57,7 @@ def _data_of(file: str | None, given: dict[str, str]) -> list[str]:
         file: the checkpoint; None: which is said later.
         given: words of the command line.
     """
-    from fcos_lightning.cli.app import fail
+    from fcos_lightning.cli.app import fail_if_refused
     from fcos_lightning.cli.test import read_once
     from fcos_lightning.data.stores.addresses import is_address
     from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
@@ -70,8 +70,9 @@ def _data_of(file: str | None, given: dict[str, str]) -> list[str]:
         # Nothing is fetched because a file says so.
         if (is_address(root) and "data.root" not in given) or not offer_data_of(about):
             return []
-    except UserError as error:
-        fail(error)
+    except Exception as error:
+        fail_if_refused(error)
+        raise
     return [f"data={FROM_CHECKPOINT}"]
 
 
