@@ -74,7 +74,7 @@ class _Base:
 
 
 class _Hands(_Base):
-    def __init__(self, own: int, **more: int) -> None: ...
+    def __init__(self, own: int, first: int = 0, **more: int) -> None: ...
 
 
 def test_arguments_that_there_are_not_are_named_with_the_nearest() -> None:
@@ -83,5 +83,7 @@ def test_arguments_that_there_are_not_are_named_with_the_nearest() -> None:
         check_names(_Hands, ("secnd",), "x", bases_too=True)
     with pytest.raises(UserError, match=r"^x\.zzz: there is no such setting; there are first, "):
         check_names(_Base, ("zzz",), "x", bases_too=False)
+    with pytest.raises(UserError, match=r"there are own, first, second$"):  # each once
+        check_names(_Hands, ("zzz",), "x", bases_too=True)
     check_names(_Hands, ("anything",), "x", bases_too=False)  # who knows where that goes
     check_names(dict, ("anything",), "x", bases_too=True)  # of no signature

@@ -194,7 +194,7 @@ def _names(function: Callable[..., Any], bases_too: bool) -> list[str] | None:
         plain = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         names += [p.name for p in parameters if p.kind in plain and p.name != "self"]
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
-            return names
+            return list(dict.fromkeys(names))  # a class may take what it hands to its base
     return None
 
 

@@ -261,3 +261,12 @@ def test_the_state_of_a_net_with_everything(tmp_path: Path) -> None:
     assert found["callbacks"] == content["callbacks"]
     for key, value in net.state_dict().items():
         assert torch.equal(found["state_dict"][key], value)
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.ckpt").mkdir()
+    for place in ("file/x/last.ckpt", "folder.ckpt", "n" * 300 + ".ckpt"):
+        with pytest.raises(UserError, match=r"cannot write .*: "):
+            AtomicCheckpointIO().save_checkpoint({"epoch": 1}, tmp_path / place)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.ckpt"]

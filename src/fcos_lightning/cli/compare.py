@@ -22,8 +22,8 @@ def main() -> None:
         from fcos_lightning.cli.app import fail_if_refused, run
         from fcos_lightning.runs.config.words import as_list, plain_words
 
-        folders, words = plain_words(sys.argv[1:])
         try:
+            folders, words = plain_words(sys.argv[1:])
             words = [*words, *_data_of_first(folders, words)]
         except Exception as error:
             fail_if_refused(error)

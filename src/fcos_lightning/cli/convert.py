@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fcos_lightning.errors import UserError
@@ -20,19 +21,33 @@ _FOR_PROGRAMS = (".onnx", ".xml", ".pt2")
 def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
-        from fcos_lightning.cli.app import run
-        from fcos_lightning.runs.config.words import as_list, plain_words, quoted, text_of
+        from fcos_lightning.cli.app import fail_if_refused, run
 
-        files, words = plain_words(sys.argv[1:])
-        given = {word.partition("=")[0]: text_of(word) for word in words if "=" in word}
-        one = len(files) == 1 and not {"ckpt", "average"} & set(given)
-        if files:
-            words.insert(0, quoted("ckpt", files[0]) if one else as_list("average", files))
-        if given.get("out", "").endswith((*_FOR_PROGRAMS, "/")) and "data" not in given:
-            first = given.get("ckpt") or next(iter(files), None)
-            words = [*_data_of(first, given), *words]
-        sys.argv[1:] = words
+        try:
+            sys.argv[1:] = _settings_of(sys.argv[1:])
+        except Exception as error:
+            fail_if_refused(error)
+            raise
         run(convert, "convert")
+
+
+def _settings_of(words: Sequence[str]) -> list[str]:
+    """Return a command line on which files without a key have theirs, and the data are named.
+
+    Raises:
+        UserError: if a checkpoint cannot be read.
+    """
+    from fcos_lightning.runs.config.words import as_list, plain_words, quoted, text_of
+
+    files, rest = plain_words(words)
+    given = {word.partition("=")[0]: text_of(word) for word in rest if "=" in word}
+    one = len(files) == 1 and not {"ckpt", "average"} & set(given)
+    if files:
+        rest.insert(0, quoted("ckpt", files[0]) if one else as_list("average", files))
+    if given.get("out", "").endswith((*_FOR_PROGRAMS, "/")) and "data" not in given:
+        first = given.get("ckpt") or next(iter(files), None)
+        rest = [*_data_of(first, given), *rest]
+    return rest
 
 
 def _data_of(file: str | None, given: dict[str, str]) -> list[str]:

@@ -30,12 +30,16 @@ def legible(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
     needed = frozenset(map(ord, text)) | _OF_SCORES
     path = _font_with(needed)
     if path is None:
-        path = _dejavu()
-        text = "".join(
-            sign if ord(sign) in _characters(path) else sign.encode("unicode_escape").decode()
-            for sign in text
-        )
+        path, text = _dejavu(), spelt_for_dejavu(text)
     return text, _opened(path, size)
+
+
+def spelt_for_dejavu(text: str) -> str:
+    """Return a text in which what DejaVu Sans lacks is spelt out, for who draws with that alone."""
+    there = _characters(_dejavu())
+    return "".join(
+        sign if ord(sign) in there else sign.encode("unicode_escape").decode() for sign in text
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -41,15 +41,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             UserError: if it cannot be written, as on a full disk; nothing half written stays.
         """
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             with replacing(target) as file:
                 torch.save(checkpoint, file)
         except BaseException as error:
             # torch turns the system's error into one of its own about positions in an archive.
             cause = error if isinstance(error, OSError) else error.__context__
             if isinstance(cause, OSError):
-                kept = "; the one before is intact" if target.exists() else ""
+                kept = "; the one before is intact" if os.path.isfile(target) else ""
                 raise UserError(f"cannot write {target}: {cause.strerror}{kept}") from error
             raise
 

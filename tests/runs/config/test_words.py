@@ -7,6 +7,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config.words import options_first, quoted_words, text_of
 from fcos_lightning.sweeps.space import parse_space
 
@@ -124,3 +125,11 @@ def test_in_a_sweep_a_path_with_a_comma_that_is_there_is_one(
 def test_options_may_stand_anywhere(given: str, said: str) -> None:
     first = options_first(given.split())
     assert first == said.split() == options_first(first)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [("--lr=3", "as lr=3"), ("--epochs", "as epochs=VALUE"), ("-b", "as b=VALUE")]
+)
+def test_settings_have_no_dashes(word: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"^{word}: there is no such option; .*, {said}$"):
+        options_first(["a=1", word, "3"])

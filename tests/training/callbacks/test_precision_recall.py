@@ -10,6 +10,7 @@ from tests.evaluation.scenes import ground_truth, perfect, random_scene, table
 
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.matches import matched
+from fcos_lightning.inference.fonts import spelt_for_dejavu
 from fcos_lightning.structures import GroundTruth
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.callbacks.precision_recall import PrecisionRecall, drawn_curves
@@ -79,3 +80,13 @@ def test_names_are_no_formulas() -> None:
         {1: [([0.0, 0.0, 10.0, 10.0], label) for label in range(3)]}, class_names=names
     )
     assert drawn_curves(matched(truth, perfect(truth))).mode == "RGB"
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_name_that_the_font_lacks_is_spelt_out() -> None:
+    names = ("狗", "👩\u200d🔬", "عربى")
+    truth = ground_truth(
+        {1: [([0.0, 0.0, 10.0, 10.0], label) for label in range(3)]}, class_names=names
+    )
+    drawn_curves(matched(truth, perfect(truth)))
+    assert spelt_for_dejavu("狗 é عربى") == "\\u72d7 é عربى"

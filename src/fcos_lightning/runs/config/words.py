@@ -16,6 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from fcos_lightning.data.stores.addresses import refuse_secrets
+from fcos_lightning.errors import UserError
+from fcos_lightning.printing import printable
 from fcos_lightning.runs.config.opaque import opaque_text
 
 #: Settings that may be addresses of object storage.
@@ -39,6 +41,11 @@ VALUED = {
 }
 #: The one that may be.
 _INFO = ("--info", "-i")
+#: Those that stand alone.
+_ALONE = {
+    *("--help", "--help-all", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r"),
+    *("--multirun", "-m", "--shell-completion", "-sc"),
+}
 
 #: What Hydra takes as it stands; words that are numbers or of YAML are not among it.
 _AS_IS = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*", re.ASCII)
@@ -68,11 +75,23 @@ def quoted_words(words: Iterable[str], swept: bool = False) -> list[str]:
 
 
 def options_first(words: Iterable[str]) -> list[str]:
-    """Return a command line with its options before its overrides, between which argparse stops."""
+    """Return a command line with its options before its overrides, between which argparse stops.
+
+    Raises:
+        UserError: if it has an option that there is not, as ``--lr=0.1``.
+    """
     options: list[str] = []
     overrides: list[str] = []
     for word in words:
-        if (options and options[-1] in VALUED) or word.startswith("-"):
+        if options and options[-1] in VALUED:
+            options.append(word)
+        elif word.startswith("-"):
+            if word.partition("=")[0] not in {*VALUED, *_INFO, *_ALONE}:
+                as_setting = word.lstrip("-") if "=" in word else f"{word.lstrip('-')}=VALUE"
+                raise UserError(
+                    f"{printable(word)}: there is no such option; settings are given without "
+                    f"dashes, as {printable(as_setting)}"
+                )
             options.append(word)
         elif options and options[-1] in _INFO and "=" not in word:
             options[-1] = f"--info={word}"

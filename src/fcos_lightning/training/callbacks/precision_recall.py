@@ -76,6 +76,7 @@ def drawn_curves(matches: Matches) -> Image.Image:
     """
     from matplotlib.figure import Figure
 
+    from fcos_lightning.inference.fonts import spelt_for_dejavu
     from fcos_lightning.printing import class_label
 
     names = matches.truth.class_names
@@ -86,7 +87,7 @@ def drawn_curves(matches: Matches) -> Image.Image:
     axes = figure.subplots()
     for label in largest if len(known) > 1 else ():
         # A name that matplotlib would take for a formula, or for none to show, is still a name.
-        text = class_label(names[label]).replace("$", r"\$")
+        text = spelt_for_dejavu(class_label(names[label])).replace("$", r"\$")
         axes.plot(RECALLS, known[label], linewidth=1, label=f"\u200b{text}")
     mean = np.mean(list(known.values()), axis=0)
     axes.plot(RECALLS, mean, color="black", linewidth=2, label=f"mean (AP50 {mean.mean():.3f})")
