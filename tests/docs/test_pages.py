@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fcos_lightning.cli import sweep
+from fcos_lightning.sweeps.settings import with_base
 from fcos_lightning.sweeps.space import parse_space
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -35,9 +36,25 @@ def test_sweeps_compose(line: str) -> None:
         assert space.distributions()
 
 
+@pytest.mark.parametrize("line", commands("claims.md"))
+def test_sweeps_of_cases_compose(line: str) -> None:
+    words = [word for word in shlex.split(line, comments=True) if word != "-m"]
+    own = [word for word in words if word.startswith(("sweep=", "sweep."))]
+    settings = sweep._settings(own)
+    rest = with_base([word for word in words if word not in own], settings)
+    space = parse_space(rest, settings["params"], settings["cases"])
+    jobs = space.grid()
+    assert len(jobs) == 42  # as the page says
+    for job in (jobs[0], jobs[3]):  # of one word and of two
+        sweep.compose("train", [*space.fixed, *job])
+
+
 @pytest.mark.parametrize(
     "line",
-    [*commands("distributed.md"), *commands("methods.md"), *commands("finetuning.md")],
+    [
+        *(*commands("distributed.md"), *commands("methods.md")),
+        *(*commands("finetuning.md"), *commands("augmentation.md")),
+    ],
 )
 def test_commands_compose(line: str) -> None:
     words = shlex.split(line.replace("$RUN", "run"), comments=True)
