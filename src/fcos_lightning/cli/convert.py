@@ -21,33 +21,44 @@ def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
-        from fcos_lightning.runs.config.words import text_of
+        from fcos_lightning.runs.config.words import as_list, plain_words, quoted, text_of
 
-        given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
+        files, words = plain_words(sys.argv[1:])
+        given = {word.partition("=")[0]: text_of(word) for word in words if "=" in word}
+        one = len(files) == 1 and not {"ckpt", "average"} & set(given)
+        if files:
+            words.insert(0, quoted("ckpt", files[0]) if one else as_list("average", files))
         if given.get("out", "").endswith((*_FOR_PROGRAMS, "/")) and "data" not in given:
-            _offer_data_of_checkpoint(given)
+            first = given.get("ckpt") or next(iter(files), None)
+            words = [*_data_of(first, given), *words]
+        sys.argv[1:] = words
         run(convert, "convert")
 
 
-def _offer_data_of_checkpoint(given: dict[str, str]) -> None:
-    """Let the data that a checkpoint names be composed, so that a file is compared on them."""
-    from fcos_lightning.cli.app import fail
+def _data_of(file: str | None, given: dict[str, str]) -> list[str]:
+    """Return the word that composes the data a checkpoint names, to compare what is written on.
+
+    Args:
+        file: the checkpoint; None: which is said later.
+        given: words of the command line.
+    """
+    from fcos_lightning.cli.app import fail_if_refused
     from fcos_lightning.cli.test import read_once
     from fcos_lightning.data.stores.addresses import is_address
     from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
 
-    if "ckpt" not in given:
-        return  # which is said later
+    if file is None:
+        return []
     try:
-        about = read_once(given["ckpt"], given.get("recipe")).about
+        about = read_once(file, given.get("recipe")).about
         root = str((about.get("data") or {}).get("root"))
         # Nothing is fetched because a file says so.
         if (is_address(root) and "data.root" not in given) or not offer_data_of(about):
-            return
-    except UserError as error:
-        fail(error)
-    at = next(i for i, word in enumerate(sys.argv) if word.startswith("ckpt="))
-    sys.argv.insert(at, f"data={FROM_CHECKPOINT}")
+            return []
+    except Exception as error:
+        fail_if_refused(error)
+        raise
+    return [f"data={FROM_CHECKPOINT}"]
 
 
 def convert(config: DictConfig) -> None:
@@ -56,7 +67,14 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.runs.config.kinds import check_kinds
 
     check_kinds(config)
-    given = required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
+    if config.average and config.ckpt is not None:
+        raise UserError("ckpt= is one checkpoint, average= several: give one of the two")
+    several = [str(one) for one in config.average]
+    given = (
+        several[0]
+        if several
+        else required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
+    )
     wanted = required(config, "out", "give a file to write, as out=model.safetensors")
     if config.layout not in ("plain", "torchvision"):
         raise UserError(f"layout={config.layout}: give plain or torchvision")
@@ -77,14 +95,23 @@ def convert(config: DictConfig) -> None:
         )
     if out.is_dir() and not page:
         raise UserError(f"out={wanted}: is a folder; give a file, as {out}/model{endings[0]}")
-    if out.exists() and source.exists() and out.samefile(source):
+    sources = [source, *(checkpoint_file(str(Path(one).expanduser())) for one in several[1:])]
+    if out.exists() and any(one.exists() and out.samefile(one) for one in sources):
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
 
     from fcos_lightning.checkpoints import Checkpoint
+    from fcos_lightning.checkpoints.averaging import mean_of
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.plain_file import write_weights
 
-    checkpoint, more = Checkpoint.read(source, recipe_for(given, config.recipe)), ""
+    more, read = (
+        "",
+        [
+            Checkpoint.read(one, recipe_for(name, config.recipe))
+            for one, name in zip(sources, several or [given], strict=True)
+        ],
+    )
+    checkpoint = mean_of(read) if several else read[0]
     if page or out.suffix in _FOR_PROGRAMS:
         from fcos_lightning.runs.converting.command import convert_for_programs
 
@@ -104,7 +131,8 @@ def convert(config: DictConfig) -> None:
     backbone = (spec.get("custom") or {}).get("backbone") or (spec.get("backbone") or {}).get(
         "name", "resnet50"
     )
-    line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}{more}"
+    name = f"the mean of {len(sources)} checkpoints" if several else source.name
+    line = f"{name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}{more}"
     print(printable(line, LONGEST_LINE))
 
 

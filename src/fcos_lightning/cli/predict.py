@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fcos_lightning.errors import UserError
@@ -11,16 +11,10 @@ from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.signals import stopped_in_one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
     from omegaconf import DictConfig
-    from PIL.Image import Image
 
     from fcos_lightning.inference import Predictor
-    from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
-    from fcos_lightning.structures import Detections
+    from fcos_lightning.inference.sources import ImageFiles, VideoFile
 
 
 def main() -> None:
@@ -35,7 +29,7 @@ def predict(config: DictConfig) -> None:
     """Detect on every image or frame of a source, draw, and write predictions.json."""
     # Imported here, because this costs seconds that help and mistakes should not.
     from fcos_lightning.cli.app import required
-    from fcos_lightning.inference.sources import ImageFiles, find_source
+    from fcos_lightning.inference.sources import find_source
     from fcos_lightning.runs.config.kinds import check_kinds
 
     check_kinds(config)
@@ -50,71 +44,22 @@ def predict(config: DictConfig) -> None:
         raise UserError(f"on_bad_image={config.on_bad_image}: give error or skip")
     source = find_source(wanted)
 
-    import time
-    from collections import deque
-    from contextlib import ExitStack, closing
+    from fcos_lightning.inference.labels.choice import chosen_formats
+    from fcos_lightning.inference.outputs import check_free
+    from fcos_lightning.inference.predicting import Wanted, predict_into
 
-    import numpy as np
-
-    from fcos_lightning.inference.outputs import (
-        PREDICTIONS,
-        ResultsFile,
-        check_free,
-        drawings_of,
-    )
-    from fcos_lightning.storage.bars import counting_bar
-    from fcos_lightning.storage.folders import complete_or_absent
-
+    words = [config.save] if isinstance(config.save, str) else list(config.save)
+    labels = chosen_formats(words, config.save_images, source, config.draw)
     out = check_free(results_in)
     predictor = _predictor(config, path)
-    detector = predictor.detector
-
-    images_done, began = 0, time.monotonic()
-    with ExitStack() as stack:
-        folder = stack.enter_context(complete_or_absent(out, last=PREDICTIONS))
-        results = stack.enter_context(
-            ResultsFile(folder / PREDICTIONS, detector.class_names, detector.category_ids)
-        )
-        drawings = (
-            stack.enter_context(closing(drawings_of(source, folder))) if config.draw else None
-        )
-        total = len(source) if isinstance(source, ImageFiles) else source.frames
-        what = "images" if isinstance(source, ImageFiles) else "frames"
-        advance = stack.enter_context(counting_bar(what, total))
-        is_video = not isinstance(source, ImageFiles)
-        waiting: deque[Picture] = deque()  # read, and not yet answered for: a batch at most
-
-        def pixels() -> Iterator[NDArray[np.uint8]]:
-            for picture in source.pictures():
-                waiting.append(picture)
-                yield picture.pixels
-
-        for found in predictor.stream(pixels()):
-            picture = waiting.popleft()
-            results.write(picture, found)
-            if drawings is not None:
-                drawings.write(picture, np.asarray(_drawn(found, picture.pixels, is_video)))
-            images_done += 1
-            advance()
-        if images_done == 0:
-            reason = f": {source.unreadable[0]}" if source.unreadable else ""
-            raise UserError(f"source={wanted}: nothing of it can be read{reason}")
-    speed = images_done / max(time.monotonic() - began, 1e-9)
-    done = f"{images_done} images, {results.rows} detections, in {printable(out)}"
-    print(f"{done}, {speed:.1f} images/s")
+    wanted_files = Wanted(config.draw, labels, config.save_images, wanted, Path(path).stem)
+    done = predict_into(out, predictor, source, wanted_files)
+    speed = done.images / max(done.took_s, 1e-9)
+    told = f"{done.images} images, {done.detections} detections, in {printable(out)}"
+    print(f"{told}, {speed:.1f} images/s")
+    for remark in done.remarks:
+        print(remark, file=sys.stderr)
     _tell_what_is_missing(source, str(out), skip=config.on_bad_image == "skip")
-
-
-def _drawn(found: Detections, pixels: NDArray[np.uint8], is_video: bool) -> Image:
-    """Return a picture with what is found, small images enlarged; a video keeps its size."""
-    from fcos_lightning.inference.drawing import enlargement
-
-    height, width = pixels.shape[:2]
-    larger = 1 if is_video else enlargement(width, height)
-    if larger == 1:
-        return found.draw(pixels)
-    scaled = replace(found, boxes_xyxy=found.boxes_xyxy * larger)
-    return scaled.draw(pixels.repeat(larger, axis=0).repeat(larger, axis=1))
 
 
 def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -194,8 +195,7 @@ def _opened(path: ImageSource, max_pixels: int = 100_000_000) -> Iterator[Image.
     """Open an image lazily; whatever goes wrong until it is closed becomes a ``UserError``."""
     try:
         # Pillow warns of large images, odd palettes and broken metadata; our cap decides instead.
-        with warnings.catch_warnings(), _pillows_cap(max_pixels):
-            warnings.simplefilter("ignore")
+        with _PILLOW.quiet(max_pixels):
             file = io.BytesIO(path.content) if isinstance(path, StoredImage) else path
             with Image.open(file, formats=_known_formats()) as image:
                 yield image
@@ -215,15 +215,41 @@ def _opened(path: ImageSource, max_pixels: int = 100_000_000) -> Iterator[Image.
         raise UserError(f"image {path} cannot be read: {reason}") from None
 
 
-@contextlib.contextmanager
-def _pillows_cap(max_pixels: int) -> Iterator[None]:
-    """Let Pillow's own guard, which refuses at twice its limit, not be below ours."""
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = before if before is None else max(before, max_pixels)
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
+class _Pillow:
+    """Pillow's settings of the whole process, which images in several threads share.
+
+    Whoever is first changes them, and whoever is last puts them back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._before: int | None = None
+        self._warnings = warnings.catch_warnings()
+
+    @contextlib.contextmanager
+    def quiet(self, max_pixels: int) -> Iterator[None]:
+        """Silence warnings, and let Pillow's own guard, at twice its limit, not be below ours."""
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._before = Image.MAX_IMAGE_PIXELS
+                self._warnings = warnings.catch_warnings()
+                self._warnings.__enter__()
+                warnings.simplefilter("ignore")
+            if Image.MAX_IMAGE_PIXELS is not None:
+                Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, max_pixels)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    Image.MAX_IMAGE_PIXELS = self._before
+                    self._warnings.__exit__(None, None, None)
+
+
+_PILLOW = _Pillow()
 
 
 def _is_heic(path: ImageSource) -> bool:

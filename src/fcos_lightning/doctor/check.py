@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from fcos_lightning.doctor.copies import Place
     from fcos_lightning.doctor.image_facts import ImageFacts
-    from fcos_lightning.doctor.label_scores import Judged
     from fcos_lightning.doctor.learning import Learnt
+    from fcos_lightning.evaluation.analysis.label_scores import Judged
 
 
 @dataclass(frozen=True, eq=False)

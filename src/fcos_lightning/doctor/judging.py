@@ -10,15 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.doctor.check import Examined, ExaminedSet
-from fcos_lightning.doctor.label_scores import Judged, label_scores
-from fcos_lightning.evaluation.analysis.curves import best_threshold
+from fcos_lightning.evaluation.analysis.label_scores import judged
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.matches import matched
 from fcos_lightning.inference import Predictor
-from fcos_lightning.reports.suspects import sure_score
-
-#: A box's place is compared with detections of this score, or of the best threshold if lower.
-_LIKELY = 0.5
 
 
 def judge(data: Examined, predictor: Predictor, advance: Callable[[], None]) -> Examined:
@@ -47,10 +42,7 @@ def _judged(one: ExaminedSet, predictor: Predictor, advance: Callable[[], None])
         found.append((int(truth.image_ids[image]), detections))
         advance()
     matches = matched(truth, DetectionTable.from_detections(found))
-    best = best_threshold(matches)
-    least = best.threshold if best else np.inf
-    sure, likely = max(least, sure_score(matches)), min(_LIKELY, least)
-    return replace(one, judged=Judged(matches, label_scores(matches, sure, likely), sure, likely))
+    return replace(one, judged=judged(matches))
 
 
 def in_numbers(data: Examined) -> list[dict[str, Any]]:

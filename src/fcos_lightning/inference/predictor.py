@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -20,12 +21,26 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.thresholds import Thresholds
 from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.folded import for_inference
+from fcos_lightning.inference.in_order import in_order, thread_count
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
 from fcos_lightning.structures import Detections
 from fcos_lightning.structures.batches import LARGEST_SIDES
 
 if TYPE_CHECKING:
     from fcos_lightning.detector import DenseDetector
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An image as the detector looks at it.
+
+    Attributes:
+        planes: ``[3, h, w]`` uint8 RGB, resized.
+        hw: height and width that it had before.
+    """
+
+    planes: Tensor
+    hw: tuple[int, int]
 
 
 class Predictor:
@@ -172,7 +187,9 @@ class Predictor:
     def stream(self, images: Iterable[AnyImage]) -> Iterator[Detections]:
         """Yield what is found in one image after the other, in their order.
 
-        No more images are read ahead than make a batch, so that there may be any number of them.
+        Of a list, images are read and resized in threads while others are detected on, a few of
+        them ahead. Anything else is asked for no more images than make a batch, so that there may
+        be any number, and a camera lags behind by no more.
 
         Args:
             images: each as in ``__call__``.
@@ -180,25 +197,56 @@ class Predictor:
         Raises:
             UserError: as ``__call__``, once what was found before is out.
         """
-        remaining = iter(images)
+        threads = thread_count()
+        prepared: Generator[Prepared | UserError, None, None]
+        if isinstance(images, Sequence):
+            ahead = self.batch_size + threads
+            prepared = in_order(self._prepared_or_error, images, threads, ahead)
+        else:
+            prepared = (self._prepared_or_error(image) for image in images)
         failed: UserError | None = None
-        while failed is None:
-            batch: list[NDArray[np.uint8]] = []
-            try:
-                batch.extend(map(rgb_pixels, islice(remaining, self.batch_size)))
-            except UserError as error:
-                failed = error
-            if not batch and failed is None:
-                return
-            yield from self._detect(batch)
+        with closing(prepared):
+            while failed is None:
+                batch: list[Prepared] = []
+                for one in islice(prepared, self.batch_size):
+                    if isinstance(one, UserError):
+                        failed = one
+                        break
+                    batch.append(one)
+                if not batch and failed is None:
+                    return
+                yield from self.detected(batch)
         raise failed
 
-    def _detect(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def prepared(self, image: AnyImage) -> Prepared:
+        """Return an image as the detector looks at it; may be called in any thread.
+
+        Raises:
+            UserError: if it cannot be read.
+        """
+        pixels = rgb_pixels(image)
+        height, width = pixels.shape[:2]
+        return Prepared(torch.from_numpy(planes(self._resized(pixels))), (height, width))
+
+    def _prepared_or_error(self, image: AnyImage) -> Prepared | UserError:
+        try:
+            return self.prepared(image)
+        except UserError as error:
+            return error
+
+    def detected(self, images: Sequence[Prepared]) -> list[Detections]:
+        """Return what is found in images that ``prepared`` gave, as one batch.
+
+        Raises:
+            UserError: if the device has too little memory, or the weights are not finite.
+        """
         if not images:
             return []
-        seen = [torch.from_numpy(planes(self._resized(image))) for image in images]
         try:
-            found = [detections.to("cpu") for detections in self.detector.detect(seen)]
+            found = [
+                detections.to("cpu")
+                for detections in self.detector.detect([image.planes for image in images])
+            ]
         except torch.OutOfMemoryError:
             raise UserError(
                 f"the GPU has too little memory for batch_size={self.batch_size} at this size; "
@@ -210,10 +258,10 @@ class Predictor:
             )
         return [
             replace(
-                detections.resized(torch.tensor(small.shape[1:]), torch.tensor(image.shape[:2])),
+                detections.resized(torch.tensor(image.planes.shape[1:]), torch.tensor(image.hw)),
                 class_names=self.class_names,
             ).above(self._least)
-            for detections, small, image in zip(found, seen, images, strict=True)
+            for detections, image in zip(found, images, strict=True)
         ]
 
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:

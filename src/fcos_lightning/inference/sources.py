@@ -42,12 +42,14 @@ class Picture:
         name: of its file below the source's folder, parts separated by ``/``.
         pixels: ``[H, W, 3]`` uint8 RGB, upright.
         frame: position in its video, from 0; None for an image.
+        path: of its file; None for a frame.
     """
 
     number: int
     name: str
     pixels: NDArray[np.uint8]
     frame: int | None = None
+    path: Path | None = None
 
 
 @dataclass
@@ -70,15 +72,14 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def pictures(self) -> Iterator[Picture]:
-        """Read one image after the other; what cannot be read is passed over, and named."""
-        for number, (path, name) in enumerate(zip(self.paths, self.names, strict=True), 1):
-            try:
-                pixels = read_image(path, upright=True)
-            except UserError as error:
-                self.unreadable.append(str(error))
-                continue
-            yield Picture(number, name, pixels)
+    def read(self, number: int) -> Picture | UserError:
+        """Read an image by its number, from 1; an error where it cannot be read."""
+        path = self.paths[number - 1]
+        try:
+            pixels = read_image(path, upright=True)
+        except UserError as error:
+            return error
+        return Picture(number, self.names[number - 1], pixels, path=path)
 
 
 @dataclass

@@ -205,13 +205,13 @@ def _confused(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
 
 def _labels(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     check = numbers["labels"]
-    if check["forgotten"] or check["other_class"]:
+    doubted = check["missed"] + check["swapped"] + check["misplaced"]
+    if doubted:
         yield _said(
             "labels",
-            f"Look at {check['forgotten'] + check['other_class']} labels. Of the detections of "
-            f"score {check['least']:g} or more at least nine in ten are right, but "
-            f"{check['forgotten']} lie where nothing is annotated, and {check['other_class']} fit "
-            "a box of another class",
+            f"Look at {doubted} labels that detections contradict: {check['missed']} where "
+            f"nothing is annotated, {check['swapped']} of another class, {check['misplaced']} that "
+            "lie elsewhere. fcos-doctor with ckpt= shows them on their images",
         )
 
 

@@ -1,9 +1,4 @@
-"""Labels that look wrong: where a sure detection contradicts them.
-
-Where a detector is nearly always right, it may be right against a label, too: a strong detection
-where nothing is annotated may be an object that was forgotten, and one that fits a box well under
-another name may be a box of the wrong class. One that is seldom right says nothing of labels.
-"""
+"""Labels that look wrong: where sure detections contradict them, by the doctor's three scores."""
 
 from __future__ import annotations
 
@@ -11,57 +6,54 @@ from typing import Any
 
 import numpy as np
 
-from fcos_lightning.evaluation.analysis.tide import KINDS, Errors
+from fcos_lightning.evaluation.analysis.label_scores import judged
 from fcos_lightning.evaluation.matches import Matches
 from fcos_lightning.reports.contents import rounded
 
-#: Of the detections that are as strong as those looked at, or stronger, so many have to be right.
-_SHARE_RIGHT = 0.9
-#: Of all, so many are listed, the surest first.
+#: Of all, so many are listed, the least likely first.
 _LISTED = 30
-_BACKGROUND, _CLASS = KINDS.index("background"), KINDS.index("class")
 
 
-def labels_to_check(errors: Errors, score: float) -> dict[str, Any]:
-    """Return how many labels look wrong, and the most suspicious.
+def labels_to_check(matches: Matches) -> dict[str, Any]:
+    """Return how many labels look wrong, and the most doubtful.
 
     Args:
-        errors: of the data set.
-        score: the threshold of the report; no weaker detection is looked at.
+        matches: of the data set.
     """
-    matches = errors.matches
-    truth = matches.truth
-    least = max(score, sure_score(matches))
-    rows = np.flatnonzero((matches.scores >= least) & np.isin(errors.kind, (_BACKGROUND, _CLASS)))
-    order = rows[np.argsort(-matches.scores[rows], kind="stable")]
-    forgotten = int((errors.kind[rows] == _BACKGROUND).sum())
-    listed = []
-    for row in order[:_LISTED].tolist():
-        image = int(matches.positions[row])
-        near = int(errors.near[row])
-        listed.append(
-            {
-                "file": str(truth.file_names[image]),
-                "id": int(truth.image_ids[image]),
-                "box": rounded(matches.table.boxes_xyxy[row], 1),
-                "score": round(float(matches.scores[row]), 4),
-                "detected": int(matches.labels[row]),
-                # null: nothing is annotated there.
-                "annotated": int(truth.labels[near]) if near >= 0 else None,
-            }
-        )
+    found = judged(matches)
+    scores = found.scores
+    rows = {"missed": found.missed(), "swapped": found.swapped(), "misplaced": found.misplaced()}
+    listed = [
+        *(_listed(matches, "missed", scores.missed[row], row, None) for row in rows["missed"]),
+        *(
+            _listed(matches, "swapped", scores.swapped[row], scores.swapped_by[row], row)
+            for row in rows["swapped"]
+        ),
+        *(
+            _listed(matches, "misplaced", scores.misplaced[row], scores.placed_by[row], row)
+            for row in rows["misplaced"]
+        ),
+    ]
     return {
-        "least": round(least, 4) if np.isfinite(least) else None,
-        "forgotten": forgotten,
-        "other_class": len(rows) - forgotten,
-        "listed": listed,
+        "least": round(found.sure, 4) if np.isfinite(found.sure) else None,
+        **{kind: len(those) for kind, those in rows.items()},
+        "listed": sorted(listed, key=lambda one: one["label_score"])[:_LISTED],
     }
 
 
-def sure_score(matches: Matches) -> float:
-    """Return the lowest score of which, and above which, nearly all detections are right."""
-    judged = np.flatnonzero(matches.right | matches.wrong)
-    order = judged[np.argsort(-matches.scores[judged], kind="stable")]
-    right = np.cumsum(matches.right[order]) / np.arange(1, len(order) + 1)
-    sure = np.flatnonzero(right >= _SHARE_RIGHT)
-    return float(matches.scores[order[sure[-1]]]) if len(sure) else np.inf
+def _listed(
+    matches: Matches, kind: str, score: float, detection: int, box: int | None
+) -> dict[str, Any]:
+    truth = matches.truth
+    image = int(matches.positions[detection])
+    return {
+        "kind": kind,
+        "label_score": round(float(score), 4),
+        "file": str(truth.file_names[image]),
+        "id": int(truth.image_ids[image]),
+        "box": rounded(matches.table.boxes_xyxy[detection], 1),
+        "score": round(float(matches.scores[detection]), 4),
+        "detected": int(matches.labels[detection]),
+        # null: nothing is annotated there.
+        "annotated": int(truth.labels[box]) if box is not None else None,
+    }

@@ -26,12 +26,15 @@ class Detections(OnDevice):
         scores: ``[K]`` float32 between 0 and 1.
         labels: ``[K]`` int64, 0-based.
         class_names: one per class, or None where nobody said.
+        track_ids: ``[K]`` int64, the same number for the same object in all frames of a video, from
+            1; None where nothing follows objects.
     """
 
     boxes_xyxy: Tensor
     scores: Tensor
     labels: Tensor
     class_names: tuple[str, ...] | None = None
+    track_ids: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -51,8 +54,17 @@ class Detections(OnDevice):
         """
         least = score.to(self.scores)[self.labels] if isinstance(score, Tensor) else score
         kept = self.scores >= least
-        parts = (self.boxes_xyxy[kept], self.scores[kept], self.labels[kept])
-        return Detections(*parts, self.class_names)
+        return self.at(kept)
+
+    def at(self, chosen: Tensor) -> Detections:
+        """Return some of them.
+
+        Args:
+            chosen: ``[K]`` bool, or their places in the order that is wanted.
+        """
+        tracks = None if self.track_ids is None else self.track_ids[chosen]
+        parts = (self.boxes_xyxy[chosen], self.scores[chosen], self.labels[chosen])
+        return Detections(*parts, self.class_names, tracks)
 
     def resized(self, from_hw: Tensor, to_hw: Tensor) -> Detections:
         """Map the boxes from an image to the same image in another size.

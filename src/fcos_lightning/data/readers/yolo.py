@@ -14,27 +14,17 @@ from numpy.typing import NDArray
 from fcos_lightning.data.complaints import complain, unknown_class
 from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import DataSplit, FoundBoxes, build_split
+from fcos_lightning.data.orientation import as_stored, is_turned_by
 from fcos_lightning.data.readers.plausible import in_pixels
 from fcos_lightning.data.readers.values import number, whole
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 from fcos_lightning.storage.small_files import read_small
 
 #: A thousand outlines of a hundred corners are a quarter of this.
 MAX_BYTES = 8_000_000
 #: A class and a box; what is longer is an outline, or a box with key points.
 _BOX = 5
-
-#: From a box's upright frame to the one stored, by the EXIF orientation of its image: whether x
-#: and y change places, and then which of them run the other way.
-_STORED = {
-    2: (False, True, False),
-    3: (False, True, True),
-    4: (False, False, True),
-    5: (True, False, False),
-    6: (True, False, True),
-    7: (True, True, True),
-    8: (True, True, False),
-}
 
 
 @dataclass
@@ -98,9 +88,9 @@ def read_yolo(
         first = len(found.xyxy)
         if label is not None:
             _read_file(label, image, key_points, found)
-        if orientation in _STORED and len(found.xyxy) > first:
+        if is_turned_by(orientation) and len(found.xyxy) > first:
             turned += 1
-            found.xyxy[first:] = [_as_stored(box, orientation) for box in found.xyxy[first:]]
+            found.xyxy[first:] = map(tuple, as_stored(np.array(found.xyxy[first:]), orientation))
 
     label_of = (
         numbers if numbers is not None else {category: label for label, category in enumerate(ids)}
@@ -209,21 +199,6 @@ def _box(
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _as_stored(
-    box: tuple[float, float, float, float], orientation: int
-) -> tuple[float, float, float, float]:
-    """Return a box of the upright image in the frame of its stored pixels, both in fractions."""
-    x1, y1, x2, y2 = box
-    exchanged, x_back, y_back = _STORED[orientation]
-    if exchanged:
-        x1, y1, x2, y2 = y1, x1, y2, x2
-    if x_back:
-        x1, x2 = 1 - x2, 1 - x1
-    if y_back:
-        y1, y2 = 1 - y2, 1 - y1
-    return x1, y1, x2, y2
-
-
 def _remarks(found: _Lines, labels: Sequence[Path | None], turned: int) -> list[str]:
     bare = sum(label is None for label in labels)
     counted: list[tuple[int, Callable[[int], str]]] = [
@@ -253,4 +228,4 @@ def _range(ids: Sequence[int]) -> str:
         return "none"
     if list(ids) == list(range(len(ids))):
         return f"0 to {len(ids) - 1}"
-    return ", ".join(map(str, ids[:20])) + (", ..." if len(ids) > 20 else "")
+    return some_of([str(one) for one in ids])

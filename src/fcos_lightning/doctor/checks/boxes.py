@@ -5,7 +5,9 @@ Legend: ``M`` boxes of a set.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,82 +21,89 @@ from fcos_lightning.evaluation.detections import blocks_of_rows, pairs_of_groups
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Sides = NDArray[np.float64]
-
 #: Two boxes that overlap by more are one.
 SAME_IOU = 0.95
 #: A box that leaves no more of a side than this share of it covers the image.
 _RIM = 0.01
 
 
-class TinyBox(Check):
+class _BoxesThat(Check):
+    """Boxes of an image of known size that something is true of, each told in words."""
+
+    free = True
+
+    def __call__(self, data: Examined) -> Iterator[Finding | More]:
+        """Yield each."""
+        for one in data.sets:
+            rows = np.flatnonzero(self._true_of(one) & one.sized)
+            yield from one.at_boxes(rows, partial(self._told, one))
+
+    @abstractmethod
+    def _true_of(self, one: ExaminedSet) -> NDArray[np.bool_]:
+        """Return of which boxes it is true, ``[M]``."""
+
+    @abstractmethod
+    def _told(self, one: ExaminedSet, row: int) -> str:
+        """Return what is said of the box in this row."""
+
+
+class TinyBox(_BoxesThat):
     """A box of a pixel: a click rather than an object."""
 
     code = "box.one_pixel"
     severity = "warning"
     title = "boxes that are one pixel or less wide or high"
     advice = "remove them, if they are clicks: hardly anything can be learnt from them"
-    free = True
 
-    def __call__(self, data: Examined) -> Iterator[Finding | More]:
-        """Yield each."""
-        for one in data.sets:
-            boxes = one.split.truth.boxes_xyxy
-            sides = boxes[:, 2:] - boxes[:, :2]
-            rows = np.flatnonzero((np.minimum(*sides.T) <= 1) & one.sized)
+    def _true_of(self, one: ExaminedSet) -> NDArray[np.bool_]:
+        tiny: NDArray[np.bool_] = _sides(one).min(axis=1, initial=np.inf) <= 1
+        return tiny
 
-            def say(row: int, one: ExaminedSet = one, sides: Sides = sides) -> str:
-                width, height = sides[row].tolist()
-                return f"{one.class_of(row)} of {width:.3g} x {height:.3g} pixels"
-
-            yield from one.at_boxes(rows, say)
+    def _told(self, one: ExaminedSet, row: int) -> str:
+        width, height = _sides(one)[row].tolist()
+        return f"{one.class_of(row)} of {width:.3g} x {height:.3g} pixels"
 
 
-class WholeImage(Check):
+class WholeImage(_BoxesThat):
     """A box around all of its image."""
 
     code = "box.whole_image"
     severity = "note"
     title = "boxes that cover their image"
     advice = "see that they are meant: tools make such boxes where an image was only given a class"
-    free = True
 
-    def __call__(self, data: Examined) -> Iterator[Finding | More]:
-        """Yield each."""
-        for one in data.sets:
-            truth = one.split.truth
-            size_wh = truth.sizes_hw[one.image_of_box][:, ::-1]
-            rim = _RIM * size_wh
-            covers = (truth.boxes_xyxy[:, :2] <= rim) & (truth.boxes_xyxy[:, 2:] >= size_wh - rim)
-            rows = np.flatnonzero(covers.all(axis=1) & one.sized & ~truth.ignored)
+    def _true_of(self, one: ExaminedSet) -> NDArray[np.bool_]:
+        truth = one.split.truth
+        size_wh = truth.sizes_hw[one.image_of_box][:, ::-1]
+        rim = _RIM * size_wh
+        covers = (truth.boxes_xyxy[:, :2] <= rim) & (truth.boxes_xyxy[:, 2:] >= size_wh - rim)
+        return covers.all(axis=1) & ~truth.ignored
 
-            def say(row: int, one: ExaminedSet = one) -> str:
-                return f"{one.class_of(row)} covers the image"
-
-            yield from one.at_boxes(rows, say)
+    def _told(self, one: ExaminedSet, row: int) -> str:
+        return f"{one.class_of(row)} covers the image"
 
 
-class SticksOut(Check):
+class SticksOut(_BoxesThat):
     """A box that leaves its image in part."""
 
     code = "box.sticks_out"
     severity = "warning"
     title = "boxes that stick out of their image by more than a pixel"
     advice = "clip them; training does so itself"
-    free = True
 
-    def __call__(self, data: Examined) -> Iterator[Finding | More]:
-        """Yield each."""
-        for one in data.sets:
-            truth = one.split.truth
-            sizes = truth.sizes_hw[one.image_of_box]
-            rows = np.flatnonzero(beyond_image(truth.boxes_xyxy, sizes) & one.sized)
+    def _true_of(self, one: ExaminedSet) -> NDArray[np.bool_]:
+        truth = one.split.truth
+        return beyond_image(truth.boxes_xyxy, truth.sizes_hw[one.image_of_box])
 
-            def say(row: int, one: ExaminedSet = one) -> str:
-                height, width = one.split.truth.sizes_hw[one.image_of_box[row]].tolist()
-                return f"{one.class_of(row)} leaves its image of {width} x {height}"
+    def _told(self, one: ExaminedSet, row: int) -> str:
+        height, width = one.split.truth.sizes_hw[one.image_of_box[row]].tolist()
+        return f"{one.class_of(row)} leaves its image of {width} x {height}"
 
-            yield from one.at_boxes(rows, say)
+
+def _sides(one: ExaminedSet) -> NDArray[np.float64]:
+    """Return width and height of each box, ``[M, 2]``."""
+    boxes = one.split.truth.boxes_xyxy
+    return boxes[:, 2:] - boxes[:, :2]
 
 
 class DuplicateBox(Check):

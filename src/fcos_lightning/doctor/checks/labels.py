@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
 from fcos_lightning.doctor.check import Check, Examined, ExaminedSet
 from fcos_lightning.doctor.findings import Finding
-from fcos_lightning.doctor.label_scores import Judged
+from fcos_lightning.evaluation.analysis.label_scores import Judged
 from fcos_lightning.evaluation.matches import Matches
 from fcos_lightning.printing import class_label
 
-#: A label whose score is lower is told.
-_MISSED, _MISPLACED, _SWAPPED = 0.35, 0.65, 0.45
-#: A box of the same class that is less similar than this is another object's.
-_SAME_OBJECT = 0.3
-#: A detection that is more similar than this to a box of any class found that object.
-_ANNOTATED = 0.45
+
+class _Doubted(Check):
+    """Labels of a low score, each with the detection that contradicts it."""
+
+    def __call__(self, data: Examined) -> Iterator[Finding]:
+        """Yield each, the least likely label first."""
+        for one in data.sets:
+            if one.judged is not None:
+                yield from self._of(one, one.judged)
+
+    @abstractmethod
+    def _of(self, one: ExaminedSet, judged: Judged) -> Iterator[Finding]:
+        """Yield those of a set."""
 
 
-class MissedLabel(Check):
+class MissedLabel(_Doubted):
     """A sure detection where nothing is annotated."""
 
     code = "label.missed"
@@ -29,25 +35,16 @@ class MissedLabel(Check):
     title = "objects that the detector is sure of, and that are not annotated"
     advice = "look at them, the most doubtful first, and annotate those that are there"
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
-        """Yield each, the least likely label first."""
-        for one, judged in _judged(data):
-            matches, scores = judged.matches, judged.scores
-            # One near a box of another class is that box's question.
-            doubtful = (scores.missed < _MISSED) & (scores.near < _ANNOTATED)
-            rows = np.flatnonzero(doubtful & matches.wrong)
-            for row in rows[np.argsort(scores.missed[rows], kind="stable")].tolist():
-                said = f"{_class_of(matches, row)}, detected with {matches.scores[row]:.2f}"
-                found = one.at_image(int(matches.positions[row]), f"{said}, is not annotated")
-                yield replace(
-                    found,
-                    found=_box(matches, row),
-                    place=_place(matches, row),
-                    score=float(scores.missed[row]),
-                )
+    def _of(self, one: ExaminedSet, judged: Judged) -> Iterator[Finding]:
+        matches = judged.matches
+        for row in judged.missed().tolist():
+            said = f"{_class_of(matches, row)}, detected with {matches.scores[row]:.2f}"
+            found = one.at_image(int(matches.positions[row]), f"{said}, is not annotated")
+            found = replace(found, place=_place(matches, row))
+            yield _with(found, matches, row, judged.scores.missed[row])
 
 
-class MisplacedLabel(Check):
+class MisplacedLabel(_Doubted):
     """A box that a detection of its class fits badly."""
 
     code = "label.misplaced"
@@ -55,25 +52,14 @@ class MisplacedLabel(Check):
     title = "boxes that lie otherwise than the detector finds their objects"
     advice = "look at them, the most doubtful first, and correct those that are loose or shifted"
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
-        """Yield each, the worst first."""
-        for one, judged in _judged(data):
-            matches, scores = judged.matches, judged.scores
-            # One that is sure to be of another class is told there.
-            doubtful = (scores.misplaced < _MISPLACED) & (scores.misplaced > _SAME_OBJECT)
-            rows = np.flatnonzero(doubtful & (scores.swapped >= _SWAPPED))
-            # A detection that found another box better says nothing of this one.
-            by = scores.placed_by[rows]
-            rows = rows[(scores.nearest[by] == rows) & (matches.scores[by] > 0)]
-            for row in rows[np.argsort(scores.misplaced[rows], kind="stable")].tolist():
-                by_row = int(scores.placed_by[row])
-                score = float(scores.misplaced[row])
-                said = f"{one.class_of(row)}: similar by {score:.2f} to what was found"
-                found = one.at_box(row, said)
-                yield replace(found, found=_box(matches, by_row), score=score)
+    def _of(self, one: ExaminedSet, judged: Judged) -> Iterator[Finding]:
+        for row in judged.misplaced().tolist():
+            score, by = judged.scores.misplaced[row], int(judged.scores.placed_by[row])
+            said = f"{one.class_of(row)}: similar by {score:.2f} to what was found"
+            yield _with(one.at_box(row, said), judged.matches, by, score)
 
 
-class SwappedLabel(Check):
+class SwappedLabel(_Doubted):
     """A box that a sure detection of another class fits."""
 
     code = "label.swapped"
@@ -81,28 +67,20 @@ class SwappedLabel(Check):
     title = "boxes that the detector is sure to be of another class"
     advice = "look at them, the most doubtful first, and correct the class of those that are wrong"
 
-    def __call__(self, data: Examined) -> Iterator[Finding]:
-        """Yield each, the worst first."""
-        for one, judged in _judged(data):
-            matches, scores = judged.matches, judged.scores
-            # Where its own class was found as well, two objects may lie in each other.
-            own = matches.found_score() >= judged.likely
-            rows = np.flatnonzero((scores.swapped < _SWAPPED) & ~own)
-            rows = rows[~matches.right[scores.swapped_by[rows]]]
-            for row in rows[np.argsort(scores.swapped[rows], kind="stable")].tolist():
-                by = int(scores.swapped_by[row])
-                said = (
-                    f"{one.class_of(row)} is {_class_of(matches, by)} to the detector, with "
-                    f"{matches.scores[by]:.2f}"
-                )
-                found = one.at_box(row, said)
-                yield replace(found, found=_box(matches, by), score=float(scores.swapped[row]))
+    def _of(self, one: ExaminedSet, judged: Judged) -> Iterator[Finding]:
+        matches = judged.matches
+        for row in judged.swapped().tolist():
+            by = int(judged.scores.swapped_by[row])
+            said = (
+                f"{one.class_of(row)} is {_class_of(matches, by)} to the detector, with "
+                f"{matches.scores[by]:.2f}"
+            )
+            yield _with(one.at_box(row, said), matches, by, judged.scores.swapped[row])
 
 
-def _judged(data: Examined) -> Iterator[tuple[ExaminedSet, Judged]]:
-    for one in data.sets:
-        if one.judged is not None:
-            yield one, one.judged
+def _with(finding: Finding, matches: Matches, by: int, score: float) -> Finding:
+    """Add the box of the detection that contradicts a label, and the label's score."""
+    return replace(finding, found=_box(matches, by), score=float(score))
 
 
 def _class_of(matches: Matches, row: int) -> str:

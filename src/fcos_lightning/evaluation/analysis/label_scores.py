@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fcos_lightning.evaluation.analysis.curves import best_threshold
 from fcos_lightning.evaluation.coco_arrays import overlap_of_pairs
 from fcos_lightning.evaluation.detections import blocks_of_rows, pairs_of_groups, xywh_of
 from fcos_lightning.evaluation.matches import Matches
@@ -23,6 +24,16 @@ if TYPE_CHECKING:
 
 #: How much of the similarity is overlap, and not the distance of the centres.
 _OVERLAP = 0.9
+#: Of the detections that are as strong as a sure one, or stronger, so many have to be right.
+_SHARE_RIGHT = 0.9
+#: A box's place is compared with detections of this score, or of the best threshold if lower.
+_LIKELY = 0.5
+#: A label whose score is lower is doubted.
+_MISSED, _MISPLACED, _SWAPPED = 0.35, 0.65, 0.45
+#: A box of the same class that is less similar than this is another object's.
+_SAME_OBJECT = 0.3
+#: A detection that is more similar than this to a box of any class found that object.
+_ANNOTATED = 0.45
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +63,8 @@ class LabelScores:
 class Judged:
     """What a detector found in a set, and what that says of its labels.
 
+    Each method returns rows, the least likely label first.
+
     Attributes:
         matches: detections beside boxes.
         scores: of the labels.
@@ -63,6 +76,52 @@ class Judged:
     scores: LabelScores
     sure: float
     likely: float
+
+    def missed(self) -> NDArray[np.int64]:
+        """Return sure detections, rows of the table, of what seems not to be annotated."""
+        # One near a box of another class is that box's question.
+        doubtful = (self.scores.missed < _MISSED) & (self.scores.near < _ANNOTATED)
+        return _ranked(np.flatnonzero(doubtful & self.matches.wrong), self.scores.missed)
+
+    def misplaced(self) -> NDArray[np.int64]:
+        """Return boxes, rows of the ground truth, that a detection of their class fits badly."""
+        scores = self.scores
+        # One that is sure to be of another class is told there.
+        doubtful = (scores.misplaced < _MISPLACED) & (scores.misplaced > _SAME_OBJECT)
+        rows = np.flatnonzero(doubtful & (scores.swapped >= _SWAPPED))
+        # A detection that found another box better says nothing of this one.
+        by = scores.placed_by[rows]
+        rows = rows[(scores.nearest[by] == rows) & (self.matches.scores[by] > 0)]
+        return _ranked(rows, scores.misplaced)
+
+    def swapped(self) -> NDArray[np.int64]:
+        """Return boxes, rows of the ground truth, that a sure detection of another class fits."""
+        # Where its own class was found as well, two objects may lie in each other.
+        own = self.matches.found_score() >= self.likely
+        rows = np.flatnonzero((self.scores.swapped < _SWAPPED) & ~own)
+        rows = rows[~self.matches.right[self.scores.swapped_by[rows]]]
+        return _ranked(rows, self.scores.swapped)
+
+
+def judged(matches: Matches) -> Judged:
+    """Score all labels by those detections that can be trusted.
+
+    Sure detections are those above the threshold of the best F1 of which nine in ten are right;
+    likely ones reach that threshold, or .5 if that is lower.
+    """
+    best = best_threshold(matches)
+    least = best.threshold if best else np.inf
+    sure, likely = max(least, sure_score(matches)), min(_LIKELY, least)
+    return Judged(matches, label_scores(matches, sure, likely), sure, likely)
+
+
+def sure_score(matches: Matches) -> float:
+    """Return the lowest score of which, and above which, nearly all detections are right."""
+    known = np.flatnonzero(matches.right | matches.wrong)
+    order = known[np.argsort(-matches.scores[known], kind="stable")]
+    right = np.cumsum(matches.right[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(right >= _SHARE_RIGHT)
+    return float(matches.scores[order[enough[-1]]]) if len(enough) else np.inf
 
 
 def label_scores(matches: Matches, sure: float, likely: float) -> LabelScores:
@@ -151,3 +210,7 @@ def _largest(
     better = values > best[places]
     # The last of several assignments to a place stands: the largest.
     best[places[better]], by[places[better]] = values[better], names[better]
+
+
+def _ranked(rows: NDArray[np.int64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    return rows[np.argsort(scores[rows], kind="stable")]
