@@ -79,13 +79,13 @@ def convert_for_programs(
             raise UserError(f"out={out}/: is not empty; give a folder that is new or empty")
         runtime = runtime_files(config.onnxruntime_web)
     weights = out.with_suffix(".bin")
-    if wanted.suffix == ".xml" and weights.exists():
-        # Of an earlier conversion only what stands beside its graph is replaced.
-        if not out.exists() or weights.samefile(checkpoint.path):
-            raise UserError(
-                f"out={out}: its weights would be {weights.name}, which is there and is none of "
-                "such a pair; give another name"
-            )
+    # Of an earlier conversion only what stands beside its graph is replaced.
+    theirs = weights.exists() and (not out.exists() or weights.samefile(checkpoint.path))
+    if wanted.suffix == ".xml" and theirs:
+        raise UserError(
+            f"out={out}: its weights would be {weights.name}, which is there and is none of such "
+            "a pair; give another name"
+        )
     detector = detector_from(checkpoint, config)
     said = {key: checkpoint.about.get(key) for key in _SIDES}
     if not wanted.nms:
