@@ -83,17 +83,46 @@ def test_integers_are_written_only_where_ap_stays(
     assert session.get_modelmeta().custom_metadata_map["precision"] == "int8"
 
 
+def test_a_page_is_a_new_folder_with_all_it_needs(
+    command: Command, ckpt: Path, tmp_path: Path
+) -> None:
+    words = (f"ckpt={ckpt}", "out=demo/", "size=64x64")
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist/ort.wasm.min.js").write_text("one of three")
+    result = command("convert", *words, "onnxruntime_web=dist")
+    assert result.code == 2 and "ort-wasm-simd-threaded.mjs is missing there" in result.err
+    assert not (tmp_path / "demo").exists()
+    result = command("convert", *words)
+    assert result.code == 0 and "equal to torch on 20 " in result.out, result.err
+    assert "put ort.wasm.min.js, " in result.out
+    made = {path.name for path in (tmp_path / "demo").iterdir()}
+    assert made == {"index.html", "detect.js", "about.json", "model.onnx"}
+    about = json.loads((tmp_path / "demo/about.json").read_text())
+    assert about["size"]["height_width"] == [64, 64] and "triangle" in about["class_names"]
+    result = command("convert", *words)
+    assert result.code == 2 and "out=demo/: is not empty" in result.err
+    for name in ("ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
+        (tmp_path / "dist" / name).write_text(name)
+    result = command("convert", words[0], "out=other/", words[2], "onnxruntime_web=dist")
+    assert result.code == 0 and "put " not in result.out, result.err
+    assert len(list((tmp_path / "other").iterdir())) == 7
+
+
 def test_mistakes_are_one_line(command: Command, ckpt: Path, tmp_path: Path) -> None:
     shutil.move(ckpt, "best.ckpt")
     shutil.rmtree("trained")
+    (tmp_path / "a.bin").write_text("somebody's own")
     for words, said in (
         (("out=a.onnx", "size=64"), "size=64: give height and width in pixels, as 800x1344"),
         (("out=a.onnx", "size=0x64"), "size=0x64: give height and width"),
         (("out=a.onnx", "precision=int4"), "precision=int4: give fp32, fp16, int8"),
         (("out=a.xml", "nms=false"), "nms=false: of a.xml there is no such kind"),
         (("out=a.onnx", "nms=false", "size=64x64"), "leave size= and precision= out"),
+        (("out=a.xml",), "its weights would be a.bin, which is there"),
         (("out=a.pt2", "precision=fp16"), "precision=fp16: .pt2 is fp32"),
         (("out=a.onnx", "nms=maybe"), "nms=maybe: give true or false"),
+        (("out=a.onnx", "onnxruntime_web=dist"), "is for a page; give out=FOLDER/"),
+        (("out=a/", "nms=false"), "nms=false: of a there is no such kind"),
         (("out=a.onnx", "limit=0"), "limit=0: give 1 or more"),
         (("out=a.onnx", "data=coco", "data.root=nowhere"), "nowhere"),
         (
@@ -104,4 +133,5 @@ def test_mistakes_are_one_line(command: Command, ckpt: Path, tmp_path: Path) -> 
         result = command("convert", f"ckpt={tmp_path}/best.ckpt", *words)
         assert result.code == 2 and said in result.err, (words, result.err)
         assert len(result.err.strip().splitlines()) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "a.bin"}
+    assert (tmp_path / "a.bin").read_text() == "somebody's own"

@@ -117,9 +117,11 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.plain_file import write_weights
 
-    more, read = "", []
-    for one, name in zip(sources, several or [given], strict=True):
-        read.append(Checkpoint.read(one, recipe_for(name, config.recipe)))
+    more = ""
+    read = [
+        Checkpoint.read(one, recipe_for(name, config.recipe))
+        for one, name in zip(sources, several or [given], strict=True)
+    ]
     checkpoint = mean_of(read) if several else read[0]
     if page or out.suffix in _FOR_PROGRAMS:
         from fcos_lightning.runs.converting.command import convert_for_programs

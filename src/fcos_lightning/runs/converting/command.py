@@ -78,6 +78,14 @@ def convert_for_programs(
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise UserError(f"out={out}/: is not empty; give a folder that is new or empty")
         runtime = runtime_files(config.onnxruntime_web)
+    weights = out.with_suffix(".bin")
+    # Of an earlier conversion only what stands beside its graph is replaced.
+    theirs = weights.exists() and (not out.exists() or weights.samefile(checkpoint.path))
+    if wanted.suffix == ".xml" and theirs:
+        raise UserError(
+            f"out={out}: its weights would be {weights.name}, which is there and is none of such "
+            "a pair; give another name"
+        )
     detector = detector_from(checkpoint, config)
     said = {key: checkpoint.about.get(key) for key in _SIDES}
     if not wanted.nms:
