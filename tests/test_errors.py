@@ -4,7 +4,13 @@ import pickle
 
 import pytest
 
-from fcos_lightning.errors import MESSAGE_CHARACTERS, UserError, shown
+from fcos_lightning.errors import (
+    CHOICES_CHARACTERS,
+    MESSAGE_CHARACTERS,
+    SharedError,
+    UserError,
+    shown,
+)
 
 
 @pytest.mark.parametrize(
@@ -50,3 +56,13 @@ def test_an_error_of_a_loader_process_keeps_its_lines() -> None:
 def test_an_error_stays_the_same_in_another_process() -> None:
     error = UserError("a\nb" + "x" * 5000)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_what_there_is_to_choose_from_is_shown_behind_the_message() -> None:
+    names = [f"choice_{number}" for number in range(40)]
+    error = SharedError("x" * 5000 + ": there are", choices=names)
+    assert str(error).endswith(f"x: there are {', '.join(names)}")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
+    assert type(pickle.loads(pickle.dumps(error))) is SharedError
+    many = UserError("there are", choices=[f"choice_{number}" for number in range(4000)])
+    assert len(str(many)) <= CHOICES_CHARACTERS and str(many).endswith(" more")

@@ -11,13 +11,10 @@ import torch
 
 from fcos_lightning.checkpoints import Checkpoint, load_detector
 from fcos_lightning.detector import FCOS
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import MESSAGE_CHARACTERS, UserError
 from fcos_lightning.runs.config.description import offer_data_of
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
 from fcos_lightning.weights.files import read_weights
-
-#: Characters of a message.
-LONGEST_MESSAGE = 1000
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ def answer(act: Callable[[], object]) -> Answer:
         said = str(error)
         if not said.isprintable():
             return Answer("fault", f"no single line: {said[:200]!r}")
-        if len(said) > LONGEST_MESSAGE:
+        if len(said) > MESSAGE_CHARACTERS:
             return Answer("fault", f"{len(said)} characters: {said[:200]!r}")
         return Answer("refused", said)
     except Exception as error:  # which is what is looked for

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fcos_lightning.late_matplotlib import import_matplotlib_late
 from fcos_lightning.moved import find_moved
+from fcos_lightning.storage.font_list import keep_font_list_whole
 
 __version__ = "0.1.0"
 
@@ -41,6 +43,8 @@ _HOMES = {
 
 
 find_moved()
+keep_font_list_whole()
+import_matplotlib_late()
 
 
 def __getattr__(name: str) -> object:

@@ -76,8 +76,8 @@ def check_names(
             close = get_close_matches(name, known, 1, 0.6)
             hint = f"is {place}.{close[0]} meant? " if close else ""
             raise UserError(
-                f"{place}.{printable(name)}: there is no such setting; {hint}there are "
-                f"{', '.join(known) or 'none'}"
+                f"{place}.{printable(name)}: there is no such setting; {hint}there are",
+                choices=known or ["none"],
             )
 
 

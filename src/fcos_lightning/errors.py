@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from reprlib import Repr
 
-from fcos_lightning.printing import LONGEST_LINE, message_line
+from fcos_lightning.printing import LONGEST_LINE, LONGEST_MESSAGE, message_line, some_of
 
 #: What a whole message is cut to; each foreign text in it is cut by ``shown`` before that.
-MESSAGE_CHARACTERS = LONGEST_LINE
+MESSAGE_CHARACTERS = LONGEST_MESSAGE
+#: What it is cut to where it ends with all that may be chosen, which is the help itself.
+CHOICES_CHARACTERS = LONGEST_MESSAGE + LONGEST_LINE
 
 
 class UserError(ValueError):
@@ -16,11 +19,28 @@ class UserError(ValueError):
     The commands print it after ``error:`` and exit with status 2; no traceback is shown. What
     does not belong on a terminal's line, as an escape sequence in a file's name, is escaped here,
     and a message is cut to ``MESSAGE_CHARACTERS``.
+
+    Args:
+        message: the line; with choices, its end leads to them.
+        choices: names of this program that may be given instead, all of which are shown.
     """
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str = "", choices: Collection[str] = ()) -> None:
         # A loader process's error comes back with the lines of its traceback around it.
-        super().__init__(message if message.startswith("Caught ") else message_line(message))
+        line = message if message.startswith("Caught ") else message_line(message)
+        if choices:
+            line += f" {some_of(choices, len(choices), LONGEST_LINE - 20)}"
+        super().__init__(line)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Go to another process as it is."""
+        return _again, (type(self), *self.args)
+
+
+def _again(kind: type[UserError], *args: object) -> UserError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class SharedError(UserError):

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
 
-#: What an error's line may at most be long; the beginning says what is wrong, the end what to do.
+#: What a line of a command's output may at most be long.
 LONGEST_LINE = 600
+#: What an error's line may at most be long; the beginning says what is wrong, the end what to do.
+LONGEST_MESSAGE = 300
 #: What a name of a class, an image or a file may at most take of a line.
 LONGEST_NAME = 200
+#: Of a name that has to give room to the rest of a message, at least so much stays.
+_LEAST_NAME = 40
+#: Of names in a row, each takes at most so much.
+_LONGEST_IN_ROW = 40
 _END = 300
-_LONG_WORD = re.compile(rf"\S{{{LONGEST_NAME + 1},}}")
 
 #: Control characters, halves of characters, and Unicode's own ways to end a line.
 _UNFIT = {"Cc", "Cs", "Zl", "Zp"}
@@ -47,10 +53,45 @@ def class_label(name: object, longest: int = 60) -> str:
     return printable(tidy or str(name), longest)
 
 
-def message_line(text: object) -> str:
-    """Return a message as one line, in which no name or value is longer than ``LONGEST_NAME``."""
+def message_line(text: object, longest: int = LONGEST_MESSAGE) -> str:
+    """Return a message as one line that people read to its end.
+
+    Names, paths and values make a message long. So the longest of them give way first, each by its
+    middle; only where that is not enough, the middle of the message itself is left out.
+
+    Args:
+        text: of the message.
+        longest: number of characters that may be left.
+    """
     begun = _cut(str(text), 50 * LONGEST_LINE)  # a name may be as long as a file
-    return printable(_LONG_WORD.sub(lambda word: _cut(word[0], LONGEST_NAME), begun), LONGEST_LINE)
+    line = "".join(_spelt(one) for one in begun)
+    for room in range(LONGEST_NAME, _LEAST_NAME - 1, -5):
+        shorter = _with_words_of(line, room)
+        if len(shorter) <= longest:
+            return shorter
+    return _cut(shorter, longest)
+
+
+def _with_words_of(line: str, longest: int) -> str:
+    return re.sub(rf"\S{{{longest + 1},}}", lambda word: _cut(word[0], longest), line)
+
+
+def some_of(names: Collection[str], most: int = 8, room: int = 120) -> str:
+    """Return names in a row, and how many more there are: ``cat, dog and 3 more``.
+
+    Args:
+        names: as files, data or checkpoints have them.
+        most: so many are named.
+        room: so many characters they take together; the first is named anyway.
+    """
+    row: list[str] = []
+    for name in list(names)[:most]:
+        cut = _cut(name, _LONGEST_IN_ROW)
+        if row and len(", ".join((*row, cut))) > room:
+            break
+        row.append(cut)
+    left = len(names) - len(row)
+    return ", ".join(row) + (f" and {left} more" if left else "")
 
 
 def _cut(text: str, longest: int) -> str:

@@ -198,3 +198,29 @@ def test_a_step_of_a_detector_of_three_levels() -> None:
         assert parameter.requires_grad is (parameter.grad is not None), key
     again = build_fcos(**{k: v for k, v in detector.spec.items() if k != "custom"})
     again.load_state_dict(detector.state_dict())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenetv2_100", "dla34", "convnext_tiny"])
+def test_each_weight_lies_in_one_stage_and_the_stages_in_order(name: str) -> None:
+    backbone = TimmBackbone(name, norm="trained")
+    stages = backbone.ordered_stages()
+    place_of: dict[int, int] = {}
+    for place, modules in enumerate(stages):
+        for module in modules:
+            for parameter in module.parameters():
+                assert place_of.setdefault(id(parameter), place) == place
+    assert set(place_of) == {id(parameter) for parameter in backbone.parameters()}
+    # A map depends on the stages up to its own alone.
+    declared: Any = backbone.net.feature_info
+    reduced = [info["reduction"] for info in declared.info]
+    maps = backbone(torch.rand(1, 3, 64, 96))
+    for stride, one in zip(backbone.strides, maps, strict=True):
+        learning = list(backbone.parameters())
+        found = torch.autograd.grad(one.sum(), learning, retain_graph=True, allow_unused=True)
+        used = {place_of[id(p)] for p, g in zip(learning, found, strict=True) if g is not None}
+        assert max(used) == reduced.index(stride)
+
+
+def test_stages_that_lie_beside_one_another_are_no_stages() -> None:
+    with pytest.raises(UserError, match="layer_lr_decay: the stages of timm/hrnet_w18_small do"):
+        TimmBackbone("hrnet_w18_small", norm="trained").ordered_stages()

@@ -93,7 +93,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("spec.fpn.channels", True, "fpn.channels=True: give a whole number"),
     ("spec.head.num_convs", float("inf"), "head.num_convs is inf; no detector has"),
     ("spec.head.prior", float("inf"), "head.prior is inf; no detector has"),
-    ("spec.head.norm", "layer", "head.norm=layer: give one of group"),
+    ("spec.head.norm", "layer", "head.norm=layer: give one of none"),
     ("spec.loss", {"box_loss": 1}, "loss.box_loss=1: give one of iou"),
     ("spec.decoder", {"nms_iou": float("nan")}, "decoder.nms_iou is nan"),
     ("spec.decoder", {"max_detections": -1}, "decoder.max_detections is -1"),
@@ -198,7 +198,7 @@ def test_the_rest_of_a_checkpoint(
             "is <torch.*_sparse_tensor, not read>",
         ),
         (torch.ones(2, dtype=torch.bool), "head.scales is of torch.bool, which is not what"),
-        (torch.ones(3), r"of other shape \['head.scales'\]"),
+        (torch.ones(3), r"1 of another shape \(head.scales\)"),
     ],
 )
 def test_weights_of_another_kind(tmp_path: Path, detector: FCOS, value: object, said: str) -> None:

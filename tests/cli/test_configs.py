@@ -9,7 +9,7 @@ import lightning as L
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.data import Augmentation, DetectionDataModule
+from fcos_lightning.data import Augmentation, DetectionDataModule, MixedAugmentation
 from fcos_lightning.detector import FCOS, DenseDetector, build_detector
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config.composed import config_dir
@@ -96,6 +96,9 @@ def test_an_augmentation_is_made_and_works(name: str) -> None:
 
     config = composed("train", f"augment={name}", "data.shorter_side=64", "data.longer_side=96")
     augment = make(config, "augment")
+    if isinstance(augment, MixedAugmentation):
+        assert {*augment.mixes} == {"copy_paste", "mosaic", "mixup"}
+        augment = augment.then
     assert isinstance(augment, Augmentation)
     image = np.random.default_rng(0).integers(0, 255, (50, 70, 3), dtype=np.uint8)
     for seed in range(8):
@@ -130,7 +133,7 @@ def test_a_data_module_is_made(name: str, tmp_path: Path) -> None:
 def test_callbacks_are_made(name: str, tmp_path: Path) -> None:
     made = make(composed("train", f"callbacks={name}", f"run_dir={tmp_path}"), "callbacks")
     assert all(value is None or isinstance(value, L.Callback) for value in made.values())
-    assert (made["ema"] is not None) == (name == "ema")
+    assert (made["ema"] is not None) == (name in ("ema", "early_stop"))
 
 
 @pytest.mark.parametrize("name", ["default", "none"])

@@ -57,6 +57,30 @@ def test_converted_and_back(command: Command, foreign: Path, tmp_path: Path) -> 
     assert all(torch.equal(back[key], before[key]) for key in before)
 
 
+def test_the_mean_of_several(command: Command, foreign: Path, tmp_path: Path) -> None:
+    weights = torch.load(foreign, weights_only=True)
+    other = {k: v + 1 if v.is_floating_point() else v for k, v in weights.items()}
+    torch.save(other, tmp_path / "epoch=1.pth")
+    result = command("convert", str(foreign), "epoch=1.pth", "out=mean.safetensors")
+    assert result.code == 0, result.err
+    assert "the mean of 2 checkpoints (torchvision): resnet50" in result.out
+    before, after = (load_detector(f).state_dict() for f in (foreign, "mean.safetensors"))
+    for key, value in before.items():
+        # Scales of levels, which torchvision has none of, are 1.
+        moved = value + 0.5 if value.is_floating_point() and key != "head.scales" else value
+        assert torch.allclose(after[key], moved, atol=1e-5), key
+    for words, said in (
+        ((f"average=[{foreign}]",), "two checkpoints or more"),
+        ((str(foreign), f"ckpt={foreign}"), "give one of the two"),
+        ((str(foreign), "none.pth"), "no such file"),
+        ((str(foreign), "epoch=1.pth", "out=epoch=1.pth"), "is the checkpoint itself"),
+    ):
+        result = command("convert", "out=a.pth", "layout=torchvision", *words)
+        assert result.code == 2 and said in result.err, result.err
+        assert len(result.err.strip().splitlines()) == 1
+    assert not (tmp_path / "a.pth").exists()
+
+
 def test_mistakes_are_one_line(command: Command, foreign: Path, tmp_path: Path) -> None:
     ckpt = f"ckpt={foreign}"
     for words, said in (

@@ -48,7 +48,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def next_words(printed: str) -> list[list[str]]:
-    lines = printed.split("next:\n")[1].splitlines()[:2]
+    lines = printed.split("next:\n")[1].splitlines()[:-1]  # the last is for data of one's own
     return [shlex.split(line) for line in lines]
 
 
@@ -59,12 +59,15 @@ def test_a_run_of_ones_own_parts_in_an_odd_folder(
     drawn = "data.root=drawn, (1)"
     run = command("train", *words, drawn, "trainer.accelerator=cpu", "run_dir=it's #1, $HOME")
     assert run.code == 0, run.err
-    test, predict = next_words(run.out)
+    test, predict, explain = next_words(run.out)
     assert test[:2] == [f"PYTHONPATH={tmp_path}", "fcos-test"]
     result = command("test", *test[2:], "trainer.accelerator=cpu", "run_dir=tested")
     assert result.code == 0, result.err
     result = command("predict", *predict[2:])
     assert result.code == 0 and result.out.startswith("8 images"), result.err
+    assert explain[:2] == [f"PYTHONPATH={tmp_path}", "fcos-explain"]
+    result = command("explain", *explain[2:], "device=cpu", "run_dir=explained")
+    assert result.code == 0, result.err
 
     checkpoint = "ckpt=it's #1, $HOME/checkpoints/best.ckpt"
     result = command("convert", checkpoint, "out=own.safetensors")
@@ -82,3 +85,15 @@ def test_a_folder_that_is_taken_is_not_proposed(command: Command) -> None:
     run = command("train", *quick, "run_dir=r")
     assert next_words(run.out)[1][-1] == "out=predictions_2"
     assert next_words(run.out)[0] == ["fcos-test", "ckpt=r/checkpoints/best.ckpt"]
+
+
+def test_the_run_before_on_the_same_data_is_there_to_compare_with(command: Command) -> None:
+    quick = (*SMALL, "schedule.max_epochs=1", "logger=none", "trainer.accelerator=cpu")
+    assert command("train", *quick, "run_dir=runs/other", "data.val_images=9").code == 0
+    first = command("train", *quick, "run_dir=runs/first")
+    assert len(next_words(first.out)) == 3  # nothing that would be compared
+    second = command("train", *quick, "run_dir=runs/second", "schedule.lr=0.0001")
+    compare = next_words(second.out)[3]
+    assert compare == ["fcos-compare", "runs/first", "runs/second"]
+    result = command("compare", *compare[1:], "resamples=5", "run_dir=compared")
+    assert result.code == 0, result.err

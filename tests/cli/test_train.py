@@ -34,6 +34,8 @@ def test_a_run_leaves_everything_in_its_folder(command: Command, tmp_path: Path)
         "predictions.json",
         "previews/epoch_001.jpg",
         "previews/epoch_002.jpg",
+        "previews/train_001.jpg",
+        "previews/train_002.jpg",
     ):
         assert expected in names
     assert any(name.startswith("tensorboard/events.") for name in names)
@@ -172,7 +174,8 @@ def test_resume_goes_on_in_the_same_folder(command: Command, tmp_path: Path) -> 
     assert len(rows_before) > 1 and rows_after[: len(rows_before)] == rows_before
     assert steps_logged(tmp_path / "crashed") == steps_logged(tmp_path / "whole")
     previews = sorted(path.name for path in (tmp_path / "crashed/previews").iterdir())
-    assert previews == [f"epoch_{epoch:03}.jpg" for epoch in range(1, 5)]
+    kinds = ("epoch", "train")
+    assert previews == [f"{kind}_{epoch:03}.jpg" for kind in kinds for epoch in range(1, 5)]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fcos_lightning.data.augment import Augmentation, ShorterSide
+from fcos_lightning.data.augment import Augmentation, LargeScaleJitter, ShorterSide
 from fcos_lightning.errors import UserError
 
 NONE = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
@@ -110,8 +110,56 @@ def test_transforms_draw_independently_of_each_other() -> None:
     assert len(seen) == 8 and min(seen.values()) > 25  # 50 of each are expected
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.sampled_from([(0.1, 2.0), (1.0, 1.0), (1.4, 2.0)]))
+def test_large_scale_jitter_keeps_a_window_and_boxes_on_their_objects(
+    seed: int, scale: tuple[float, float]
+) -> None:
+    random = np.random.default_rng(seed)
+    height, width = random.integers(40, 200, 2).tolist()
+    image = picture(height, width)
+    boxes = []
+    for index in range(4):  # a row of objects, each of a grey of its own
+        x, w = index * width // 4 + 1, width // 4 - 2
+        y = int(random.integers(0, height - 20))
+        image[y : y + 20, x : x + w] = 60 * (index + 1)
+        boxes.append((x, y, x + w, y + 20))
+    augment = Augmentation([LargeScaleJitter(96, 160, scale=scale)], min_visibility=0.2)
+    out, found, kept, _ = augment(image, np.array(boxes, dtype=float), np.arange(4), seed)
+    whole, *_ = Augmentation([ShorterSide(96, 160)])(image, *NONE, seed=0)
+    assert out.shape[0] <= whole.shape[0] and out.shape[1] <= whole.shape[1]
+    if scale[0] >= 1:
+        assert out.shape == whole.shape
+    if scale == (1.0, 1.0):
+        assert np.array_equal(out, whole) and kept.tolist() == [0, 1, 2, 3]
+    for (x1, y1, x2, y2), label in zip(found, kept, strict=True):
+        inside = out[int(y1) + 6 : int(y2) - 6, int(x1) + 6 : int(x2) - 6]  # where it is enlarged
+        assert np.all(np.abs(inside.astype(int) - 60 * (label + 1)) <= 2)
+    # An object of which much is shown has a box.
+    for label in range(4):
+        shown = np.argwhere((out == 60 * (label + 1)).all(axis=2))
+        if len(shown) > 0.5 * 20 * (width // 4) * 2.0**2 * (96 / min(height, width)) ** 2:
+            assert label in kept
+
+
+def test_large_scale_jitter_draws_halving_as_often_as_doubling() -> None:
+    augment = Augmentation([LargeScaleJitter(64, 64, scale=(0.25, 4.0))])
+    sides = [augment(picture(64, 64), *NONE, seed=seed)[0].shape[0] for seed in range(300)]
+    assert 0.4 < np.mean(np.array(sides) < 64) < 0.6 and min(sides) < 20 and max(sides) == 64
+    rarely = Augmentation([LargeScaleJitter(64, 64, scale=(0.5, 0.5), p=0.25)])
+    sides = [rarely(picture(64, 64), *NONE, seed=seed)[0].shape[0] for seed in range(300)]
+    assert set(sides) == {32, 64} and 50 < sides.count(32) < 100
+
+
+@pytest.mark.parametrize("options", [{"scale": (0.0, 1.0)}, {"scale": (2.0, 1.0)}])
+def test_large_scale_jitter_refuses_what_means_nothing(options: dict[str, object]) -> None:
+    with pytest.raises(UserError, match=r"LargeScaleJitter\.scale=.*: give two numbers"):
+        LargeScaleJitter(64, 64, **options)
+
+
 RECIPES = {
     "resizing": [ShorterSide([80, 120], 200, scale=(0.5, 1.5)), A.HorizontalFlip()],
+    "large-scale jitter": [LargeScaleJitter(80, 120), A.HorizontalFlip()],
     "turns": [A.HorizontalFlip(), A.VerticalFlip(), A.RandomRotate90(), ShorterSide(90, 200)],
     "safe crops": [A.BBoxSafeRandomCrop(erosion_rate=0.2), A.GaussNoise(p=0.5)],
     "crops and padding": [A.RandomCrop(60, 70), A.PadIfNeeded(120, 120), A.HorizontalFlip()],

@@ -149,7 +149,7 @@ def test_an_unknown_option_is_named(part: str, option: dict[str, Any]) -> None:
     [
         ("backbone", {"norm": "froze"}, "give one of frozen, trained"),
         ("fpn", {"p6_from": "c6"}, "give one of p5, c5"),
-        ("head", {"norm": "layer"}, "give one of group, batch, none"),
+        ("head", {"norm": "layer"}, "give one of none, group, batch"),
         ("loss", {"box_loss": "gious"}, "give one of iou, linear_iou, giou, diou, ciou"),
         ("loss", {"box_epsilon": "oficial"}, "give one of official, plain"),
         ("loss", {"box_units": "px"}, "give one of strides, pixels"),

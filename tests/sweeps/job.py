@@ -1,7 +1,8 @@
 """Stands for ``fcos-train``: leaves what a run leaves, and does what its words say.
 
 ``ap=0.3`` is what it reaches, ``crash=true`` ends it in the first attempt, ``wait=true`` makes it
-run until it is asked to stop, and then keep a checkpoint.
+run until it is asked to stop, and then keep a checkpoint. ``error=TEXT`` refuses it before it has a
+folder, with RUN in the text for that folder; ``late=true`` makes it fail behind its first figures.
 """
 
 import json
@@ -17,6 +18,9 @@ def main() -> int:
     words = {k.lstrip("+").removeprefix("data."): v.strip("'") for k, v in words.items()}
     resumed = "resume" in words
     folder = Path(words["resume"] if resumed else words["run_dir"])
+    if words.get("error", "none") != "none" and not (folder.parent / "mended").exists():
+        print("model tiny\nerror: " + words["error"].replace("RUN", str(folder)))
+        return 2
     if resumed:
         words = json.loads((folder / "config.yaml").read_text())
     else:
@@ -38,6 +42,9 @@ def main() -> int:
             file.write(f"{epoch},{epoch},{float(words.get('ap', '0.1')) * (epoch + 1) / 10}\n")
             file.flush()
             time.sleep(float(words.get("pause", "0")))
+            if words.get("late") == "true":
+                print("error: too late")
+                return 2
             if stopped:
                 break
     while words.get("wait") == "true" and not resumed and not stopped:

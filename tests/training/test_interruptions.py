@@ -19,14 +19,20 @@ KINDS: dict[str, tuple[str, ...]] = {
     "half epochs": ("trainer.val_check_interval=2", "checkpoint.every_n_steps=1"),
     "each second epoch": ("trainer.check_val_every_n_epoch=2", "schedule.max_epochs=3"),
     "steps that end an epoch": ("schedule.max_epochs=null", "schedule.max_steps=6"),
-    "steps that end within one": ("schedule.max_epochs=null", "schedule.max_steps=5"),
+    "steps that end within one": (
+        *("schedule.max_epochs=null", "schedule.max_steps=5"),
+        *("schedule.backbone_waits=2", "schedule.layer_lr_decay=0.7"),
+    ),
     "stopped early": (
-        "schedule.max_epochs=4",
-        "+callbacks.early._target_=lightning.pytorch.callbacks.EarlyStopping",
-        "+callbacks.early.monitor=val/AP",
-        "+callbacks.early.mode=max",
-        "+callbacks.early.patience=1",
-        "+callbacks.early.min_delta=1.0",
+        "schedule.max_epochs=5",
+        *("callbacks=early_stop", "callbacks.early_stop.patience=2"),
+        "callbacks.early_stop.min_delta=1.0",
+    ),
+    "mixed images": (
+        "augment=mosaic",
+        "augment.weak_end=0.4",
+        "schedule.max_epochs=3",
+        "checkpoint.every_n_steps=1",
     ),
     "accumulated": ("trainer.accumulate_grad_batches=2", "checkpoint.every_n_steps=1"),
 }
@@ -64,8 +70,16 @@ TRANSITIONS: dict[str, tuple[str, list[Place]]] = {
         [Place("evaluate"), Place("evaluate", late=True)],
     ),
     "behind that measurement": ("steps that end within one", [Place("copy_whole", late=True)]),
+    "while early stopping counts": (
+        "stopped early",
+        [Place("on_train_epoch_end", 2), Place("on_train_batch_end", 2)],
+    ),
     "after early stopping": ("stopped early", [Place("evaluate")]),
     "in the report": ("epochs", [Place("evaluate"), Place("write_predictions")]),
+    "within mixed images, then within whole ones": (
+        "mixed images",
+        [Place("on_train_batch_end", 2), Place("on_train_batch_end", 3)],
+    ),
     "when all is done": (
         "epochs",
         [Place("print_table", late=True), Place("print_table", late=True)],
@@ -75,12 +89,14 @@ TRANSITIONS: dict[str, tuple[str, list[Place]]] = {
 
 #: Those that are tried each time, as no simpler test meets them; the others are marked slow.
 QUICK = (
+    "within mixed images, then within whole ones",
     "in the last validation, twice",
     "in a validation within an epoch, then behind it",
     "between a validation and the best checkpoint",
     "behind the last epoch",
     "in the last validation of so many steps",
     "in the measurement of the end within an epoch",
+    "while early stopping counts",
     "after early stopping",
     "in the report",
 )
@@ -123,6 +139,13 @@ def test_each_place(
         assert not go(cut, KINDS[kind], monkeypatch, place), f"never came to {place}"
     assert go(cut, KINDS[kind], monkeypatch, None)
     assert differences(wholes[kind], cut) == []
+
+
+def test_early_stopping_ends_a_run(wholes: dict[str, Path]) -> None:
+    rows = (wholes["stopped early"] / "metrics.csv").read_text().splitlines()
+    place = rows[0].split(",").index("epoch")
+    # The first of five epochs is the best one, and two more are waited for.
+    assert {row.split(",")[place] for row in rows[1:]} == {"0", "1", "2"}
 
 
 @pytest.mark.slow

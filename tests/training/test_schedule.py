@@ -4,7 +4,7 @@ from functools import partial
 import pytest
 import torch
 
-from fcos_lightning.detector import build_fcos
+from fcos_lightning.detector import DenseDetector, build_fcos
 from fcos_lightning.errors import UserError
 from fcos_lightning.training.schedule import Schedule
 
@@ -112,3 +112,72 @@ def test_the_optimiser_steps_at_the_scheduled_rate() -> None:
 def test_mistakes_are_named(changes: dict[str, object], said: str) -> None:
     with pytest.raises(UserError, match=said):
         official(**changes)
+
+
+def learning(**changes: object) -> tuple[DenseDetector, Schedule]:
+    torch.manual_seed(0)
+    detector = build_fcos(
+        num_classes=2,
+        backbone={"name": "tiny", "norm": "trained", "frozen_stages": 0, "widths": [8, 8, 8, 8]},
+        fpn={"channels": 8, "levels": [3, 4]},
+        head={"num_convs": 1},
+    )
+    return detector, official(warmup_steps=0, milestones=[], **changes)
+
+
+def steps(detector: DenseDetector, schedule: Schedule, number: int) -> set[str]:
+    """Take steps of one gradient for all, and return the parts that moved."""
+    before = {key: value.detach().clone() for key, value in detector.named_parameters()}
+    optimizer, rate = schedule.configure(detector, 16, 10)
+    for _ in range(number):
+        for parameter in detector.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        rate.step()
+    return {
+        key.split(".")[0]
+        for key, value in detector.named_parameters()
+        if not torch.equal(value, before[key])
+    }
+
+
+def test_a_backbone_that_waits_does_not_move_until_its_step() -> None:
+    for waits, number, parts in (
+        (3, 3, {"fpn", "head"}),
+        (3, 4, {"backbone", "fpn", "head"}),
+        (0.5, 5, {"fpn", "head"}),
+        (0.5, 6, {"backbone", "fpn", "head"}),
+        (0, 1, {"backbone", "fpn", "head"}),
+    ):
+        detector, schedule = learning(backbone_waits=waits)
+        assert steps(detector, schedule, number) == parts, (waits, number)
+
+
+def test_each_stage_learns_at_a_share_of_the_one_behind_it() -> None:
+    detector, schedule = learning(layer_lr_decay=0.5, backbone_lr_factor=0.1)
+    groups = schedule.parameter_groups(detector, 1.0)
+    rate_of = {id(p): group["lr"] for group in groups for p in group["params"]}
+    stages = detector.backbone.stages
+    for place, stage in enumerate(stages):
+        expected = 0.1 * 0.5 ** (len(stages) - 1 - place)
+        for name, parameter in stage.named_parameters():
+            bias = 2.0 if name.endswith("bias") else 1.0
+            assert rate_of[id(parameter)] == pytest.approx(bias * expected)
+    for parameter in detector.head.parameters():
+        assert rate_of[id(parameter)] in (1.0, 2.0)
+    assert len(rate_of) == len(list(detector.parameters()))
+    names = [group["name"] for group in groups]
+    assert len(set(names)) == len(names)
+
+
+def test_a_backbone_without_stages_has_one_rate() -> None:
+    detector, schedule = learning(layer_lr_decay=0.5)
+    detector.backbone = torch.nn.Conv2d(3, 8, 3)
+    with pytest.raises(UserError, match="layer_lr_decay: Conv2d does not tell its stages"):
+        schedule.parameter_groups(detector, 1.0)
+
+
+@pytest.mark.parametrize("key", ["backbone_waits", "layer_lr_decay"])
+def test_what_means_nothing_for_a_backbone_is_refused(key: str) -> None:
+    with pytest.raises(UserError, match=rf"schedule\.{key}=-1: give a number of at least 0"):
+        learning(**{key: -1})

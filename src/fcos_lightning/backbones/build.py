@@ -41,6 +41,14 @@ class Backbone(Protocol):
         """Return one feature map ``[B, channels, H / stride, W / stride]`` for each stride."""
 
 
+@runtime_checkable
+class HasStages(Protocol):
+    """A backbone that tells its stages, so that they can learn at rates of their own."""
+
+    def ordered_stages(self) -> Sequence[Sequence[nn.Module]]:
+        """Return the modules of each stage, the stem first; none of them lies in two stages."""
+
+
 class StagedBackbone(nn.Module):
     """Stages run one after the other; the outputs of some are the feature maps.
 
@@ -83,6 +91,10 @@ class StagedBackbone(nn.Module):
             if index in self.out_stages:
                 features.append(images)
         return features
+
+    def ordered_stages(self) -> list[list[nn.Module]]:
+        """Return the stages, see ``HasStages``."""
+        return [[stage] for stage in self.stages]
 
     def drop_after(self, last_map: int) -> None:
         """Leave out the stages after a feature map that nobody reads the maps of.

@@ -72,6 +72,7 @@ class TimmBackbone(nn.Module):
                 raise UserError(
                     f"model.backbone.norm=frozen: {PREFIX}{name} has no BatchNorm; give trained"
                 )
+        self.name = name
         self.net = net
         self.channels = tuple(net.feature_info.channels())
         self.strides = tuple(net.feature_info.reduction())
@@ -96,6 +97,47 @@ class TimmBackbone(nn.Module):
         for module in self._frozen:
             module.eval()
         return self
+
+    def ordered_stages(self) -> list[list[nn.Module]]:
+        """Return the modules with weights of each feature stage that timm declares.
+
+        What lies before a stage belongs to it: the stem is of the first.
+
+        Raises:
+            UserError: if the stages do not lie one after the other.
+        """
+        declared: Any = self.net.feature_info
+        names = [str(info["module"]) for info in declared.info]
+        # Where timm has taken a net apart, dots of its own names have become underscores.
+        joined = [name.replace(".", "_") for name in names]
+        children = dict(self.net.named_children())
+        names = [two if two in children else one for one, two in zip(names, joined, strict=True)]
+        leaves = [
+            (name, module)
+            for name, module in self.net.named_modules()
+            if any(True for _ in module.parameters(recurse=False)) or name in names
+        ]
+        ends = [
+            max(
+                (place for place, (leaf, _) in enumerate(leaves) if _lies_in(leaf, name)),
+                default=-1,
+            )
+            for name in names
+        ]
+        if ends != sorted(ends) or -1 in ends:
+            raise UserError(
+                f"schedule.layer_lr_decay: the stages of {PREFIX}{self.name} do not lie one after "
+                "the other; leave it at 1, and see schedule.backbone_lr_factor"
+            )
+        starts = [0, *(end + 1 for end in ends[:-1])]
+        return [
+            [
+                module
+                for name, module in leaves[start : end + 1]
+                if any(True for _ in module.parameters(recurse=False))
+            ]
+            for start, end in zip(starts, ends, strict=True)
+        ]
 
     def _check_maps(self, name: str) -> None:
         """Look at the maps of a small image, and at which weights they depend."""
@@ -147,6 +189,10 @@ class TimmBackbone(nn.Module):
             )
         last = list(children).index(names[count - 1])
         return list(children.values())[: last + 1]
+
+
+def _lies_in(name: str, module: str) -> bool:
+    return name == module or name.startswith(f"{module}.")
 
 
 def _create(

@@ -110,12 +110,12 @@ class Checkpoint:
                 spec[key] = choice
                 custom.pop(key, None)
         for key, name in sorted(custom.items()):
-            package = shown(str(name).split(".")[0])[1:-1]
+            part = shown(key, 30)[1:-1]
+            package = shown(str(name).split(".")[0], 30)[1:-1]
             raise UserError(
-                f"checkpoint {self.path}: its {shown(key)[1:-1]} is {shown(name)[1:-1]}, code that "
-                f"a checkpoint does not carry; pass it as load_detector(path, {shown(key)[1:-1]}="
-                f"...), or name the YAML files it was trained with, as model=NAME or method=NAME "
-                f"with trusted_packages=[{package}]"
+                f"checkpoint {self.path}: its {part} is {shown(name)[1:-1]}, code that it does not "
+                f"carry; pass it as load_detector(path, {part}=...), or name its YAML file, as "
+                f"model=NAME, with trusted_packages=[{package}]"
             )
         # All weights are in the file, whatever it says: nothing is fetched or read from elsewhere.
         if isinstance(spec.get("backbone"), dict):

@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from fcos_lightning.detector import DenseDetector, build_fcos
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 
 #: Modules, parameters and buffers that may be made for each weight: activations, containers, and
 #: what is left out again, as classifiers and stages that nobody reads. Further, how many may be
@@ -78,11 +79,10 @@ def check_same(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
     """
     missing, unknown = sorted(set(own) - set(given)), sorted(set(given) - set(own))
     other = sorted(key for key in set(own) & set(given) if own[key].shape != given[key].shape)
-    if missing or unknown or other:
-        raise UserError(
-            f"weights do not fit the model; missing {_some(missing)}, unknown {_some(unknown)}, "
-            f"of other shape {_some(other)} ({len(missing) + len(unknown) + len(other)} in all)"
-        )
+    problems = {"missing": missing, "unknown": unknown, "of another shape": other}
+    found = [f"{len(keys)} {what} ({some_of(keys, 2)})" for what, keys in problems.items() if keys]
+    if found:
+        raise UserError(f"weights do not fit the model: {', '.join(found)}")
     check_numbers(own, given)
 
 
@@ -107,10 +107,6 @@ def fits(own: Tensor, given: Tensor) -> bool:
 
 def _same_kind(own: Tensor, given: Tensor) -> bool:
     return given.is_floating_point() if own.is_floating_point() else not given.is_complex()
-
-
-def _some(keys: list[str]) -> list[str]:
-    return [shown(key)[1:-1] for key in keys[:3]]
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from fcos_lightning.checkpoints import layouts
 from fcos_lightning.checkpoints.conventions import Source, Translation
 from fcos_lightning.checkpoints.derive import with_masks, with_offsets
 from fcos_lightning.checkpoints.fitting import check_numbers, without_memory
-from fcos_lightning.checkpoints.naming import listed
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 from fcos_lightning.weights.files import weights_in
 
 
@@ -59,8 +59,8 @@ def translated(
         return None
     if recipe is not None and recipe not in layout.RECIPES:
         raise UserError(
-            f"recipe={recipe}: checkpoint {path} is of the {layout.NAME} layout, whose recipes are "
-            f"{', '.join(layout.RECIPES)}"
+            f"recipe={recipe}: checkpoint {path} is of the {layout.NAME} layout, whose recipes are",
+            choices=list(layout.RECIPES),
         )
     try:
         translation = layout.translate(_source(content, found), recipe)
@@ -128,7 +128,9 @@ def _check(given: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
             key for key in set(own) & set(given) if own[key].shape != given[key].shape
         ),
     }
-    found = [f"{len(keys)} {what}: {listed(keys)}" for what, keys in problems.items() if keys]
+    found = [
+        f"{len(keys)} {what}: {some_of(keys, room=60)}" for what, keys in problems.items() if keys
+    ]
     if found:
         raise UserError(f"under our names, weights are {'; '.join(found)}")
     check_numbers(own, given)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from fcos_lightning.backbones.vovnet import own_key
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 
 #: A pattern for the whole of a foreign key, and our key for it: as for ``re.sub``, or a function,
 #: which gives None for what it does not know either.
@@ -57,7 +58,7 @@ def renamed(weights: Mapping[str, Tensor], rules: Sequence[Rule]) -> dict[str, T
         if name != NOT_NEEDED:
             result[name] = value
     if unknown:
-        raise UserError(f"{len(unknown)} keys are unknown: {listed(unknown)}")
+        raise UserError(f"{len(unknown)} keys are unknown: {some_of(sorted(unknown))}")
     scales = {key: value for key, value in result.items() if key.startswith("head.scales.")}
     for key in scales:
         del result[key]
@@ -81,12 +82,6 @@ def translator(rules: Sequence[Rule]) -> Callable[[str], str | None]:
         return None
 
     return name_of
-
-
-def listed(keys: Collection[str], most: int = 8) -> str:
-    """Return keys in a row, with a count of those beyond ``most``; long ones are shortened."""
-    row = ", ".join(shown(key)[1:-1] for key in sorted(keys)[:most])
-    return row + (f" and {len(keys) - most} more" if len(keys) > most else "")
 
 
 def _detectron2_block(stage: str, block: str, part: str, norm: str | None, leaf: str) -> str:

@@ -127,8 +127,10 @@ def checkpoint_file(given: str | Path) -> Path:
     published = PUBLISHED.get(given)
     if published is None:
         near = difflib.get_close_matches(given, PUBLISHED, n=3, cutoff=0.3)
-        names = ", ".join(near or [name for name in PUBLISHED if name.startswith(source)])
-        raise UserError(f"{given}: {source} publishes no such checkpoint; there are {names}")
+        raise UserError(
+            f"{given}: {source} publishes no such checkpoint; there are",
+            choices=near or [name for name in PUBLISHED if name.startswith(source)],
+        )
     from fcos_lightning.storage.caches import cache_folder
 
     # Rather than torch.hub's function: this one goes on after a cut connection, in a later call

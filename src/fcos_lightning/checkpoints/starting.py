@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fcos_lightning.checkpoints.fitting import fits
 from fcos_lightning.detector import DenseDetector
+from fcos_lightning.printing import some_of
 
 #: Of a head: what gives class logits, in rows of ``C`` for each prediction of a cell.
 _LOGITS = "head.cls_logits."
@@ -40,9 +41,11 @@ class Started:
         """Return a line for each thing that a user has to know."""
         lines = []
         if self.fresh:
-            lines.append(f"init_from left {len(self.fresh)} keys fresh: {', '.join(self.fresh)}")
+            lines.append(f"init_from left {len(self.fresh)} keys fresh: {some_of(self.fresh)}")
         if self.by_name:
-            taken, left = (_some(names) for names in (self.classes, self.fresh_classes))
+            taken, left = (
+                some_of(names, 20, 240) or "none" for names in (self.classes, self.fresh_classes)
+            )
             lines.append(f"init_from took over classes by name: {taken}; fresh: {left}")
         return lines
 
@@ -121,8 +124,3 @@ def _mixed(
     source = given.reshape(per_cell, theirs, *own.shape[1:]).to(mixed)
     mixed[:, torch.tensor(list(rows))] = source[:, torch.tensor(list(rows.values()))]
     return mixed.view_as(own)
-
-
-def _some(names: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "none"

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import fcos_lightning.runs.config.opaque  # noqa: F401  # our resolver, which words may hold
 from fcos_lightning import __version__
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import CHOICES_CHARACTERS, UserError
 from fcos_lightning.printing import first_line, message_line
 from fcos_lightning.runs.config.composed import config_dir
 from fcos_lightning.runs.config.words import options_first, quoted_words
@@ -82,7 +82,7 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         with _errors_handed_over():
             command(guarded)()
     except HydraException as error:
-        fail(UserError(explained(error, config_dir(), config_name, sys.argv[1:])))
+        fail(explained(error, config_dir(), config_name, sys.argv[1:]))
     except OmegaConfBaseException as error:
         fail_if_refused(error)
     except BrokenPipeError:  # who reads what is printed, as head, has enough of it
@@ -91,6 +91,9 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
         if started:
             raise
         fail(UserError(f"configuration: {first_line(error)}"))
+    except OSError as error:  # a choice that no file can be called
+        fail_if_refused(error)
+        raise
     except SystemExit as stop:
         if stop.code == 1 and not started:
             raise SystemExit(USER_ERROR) from None
@@ -127,7 +130,9 @@ def _errors_handed_over() -> Iterator[None]:
 
 def fail(error: BaseException) -> NoReturn:
     """Print an error as one line and end the process."""
-    print(f"error: {message_line(one_line(error))}", file=sys.stderr, flush=True)
+    # A line of our own is short enough, or shows what there is to choose from.
+    line = message_line(one_line(error), CHOICES_CHARACTERS)
+    print(f"error: {line}", file=sys.stderr, flush=True)
     raise SystemExit(USER_ERROR)
 
 

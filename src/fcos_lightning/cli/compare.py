@@ -19,37 +19,17 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
-        from fcos_lightning.cli.app import fail, run
+        from fcos_lightning.cli.app import fail_if_refused, run
+        from fcos_lightning.runs.config.words import as_list, plain_words
 
-        folders, words = _apart(sys.argv[1:])
+        folders, words = plain_words(sys.argv[1:])
         try:
             words = [*words, *_data_of_first(folders, words)]
-        except UserError as error:
-            fail(error)
-        sys.argv[1:] = [*words, *_as_override(folders)]
+        except Exception as error:
+            fail_if_refused(error)
+            raise
+        sys.argv[1:] = [*words, *([as_list("runs", folders)] if folders else [])]
         run(compare, "compare")
-
-
-def _apart(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the plain words of a command line, which are run folders, and all others."""
-    from fcos_lightning.runs.config.words import VALUED, options_first
-
-    words = options_first(words)
-    folders: list[str] = []
-    rest: list[str] = []
-    for before, word in zip(["", *words], words, strict=False):
-        # A folder that is there is one, also with an equals sign in its name, as of a sweep.
-        plain = not word.startswith("-") and before not in VALUED
-        is_folder = plain and ("=" not in word or Path(word).is_dir())
-        (folders if is_folder else rest).append(word)
-    return folders, rest
-
-
-def _as_override(folders: Sequence[str]) -> list[str]:
-    from fcos_lightning.runs.config.words import quoted
-
-    values = (quoted("", str(Path(folder).expanduser()))[1:] for folder in folders)
-    return [f"runs=[{','.join(values)}]"] if folders else []
 
 
 def _data_of_first(folders: Sequence[str], words: Sequence[str]) -> list[str]:

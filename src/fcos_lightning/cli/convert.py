@@ -1,4 +1,4 @@
-"""``fcos-convert``: a checkpoint of any source in our plain format, another layout, or as ONNX."""
+"""``fcos-convert``: a checkpoint in our plain format, another layout, or for other programs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,52 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
+#: Files that other programs run.
+_FOR_PROGRAMS = (".onnx", ".xml", ".pt2")
+
+
 def main() -> None:
     """Entry point of the command."""
     with stopped_in_one_line():
         from fcos_lightning.cli.app import run
+        from fcos_lightning.runs.config.words import as_list, plain_words, quoted, text_of
 
+        files, words = plain_words(sys.argv[1:])
+        given = {word.partition("=")[0]: text_of(word) for word in words if "=" in word}
+        one = len(files) == 1 and not {"ckpt", "average"} & set(given)
+        if files:
+            words.insert(0, quoted("ckpt", files[0]) if one else as_list("average", files))
+        if given.get("out", "").endswith(_FOR_PROGRAMS) and "data" not in given:
+            first = given.get("ckpt") or next(iter(files), None)
+            words = [*_data_of(first, given), *words]
+        sys.argv[1:] = words
         run(convert, "convert")
+
+
+def _data_of(file: str | None, given: dict[str, str]) -> list[str]:
+    """Return the word that composes the data a checkpoint names, to compare what is written on.
+
+    Args:
+        file: the checkpoint; None: which is said later.
+        given: words of the command line.
+    """
+    from fcos_lightning.cli.app import fail_if_refused
+    from fcos_lightning.cli.test import read_once
+    from fcos_lightning.data.stores.addresses import is_address
+    from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
+
+    if file is None:
+        return []
+    try:
+        about = read_once(file, given.get("recipe")).about
+        root = str((about.get("data") or {}).get("root"))
+        # Nothing is fetched because a file says so.
+        if (is_address(root) and "data.root" not in given) or not offer_data_of(about):
+            return []
+    except Exception as error:
+        fail_if_refused(error)
+        raise
+    return [f"data={FROM_CHECKPOINT}"]
 
 
 def convert(config: DictConfig) -> None:
@@ -27,12 +67,19 @@ def convert(config: DictConfig) -> None:
     from fcos_lightning.runs.config.kinds import check_kinds
 
     check_kinds(config)
-    given = required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
+    if config.average and config.ckpt is not None:
+        raise UserError("ckpt= is one checkpoint, average= several: give one of the two")
+    several = [str(one) for one in config.average]
+    given = (
+        several[0]
+        if several
+        else required(config, "ckpt", "give a checkpoint of any source, as ckpt=FCOS_R_50_1x.pth")
+    )
     wanted = required(config, "out", "give a file to write, as out=model.safetensors")
     if config.layout not in ("plain", "torchvision"):
         raise UserError(f"layout={config.layout}: give plain or torchvision")
-    other = ".onnx" if config.layout == "plain" else ".pth"
-    endings = (".safetensors", other)
+    others = _FOR_PROGRAMS if config.layout == "plain" else (".pth",)
+    endings = (".safetensors", *others)
 
     # Imported here, because this costs seconds that help and mistakes should not.
     from pathlib import Path
@@ -43,25 +90,31 @@ def convert(config: DictConfig) -> None:
     if out.suffix not in endings:
         raise UserError(
             f"out={wanted}: with layout={config.layout} give a name ending in "
-            f"{' or '.join(endings)}"
+            f"{', '.join(endings[:-1])} or {endings[-1]}"
         )
     if out.is_dir():
         raise UserError(f"out={wanted}: is a folder; give a file, as {out}/model{endings[0]}")
-    if out.exists() and source.exists() and out.samefile(source):
+    sources = [source, *(checkpoint_file(str(Path(one).expanduser())) for one in several[1:])]
+    if out.exists() and any(one.exists() and out.samefile(one) for one in sources):
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
 
     from fcos_lightning.checkpoints import Checkpoint
+    from fcos_lightning.checkpoints.averaging import mean_of
     from fcos_lightning.checkpoints.layouts.torchvision_fcos import for_torchvision
     from fcos_lightning.checkpoints.plain_file import write_weights
-    from fcos_lightning.runs.objects.detectors import detector_from
-    from fcos_lightning.storage.replacing import write_whole
 
-    checkpoint = Checkpoint.read(source, recipe_for(given, config.recipe))
-    if out.suffix == ".onnx":
-        from fcos_lightning.inference import export_onnx
+    more, read = (
+        "",
+        [
+            Checkpoint.read(one, recipe_for(name, config.recipe))
+            for one, name in zip(sources, several or [given], strict=True)
+        ],
+    )
+    checkpoint = mean_of(read) if several else read[0]
+    if out.suffix in _FOR_PROGRAMS:
+        from fcos_lightning.runs.converting.command import convert_for_programs
 
-        sides = {key: checkpoint.about.get(key) for key in ("shorter_side", "longer_side")}
-        write_whole(export_onnx(detector_from(checkpoint, config), **sides), out)
+        more = f"; {convert_for_programs(checkpoint, config, out)}"
     elif config.layout == "plain":
         checkpoint.write(out)
         written = Checkpoint.read(out)  # what was written can be read
@@ -77,7 +130,8 @@ def convert(config: DictConfig) -> None:
     backbone = (spec.get("custom") or {}).get("backbone") or (spec.get("backbone") or {}).get(
         "name", "resnet50"
     )
-    line = f"{source.name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}"
+    name = f"the mean of {len(sources)} checkpoints" if several else source.name
+    line = f"{name} ({layout}): {backbone}, {spec['num_classes']} classes, in {out}{more}"
     print(printable(line, LONGEST_LINE))
 
 

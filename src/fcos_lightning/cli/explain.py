@@ -27,17 +27,17 @@ def _choose_method(given: list[str]) -> None:
 
     Nothing else of ``model`` is looked at: the net is the checkpoint's.
     """
-    from fcos_lightning.cli.app import fail
+    from fcos_lightning.cli.app import fail_if_refused
     from fcos_lightning.cli.test import read_once
-    from fcos_lightning.errors import UserError
     from fcos_lightning.runs.config.words import text_of
     from fcos_lightning.runs.explaining.methods import choices_of
 
     words = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     try:
         choices = choices_of(read_once(words["ckpt"], words.get("recipe")))
-    except UserError as error:
-        fail(error)
+    except Exception as error:
+        fail_if_refused(error)
+        raise
     at = next(place for place, word in enumerate(sys.argv) if word.startswith("ckpt="))
     sys.argv[at:at] = [f"{key}={name}" for key, name in choices.items() if key not in given]
 

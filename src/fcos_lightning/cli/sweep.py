@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 _FLAGS = ("-m", "--multirun")
 #: Settings that say how jobs run rather than which; they may change when a sweep goes on.
-_MOVABLE = ("parallel", "launcher", "slurm", "trials", "pruning", "pruning_warmup", "resume")
+_MOVABLE = (
+    *("parallel", "launcher", "slurm", "trials", "pruning", "pruning_warmup", "on_same_error"),
+    "resume",
+)
 #: The largest grid whose every configuration is composed before anything runs.
 _COMPOSED_FIRST = 64
 
@@ -62,6 +65,7 @@ def sweep(words: Sequence[str]) -> int:
     from fcos_lightning.sweeps.manifest import Lock
     from fcos_lightning.sweeps.results import write_report
     from fcos_lightning.sweeps.runner import Interrupted, Runner
+    from fcos_lightning.sweeps.same_error import Alike
 
     _refuse_hydra(words)
     own = [word for word in words if word.startswith(("sweep=", "sweep."))]
@@ -89,9 +93,15 @@ def sweep(words: Sequence[str]) -> int:
             total = max(len(manifest.jobs), trials)
             done = len(manifest.jobs) - len(manifest.unfinished)
             _say(f"sweep folder {manifest.folder}: {total} jobs, {done} finished before")
-            runner = Runner(manifest, launcher, int(settings["parallel"]), search, trials, say=_say)
+            stop_alike = settings["on_same_error"] == "stop"
+            parallel = int(settings["parallel"])
+            runner = Runner(manifest, launcher, parallel, search, trials, _say, stop_alike)
             try:
                 runner.run()
+            except Alike as stop:
+                write_report(manifest, console)
+                _say(stop.in_words(manifest.folder))
+                return 1
             except Interrupted as stop:
                 write_report(manifest, console)
                 _say(f"stopped by {stop}; the same command again runs what is unfinished")
@@ -159,7 +169,7 @@ def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
             check_keys(config, config_dir(), config_name)
             content = OmegaConf.to_container(config, resolve=config_name == "sweep")
     except HydraException as error:
-        raise UserError(explained(error, config_dir(), config_name, words)) from error
+        raise explained(error, config_dir(), config_name, words) from error
     except OmegaConfBaseException as error:
         raise UserError(" ".join(str(error).split())) from error
     assert isinstance(content, dict)

@@ -29,7 +29,7 @@ def main() -> None:
 
 def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
-    from fcos_lightning.cli.app import fail, run
+    from fcos_lightning.cli.app import fail, fail_if_refused, run
     from fcos_lightning.data.stores.addresses import clean, is_address
     from fcos_lightning.runs.config.words import text_of
 
@@ -42,8 +42,9 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
 
         try:
             description = read_once(given["ckpt"], given.get("recipe")).about
-        except UserError as error:
-            fail(error)
+        except Exception as error:
+            fail_if_refused(error)
+            raise
         try:
             offered = offer_data_of(description)
         except UserError as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fcos_lightning.data.augment import Augmentation, ShorterSide
+    from fcos_lightning.data.augment import Augmentation, LargeScaleJitter, ShorterSide
     from fcos_lightning.data.datamodule import DetectionDataModule
     from fcos_lightning.data.found import (
         AutoDataModule,
@@ -17,14 +17,23 @@ if TYPE_CHECKING:
         ShardsDataModule,
         YoloDataModule,
     )
+    from fcos_lightning.data.mixing.copy_paste import CopyPaste
+    from fcos_lightning.data.mixing.mixed import MixedAugmentation
+    from fcos_lightning.data.mixing.mixup import MixUp
+    from fcos_lightning.data.mixing.mosaic import Mosaic
     from fcos_lightning.data.modules import CocoDataModule, ShapesDataModule, VocDataModule
 
 __all__ = [
     "Augmentation",
     "AutoDataModule",
     "CocoDataModule",
+    "CopyPaste",
     "CsvDataModule",
     "DetectionDataModule",
+    "LargeScaleJitter",
+    "MixUp",
+    "MixedAugmentation",
+    "Mosaic",
     "ShapesDataModule",
     "ShardsDataModule",
     "ShorterSide",
@@ -36,8 +45,13 @@ _HOMES = {
     "Augmentation": "augment",
     "AutoDataModule": "found",
     "CocoDataModule": "modules",
+    "CopyPaste": "mixing.copy_paste",
     "CsvDataModule": "found",
     "DetectionDataModule": "datamodule",
+    "LargeScaleJitter": "augment",
+    "MixUp": "mixing.mixup",
+    "MixedAugmentation": "mixing.mixed",
+    "Mosaic": "mixing.mosaic",
     "ShapesDataModule": "modules",
     "ShardsDataModule": "found",
     "ShorterSide": "augment",

@@ -15,7 +15,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A
 import cv2
 
-from fcos_lightning.data.resizing import fitting_scale, resized
+from fcos_lightning.data.resizing import fitting_scale, resized, resized_hw
 from fcos_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -70,6 +70,91 @@ class ShorterSide(A.SmallestMaxSize):  # type: ignore[misc]  # albumentations is
     def apply(self, img: NDArray[np.uint8], scale: float, **params: object) -> NDArray[np.uint8]:
         """Return the resized image; called by albumentations."""
         return resized(img, scale)
+
+
+class LargeScaleJitter(A.DualTransform):  # type: ignore[misc]  # albumentations is untyped
+    """Resize by a factor from a wide range, and keep a window (arXiv 2012.07177, section 3).
+
+    An image has one size at which it is evaluated, see ``ShorterSide``. It is resized to that times
+    a factor; of what is then larger than that size a window of it is kept, drawn at random, and
+    what is smaller stays so, as batches are padded. So a batch needs no more memory than without.
+    Boxes are clipped to the window; ``Augmentation.min_visibility`` says which are dropped.
+
+    Args:
+        shorter: length of the shorter side in pixels at a factor of 1.
+        longer: what the longer side may at most become at a factor of 1, in pixels.
+        scale: the factor is drawn from this range, evenly on a logarithmic scale.
+        p: probability of another factor than 1.
+    """
+
+    _targets = (A.core.type_definitions.Targets.IMAGE, A.core.type_definitions.Targets.BBOXES)
+
+    class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
+        """What albumentations checks the arguments against."""
+
+        shorter: int
+        longer: int
+        scale: tuple[float, float]
+
+    def __init__(
+        self,
+        shorter: int,
+        longer: int,
+        scale: tuple[float, float] = (0.1, 2.0),
+        p: float = 1.0,
+    ) -> None:
+        super().__init__(p=1.0)
+        low, high = float(scale[0]), float(scale[1])
+        if not 0 < low <= high <= 10:
+            raise UserError(
+                f"LargeScaleJitter.scale={[low, high]}: give two numbers above 0 and up to 10, the "
+                "smaller first"
+            )
+        self.shorter = shorter
+        self.longer = longer
+        self.scale = (low, high)
+        self.share = p
+
+    def get_params_dependent_on_data(
+        self, params: dict[str, Any], data: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Return factor and window for an image; called by albumentations."""
+        height, width = params["shape"][:2]
+        fitting = fitting_scale(height, width, self.shorter, self.longer)
+        factor = 1.0
+        if self.py_random.random() < self.share:
+            factor = math.exp(self.py_random.uniform(*(math.log(end) for end in self.scale)))
+        whole = resized_hw(height, width, fitting * factor)
+        kept = tuple(map(min, whole, resized_hw(height, width, fitting)))
+        start = tuple(self.py_random.randint(0, a - b) for a, b in zip(whole, kept, strict=True))
+        return {"factor": fitting * factor, "start": start, "kept": kept, "whole": whole}
+
+    def apply(
+        self,
+        img: NDArray[np.uint8],
+        factor: float,
+        start: tuple[int, int],
+        kept: tuple[int, int],
+        **params: object,
+    ) -> NDArray[np.uint8]:
+        """Return the window of the resized image; called by albumentations."""
+        (y, x), (height, width) = start, kept
+        return resized(img, factor)[y : y + height, x : x + width]
+
+    def apply_to_bboxes(
+        self,
+        bboxes: NDArray[np.float32],
+        start: tuple[int, int],
+        kept: tuple[int, int],
+        whole: tuple[int, int],
+        **params: object,
+    ) -> NDArray[np.float32]:
+        """Return boxes as parts of the window's sides, not clipped; called by albumentations."""
+        moved: NDArray[np.float32] = bboxes.copy()
+        for axis in (0, 1):
+            side, first, window = whole[1 - axis], start[1 - axis], kept[1 - axis]
+            moved[:, axis:4:2] = (bboxes[:, axis:4:2] * side - first) / window
+        return moved
 
 
 class Augmentation:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import DetectionDataset
+from fcos_lightning.data.batches.epochs import weak_from
 from fcos_lightning.data.batches.loader import (
     HandedOver,
     StepLoader,
@@ -23,6 +24,7 @@ from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
 from fcos_lightning.data.batches.windows import windows_of
 from fcos_lightning.data.batches.workers import chosen_workers, most_workers, start_worker
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.mixing.mixed import MixedAugmentation
 from fcos_lightning.data.splits import SplitReader
 from fcos_lightning.data.stores.ahead import ahead_of
 from fcos_lightning.errors import UserError
@@ -80,7 +82,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         eval_batch_size: int = 1,
         shorter_side: int = 800,
         longer_side: int = 1333,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmentation | MixedAugmentation | None = None,
         num_workers: int | None = None,
         group_by_aspect: bool = True,
         on_bad_image: Literal["error", "skip"] = "error",
@@ -182,6 +184,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         self.share_of_batch(self._world_size)
         sizes = self.train.truth.sizes_hw
         epoch, start = place_in_run(self.trainer) if self.trainer else (0, 0)
+        windows = windows_of(self.train, self.shuffle_window)
         sampler = EpochBatchSampler(
             sizes[:, 1] > sizes[:, 0],
             self.batch_size,
@@ -191,7 +194,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             group=self.group_by_aspect,
             epoch=epoch,
             start=start,
-            windows=windows_of(self.train, self.shuffle_window),
+            windows=windows,
             ahead=ahead_of(self.train.images),
         )
         dataset = DetectionDataset(
@@ -201,6 +204,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
             self.on_bad_image,
             max_pixels=self.max_pixels,
             ignore=self.ignore,
+            weak_from=weak_from(self.augmentation, self.trainer, self.batches_per_epoch),
+            shard=None if windows is None or windows.is_whole else windows.shard,
         )
         return self._loader(
             dataset,

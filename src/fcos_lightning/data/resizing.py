@@ -21,13 +21,18 @@ def fitting_scale(height: int, width: int, shorter: float, longer: float) -> flo
     return min(shorter / min(height, width), longer / max(height, width))
 
 
+def resized_hw(height: int, width: int, scale: float) -> tuple[int, int]:
+    """Return the size that ``resized`` gives an image of this one."""
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def resized(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     """Return an image ``[H, W, 3]`` scaled by a factor, each side to whole pixels, at least one.
 
     Shrinking averages the pixels it merges; growing is bilinear.
     """
     height, width = image.shape[:2]
-    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    new_height, new_width = resized_hw(height, width, scale)
     if (new_height, new_width) == (height, width):
         return image
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -187,9 +187,7 @@ def _input(choice: Choice | None, expected: Choice) -> dict[str, Any]:
     options = (*IMAGENET_INPUT, "padding")
     unknown = set(choice or {}) - {*options}
     if unknown:
-        raise UserError(
-            f"model.input.{min(unknown)}: no such option; there are {', '.join(options)}"
-        )
+        raise UserError(f"model.input.{min(unknown)}: no such option; there are", choices=options)
     for key, words in (("channel_order", ("rgb", "bgr")), ("padding", _PADDINGS)):
         if chosen[key] not in words:
             raise UserError(f"model.input.{key}={chosen[key]}: give one of {', '.join(words)}")

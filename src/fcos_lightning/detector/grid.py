@@ -124,10 +124,19 @@ class Grid(Part):
     def _cells(self, side: int, stride: int) -> int:
         """How many cells of a level lie along a side of the padded images, both in pixels."""
         if self.pooled_from is None:
-            return math.ceil(side / stride)
+            return quotient_up(side, stride)
         step = self.strides[0] // self.pooled_from
-        full = math.ceil(side / self.pooled_from) // (stride // self.strides[0])
-        return math.ceil(max(full, 1) / step)
+        full = quotient_up(side, self.pooled_from) // (stride // self.strides[0])
+        return quotient_up(max(full, 1), step)
+
+
+def quotient_up(number: int, divisor: int) -> int:
+    """Return ``number / divisor`` rounded up, of whole numbers above 0.
+
+    In whole numbers, as they may be symbols of an exporter; and none of them negative, as ONNX
+    rounds quotients towards 0.
+    """
+    return (number + divisor - 1) // divisor
 
 
 def make_points(
@@ -169,6 +178,6 @@ def make_points(
     return Points(
         xy=torch.cat(xy),
         stride=torch.cat(stride_of_point),
-        feature_sizes=tuple((int(height), int(width)) for height, width in feature_sizes),
+        feature_sizes=tuple((height, width) for height, width in feature_sizes),
         strides=tuple(strides),
     )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from fcos_lightning.detector import assigners, decoders, heads, losses
 from fcos_lightning.detector.parts import Assigner, Decoder, HeadOptions, Loss, Part
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, shown
 
 Choice = Mapping[str, Any]
 _Part = TypeVar("_Part", bound=Part)
@@ -48,9 +48,9 @@ def part_of(kind: type[_Part], choice: Choice | _Part | None) -> _Part:
     name = options.pop("name", None) or usual
     part = _find(kind, name)
     if part is None:
-        there = ", ".join(part_names(kind))
         raise UserError(
-            f"model.{kind.kind}.name={str(name)[:100]}: no such part; there are {there}"
+            f"model.{kind.kind}.name={shown(name)}: no such part; there are",
+            choices=part_names(kind),
         )
     return made(part, options)
 
@@ -72,8 +72,8 @@ def made(part: type[_Part], options: Choice, **derived: Any) -> _Part:  # noqa: 
     for option in options:
         if option not in known:
             raise UserError(
-                f"model.{part.kind}.{str(option)[:100]}: no such option; there are "
-                f"{', '.join(known)}"
+                f"model.{part.kind}.{str(option)[:100]}: no such option; there are",
+                choices=known,
             )
     return part(**derived, **options)
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.evaluation.detections import keys_of
+from fcos_lightning.printing import some_of
 from fcos_lightning.storage.small_files import read_small
 
 #: More than any number of classes needs; a larger file is none of ours.
@@ -92,7 +93,7 @@ class Thresholds:
         if unknown:
             raise UserError(
                 f"thresholds: there is no class {shown(unknown[0])} in the checkpoint, which has "
-                f"{', '.join(keys[:8])}{', ...' if len(keys) > 8 else ''}; give the file that was "
+                f"{some_of(list(keys))}; give the file that was "
                 "made with this checkpoint"
             )
         return [self.per_class.get(key, self.overall) for key in keys]

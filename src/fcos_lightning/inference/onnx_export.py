@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.onnx_runtime import INPUTS, OnnxDetector, check_packages, parts_of
+from fcos_lightning.printing import first_line
 from fcos_lightning.structures import Images
 
 #: The newest that every ONNX Runtime for Python 3.10 to 3.13 knows; DeformConv came with 19.
@@ -46,42 +47,75 @@ def export_onnx(detector: DenseDetector, **more: object) -> bytes:
     """
     check_packages()
     folded = for_inference(detector, channels_last=False).cpu()
-    any_size = torch.export.Dim.DYNAMIC
     # No level of the example has a side of one cell, which would be taken for a rule.
     side = math.lcm(folded.size_multiple, *folded.strides)
     example = _noise(2, 2 * side, 3 * side)
     with torch.inference_mode():
         outputs = list(parts_of(folded(Images(*example))))
+    exported = to_onnx(_Dense(folded), example, INPUTS, outputs, (_AXES[name] for name in INPUTS))
+    exported.model.metadata_props[KEY] = json.dumps(describe(detector, **more))
+    name_axes(exported, dict.fromkeys(outputs, _ROWS) | _AXES)
+    model: bytes = exported.model_proto.SerializeToString()
+    _compare(model, folded)
+    return model
+
+
+def to_onnx(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    axes: Iterable[Collection[int]],
+    translations: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+) -> Any:  # noqa: ANN401  # a torch.onnx.ONNXProgram, which torch does not always give
+    """Return a module in standard operators of one opset.
+
+    Args:
+        module: in evaluation mode, on the processor.
+        example: what it takes.
+        inputs: their names.
+        outputs: names of what it gives.
+        axes: of each input, those that may be of any size.
+        translations: what ONNX calls operations of one's own.
+
+    Raises:
+        UserError: if ONNX has no counterpart of something in it.
+    """
+    any_size = torch.export.Dim.DYNAMIC
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the exporter about its own parts
             program = torch.export.export(
-                _Dense(folded),
+                module,
                 example,
-                dynamic_shapes=({0: any_size, 2: any_size, 3: any_size}, {0: any_size}),
+                dynamic_shapes=tuple(dict.fromkeys(of_one, any_size) for of_one in axes),
                 strict=False,
             )
             exported = torch.onnx.export(
                 program,
                 dynamo=True,
                 opset_version=_OPSET,
-                input_names=INPUTS,
+                input_names=inputs,
                 output_names=outputs,
-                custom_translation_table=_translations(),
+                custom_translation_table={**_translations(), **(translations or {})},
                 verbose=False,
             )
     except Exception as error:  # of any net's own code
-        raise UserError(
-            f"this detector cannot be exported to ONNX: {_first_line(error)}"
-        ) from error
+        raise UserError(f"this detector cannot be exported to ONNX: {first_line(error)}") from error
     assert exported is not None
-    exported.model.metadata_props[KEY] = json.dumps(describe(detector, **more))
+    return exported
+
+
+def name_axes(exported: Any, names: Mapping[str, Mapping[int, str]]) -> None:  # noqa: ANN401
+    """Let inputs and outputs show under which names their sizes vary.
+
+    Args:
+        exported: of ``to_onnx``.
+        names: of inputs and outputs -> axis -> what it is called.
+    """
     for value in (*exported.model.graph.inputs, *exported.model.graph.outputs):
-        for axis, name in _AXES.get(str(value.name), _ROWS).items():
-            value.shape[axis] = name  # type: ignore[index]  # they all have a shape
-    model: bytes = exported.model_proto.SerializeToString()
-    _compare(model, folded)
-    return model
+        for axis, name in names[str(value.name)].items():
+            value.shape[axis] = name
 
 
 class _Dense(nn.Module):
@@ -140,7 +174,3 @@ def _compare(model: bytes, detector: DenseDetector) -> None:
                 f"exported to ONNX, this detector's {name} are off by {off:.1e}, so nothing is "
                 "written; fcos-test and fcos-predict run it in torch"
             )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

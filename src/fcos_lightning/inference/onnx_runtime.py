@@ -58,7 +58,7 @@ class OnnxDetector(DenseDetector):
             category_ids=detector.category_ids,
             spec=detector.spec,
         )
-        self.session = _session(model)
+        self.session = onnx_session(model)
 
     def forward(self, images: Images) -> Prediction:
         """Return the prediction for a batch of padded images, on the device they lie on."""
@@ -82,7 +82,7 @@ def check_packages() -> None:
         )
 
 
-def _session(model: bytes) -> Any:  # noqa: ANN401  # an onnxruntime.InferenceSession
+def onnx_session(model: bytes) -> Any:  # noqa: ANN401  # an onnxruntime.InferenceSession
     """Make a model ready to run: on a GPU where this ONNX Runtime is one for GPUs."""
     check_packages()
     import onnxruntime

@@ -6,7 +6,7 @@ replaced whole, the page last: where it is, the others are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from fcos_lightning.reports.page import json_text, page
 from fcos_lightning.reports.pictures import picture_uri
 from fcos_lightning.reports.suspects import labels_to_check
 from fcos_lightning.reports.worst import worst_images
+from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.storage.run_folder import RunFolder
 
@@ -58,7 +59,9 @@ def write_report(
         UserError: if a file cannot be written.
     """
     numbers = report_numbers(split, table, summary, around)
-    pictures = [_picture(split, image["number"]) for image in numbers["worst"]["images"]]
+    shown = [image["number"] for image in numbers["worst"]["images"]]
+    with counting_bar("report", len(shown)) as advance:
+        pictures = [_picture(split, number, advance) for number in shown]
     write_whole(json_text(thresholds_of(numbers)), run.thresholds)
     write_whole(json_text(numbers), run.report_numbers)
     write_whole(report_page(numbers, pictures, title), run.report)
@@ -134,7 +137,8 @@ def report_page(numbers: Mapping[str, Any], pictures: list[str | None], title: s
     )
 
 
-def _picture(split: DataSplit, image: int) -> str | None:
+def _picture(split: DataSplit, image: int, advance: Callable[[], None]) -> str | None:
+    advance()
     try:
         return picture_uri(split.image(image))
     except UserError:

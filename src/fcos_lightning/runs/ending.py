@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +85,8 @@ def _evaluate(
     Checkpoint.read(file).fill(session.detector)
     settings = evaluation_settings(session.config) | dict(limit or {})
     detector = quicker(session.detector, session.config.trainer.accelerator)
-    return evaluate(detector, session.datamodule, settings, progress=False, split=split)
+    shown = bool(session.config.trainer.get("enable_progress_bar", True)) and sys.stdout.isatty()
+    return evaluate(detector, session.datamodule, settings, progress=shown, split=split)
 
 
 def trained(trainer: L.Trainer, before: int, minutes: float) -> str:

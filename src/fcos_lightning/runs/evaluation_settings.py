@@ -41,9 +41,7 @@ def asked_settings(config: DictConfig, given: Collection[str]) -> dict[str, Any]
     for key in given:
         part, _, name = key.partition(".")
         if part == "trainer" and name and name.split(".")[0] not in known:
-            raise UserError(
-                f"{key}: is about training; fcos-test takes of trainer {', '.join(known)}"
-            )
+            raise UserError(f"{key}: is about training; fcos-test takes of trainer", choices=known)
     check_trainer(check_part(config, "trainer"))
     if config.trainer.get("limit_val_batches") == 0:
         raise UserError("trainer.limit_val_batches=0: there would be nothing to measure")

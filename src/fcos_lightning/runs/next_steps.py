@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,16 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.data.stores.addresses import is_address
+from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
-from fcos_lightning.runs.config.stored import outside
+from fcos_lightning.runs.comparing.finished import check_finished
+from fcos_lightning.runs.config.stored import outside, read_plain_yaml
 from fcos_lightning.runs.config.words import quoted
 from fcos_lightning.runs.objects.instantiate import trusted_packages
 from fcos_lightning.storage.run_folder import RunFolder
+
+#: Of the runs beside one, the latest so many are looked at.
+_LOOKED_AT = 20
 
 
 def next_commands(config: DictConfig, run: RunFolder, images: Path | None) -> list[str]:
@@ -36,10 +42,41 @@ def next_commands(config: DictConfig, run: RunFolder, images: Path | None) -> li
     test = ("fcos-test", *(_conf_dir() if model or data else ()), checkpoint)
     predict = ("fcos-predict", *(_conf_dir() if model else ()), checkpoint, *model)
     source = "IMAGES" if images is None else _near(images)
+    explain = ("fcos-explain", *test[1:])
+    before = _run_before(config, run)
+    compare = () if before is None else ("fcos-compare", _near(before), _near(run.path))
     return [
         _pasted(*test, *dict.fromkeys((*model, *data))),
         _pasted(*predict, f"source={source}", f"out={_free('predictions')}"),
+        _pasted(*explain, *dict.fromkeys((*model, *data))),
+        *([_pasted(*compare)] if compare else []),
     ]
+
+
+def _run_before(config: DictConfig, run: RunFolder) -> Path | None:
+    """Return the latest finished run beside this one that was measured on the same data."""
+    own: Any = OmegaConf.to_container(config.data, resolve=True)
+    try:
+        folders = [one for one in run.path.parent.iterdir() if one != run.path and one.is_dir()]
+    except OSError:
+        return None
+    finished = {one: _finished_at(RunFolder(one)) for one in folders}
+    latest = sorted((at, one) for one, at in finished.items() if at is not None)[-_LOOKED_AT:]
+    for _, folder in reversed(latest):
+        # What cannot be read, or compared, is not proposed.
+        with suppress(UserError):
+            check_finished([folder, run.path])
+            if read_plain_yaml(RunFolder(folder).config).get("data") == own:
+                return folder
+    return None
+
+
+def _finished_at(run: RunFolder) -> float | None:
+    """Return when a run's figures were written; None: they were not."""
+    try:
+        return run.metrics.stat().st_mtime
+    except OSError:
+        return None
 
 
 def resume_command(config: DictConfig, folder: Path) -> str:

@@ -12,12 +12,14 @@ from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.data.batches.epochs import epochs_of_run
 from fcos_lightning.data.finding.splits import Role
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.mixing.mixed import MixedAugmentation
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.doctor.examine import found_for_free
 from fcos_lightning.evaluation.detections import counted_boxes
-from fcos_lightning.printing import LONGEST_LINE, class_label, printable
+from fcos_lightning.printing import LONGEST_LINE, class_label, printable, some_of
 from fcos_lightning.training.length import steps_per_epoch
 from fcos_lightning.training.schedule import Schedule
 
@@ -88,6 +90,7 @@ def print_summary(
             f"{choices.get('augment', 'custom')}; shorter side {config.data.shorter_side}, "
             f"longer at most {config.data.longer_side} in evaluation",
         ),
+        *_mixes(data, trainer),
         (
             "batch",
             f"{data.batch_size} images over {trainer.world_size} device(s), "
@@ -109,6 +112,14 @@ def print_summary(
         print(f"{key:<11}{printable(value, LONGEST_LINE)}")
     for line in started.notes():
         print(printable(line, LONGEST_LINE))
+
+
+def _mixes(data: DetectionDataModule, trainer: L.Trainer) -> list[tuple[str, str]]:
+    """Say what training images are mixed of, and until when."""
+    if not isinstance(data.augmentation, MixedAugmentation):
+        return []
+    epochs = epochs_of_run(trainer, data.batches_per_epoch)
+    return [("augment", data.augmentation.in_words(epochs))]
 
 
 def _notes(data: DetectionDataModule, schedule: Schedule, steps: int) -> Iterator[str]:
@@ -167,7 +178,7 @@ def _odd_classes(data: DetectionDataModule) -> Iterator[str]:
     for same in alike.values():
         if len(same) > 1:
             yield (
-                f"the classes {', '.join(map(class_label, same))} differ in case or spaces only; "
+                f"the classes {_some(same)} differ in case or spaces only; "
                 "if they are one, mend the annotations"
             )
 
@@ -192,6 +203,5 @@ def _split(split: DataSplit) -> str:
     )
 
 
-def _some(names: Sequence[str], most: int = 8) -> str:
-    shown = [class_label(name) for name in names[:most]]
-    return ", ".join(shown) + (", ..." if len(names) > most else "")
+def _some(names: Sequence[str]) -> str:
+    return some_of([class_label(name) for name in names], room=240)

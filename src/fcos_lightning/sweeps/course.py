@@ -56,3 +56,21 @@ def can_go_on(run_folder: Path) -> bool:
     """Tell whether a run left a checkpoint to go on from."""
     run = RunFolder(run_folder)
     return run.last.is_file() and run.config.is_file()
+
+
+def has_begun(run_folder: Path) -> bool:
+    """Tell whether a run has come as far as its first figures, or left anything as late as those.
+
+    A run that is refused before its first step leaves nothing, one that crashes there its
+    configuration and empty logs.
+    """
+    run = RunFolder(run_folder)
+    if not run_folder.is_dir():
+        return False
+    if any(run.checkpoints.glob("*.ckpt")) or any(run.previews.glob("*")):
+        return True
+    if {entry.name for entry in run_folder.iterdir()} - RunFolder.OF_A_BEGINNING:
+        return True
+    with suppress(OSError), run.metrics_csv.open("rb") as file:
+        return len(file.read(10_000).splitlines()) > 1
+    return False

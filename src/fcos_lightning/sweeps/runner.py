@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from fcos_lightning.printing import printable
 from fcos_lightning.runs.config.words import quoted
 from fcos_lightning.signals import STOPPING, Asked
 from fcos_lightning.storage.folders import set_aside
-from fcos_lightning.sweeps.course import ap_by_epoch, best_ap, can_go_on
+from fcos_lightning.sweeps.course import ap_by_epoch, best_ap, can_go_on, has_begun
 from fcos_lightning.sweeps.jobs import Handle, Launcher, train_command, wait_for
 from fcos_lightning.sweeps.manifest import Job, Manifest
+from fcos_lightning.sweeps.same_error import Alike, SameError
 from fcos_lightning.sweeps.search import Search
 from fcos_lightning.sweeps.stored_words import said_again
 
@@ -55,6 +56,7 @@ class Runner:
         search: proposes further jobs; None: those of the manifest are all.
         trials: how many jobs a search makes.
         say: prints a line.
+        stop_alike: whether to stop once the first jobs all end with the same error.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Runner:
         search: Search | None = None,
         trials: int = 0,
         say: Callable[[str], None] = print,
+        stop_alike: bool = True,
     ) -> None:
         self.manifest = manifest
         self.launcher = launcher
@@ -72,7 +75,10 @@ class Runner:
         self.search = search
         self.trials = trials
         self.say = say
+        self.stop_alike = stop_alike
         self._running: list[_Running] = []
+        self._left = list(manifest.unfinished)
+        self._failures = SameError(max(2, parallel))
         self._signum = 0
 
     def run(self) -> None:
@@ -80,17 +86,11 @@ class Runner:
 
         Raises:
             Interrupted: on a signal that asks to stop, when running jobs have kept a checkpoint.
+            Alike: if the first jobs ended with the same error, and others were not started for it.
         """
         before = {signum: signal.signal(signum, self._note) for signum in STOPPING}
-        waiting = self._waiting()
         try:
-            exhausted = False
-            while not exhausted or self._running:
-                while not exhausted and len(self._running) < self.parallel and not self._signum:
-                    job = next(waiting, None)
-                    exhausted = job is None
-                    if job is not None:
-                        self._start(job)
+            while self._started_some() or self._running:
                 self._look_after()
                 if self._signum:
                     self._stop_all()
@@ -103,17 +103,50 @@ class Runner:
         finally:
             for signum, handler in before.items():
                 signal.signal(signum, handler)
+        if self._signum:
+            raise Interrupted(self._signum)
+        if self._more():
+            raise Alike(len(self._failures.jobs), self._failures.reason)
 
     def _note(self, signum: int, frame: object) -> None:
         if self._signum:  # twice: at once
             raise Asked(signum)
         self._signum = signum
 
-    def _waiting(self) -> Iterator[Job]:
-        yield from self.manifest.unfinished
-        while self.search is not None and len(self.manifest.jobs) < self.trials:
-            number, words = self.search.ask()
-            yield self.manifest.add(words, number)
+    def _started_some(self) -> bool:
+        """Start jobs while there is room for them; tell whether any was started."""
+        some = False
+        while len(self._running) < self.parallel and not self._signum and not self._hopeless():
+            job = self._next()
+            if job is None:
+                break
+            self._start(job)
+            some = True
+        return some
+
+    def _hopeless(self) -> bool:
+        """Tell whether the next job would end as all did, as far as those that run have come."""
+        return (
+            self.stop_alike
+            and self._failures.enough
+            and not any(has_begun(self.manifest.run_folder(one.job)) for one in self._running)
+        )
+
+    def _more(self) -> bool:
+        """Tell whether jobs are left to start."""
+        return bool(self._left) or (
+            self.search is not None and len(self.manifest.jobs) < self.trials
+        )
+
+    def _next(self) -> Job | None:
+        if self._left:
+            # Behind a failure another kind of job says more than one that is nearly the same.
+            at = self._failures.least_alike(self._left) if self.stop_alike else 0
+            return self._left.pop(at)
+        if self.search is None or len(self.manifest.jobs) >= self.trials:
+            return None
+        number, words = self.search.ask()
+        return self.manifest.add(words, number)
 
     def _start(self, job: Job) -> None:
         folder = self.manifest.run_folder(job)
@@ -173,7 +206,11 @@ class Runner:
         how = ""
         if state == "failed":
             log = self.manifest.log_file(job)
-            how = f"exit code {code}, {why(log)}; see {log}"
+            reason = why(log)
+            how = f"exit code {code}, {reason}; see {log}"
+            self._failures.add(job, code, reason, begun=has_begun(folder))
+        elif state != "stopped":
+            self._failures.refute()
         figure = f"AP {ap:.3f}" if ap is not None else ""
         parts = [part for part in (figure, how, f"{took / 60:.1f} min") if part]
         self.say(f"job {self._place(job)} {state}: {', '.join(parts)}")

@@ -11,6 +11,7 @@ from fcos_lightning.errors import UserError
 _WORDS = (
     ("search", ("grid", "optuna")),
     ("launcher", ("local", "slurm", "submitit_local")),
+    ("on_same_error", ("stop", "run")),
 )
 _COUNTS = ("parallel", "trials", "most")
 _KINDS: dict[str, Any] = {

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import lightning as L
 
 from fcos_lightning.data import DetectionDataModule
+from fcos_lightning.data.batches.epochs import steps_of_epoch
 from fcos_lightning.errors import UserError
 
 
@@ -37,9 +37,4 @@ def total_steps(trainer: L.Trainer) -> int:
 
 def steps_per_epoch(trainer: L.Trainer, data: DetectionDataModule) -> int:
     """Return the optimiser steps of an epoch, as far as ``limit_train_batches`` lets it go."""
-    batches, limit = data.batches_per_epoch, trainer.limit_train_batches
-    if isinstance(limit, int):
-        batches = min(batches, limit)
-    elif limit is not None:
-        batches = int(batches * limit)
-    return math.ceil(batches / trainer.accumulate_grad_batches)
+    return steps_of_epoch(trainer, data.batches_per_epoch)

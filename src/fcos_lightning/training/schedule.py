@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from fcos_lightning.backbones.build import HasStages
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line
 
@@ -31,6 +32,10 @@ class Schedule:
         norm_weight_decay: of weights of normalisation layers; None: as other weights, which is
             the official way.
         backbone_lr_factor: learning rate of the backbone over that of the rest.
+        backbone_waits: so many optimiser steps, or a share of the run if below 1, in which the
+            backbone does not learn; its rate is as ever afterwards.
+        layer_lr_decay: learning rate of each stage of the backbone over that of the stage behind
+            it; the last one's is the backbone's. 1: all the same.
         warmup_steps: optimiser steps before the full rate; below 1 a share of the run.
         warmup_factor: rate at the beginning over the full one.
         warmup: ``constant`` holds that rate, ``linear`` rises from it.
@@ -54,6 +59,8 @@ class Schedule:
         bias_weight_decay: float = 0.0,
         norm_weight_decay: float | None = None,
         backbone_lr_factor: float = 1.0,
+        backbone_waits: float = 0,
+        layer_lr_decay: float = 1.0,
         warmup_steps: float = 0,
         warmup_factor: float = 1 / 3,
         warmup: Literal["constant", "linear"] = "linear",
@@ -86,6 +93,8 @@ class Schedule:
             ("bias_weight_decay", bias_weight_decay),
             ("norm_weight_decay", norm_weight_decay or 0.0),
             ("backbone_lr_factor", backbone_lr_factor),
+            ("backbone_waits", backbone_waits),
+            ("layer_lr_decay", layer_lr_decay),
             ("warmup_steps", warmup_steps),
             ("warmup_factor", warmup_factor),
             ("gamma", gamma),
@@ -104,6 +113,8 @@ class Schedule:
         self.bias_weight_decay = bias_weight_decay
         self.norm_weight_decay = weight_decay if norm_weight_decay is None else norm_weight_decay
         self.backbone_lr_factor = backbone_lr_factor
+        self.backbone_waits = backbone_waits
+        self.layer_lr_decay = layer_lr_decay
         self.warmup_steps = warmup_steps
         self.warmup_factor = warmup_factor
         self.warmup = warmup
@@ -146,16 +157,33 @@ class Schedule:
         except Exception as error:  # whatever a library says to options that do not fit
             kind = type(error).__name__
             raise UserError(f"schedule.optimizer: {kind}: {first_line(error)}") from error
-        return optimizer, LambdaLR(optimizer, lambda step: self.factor(step, total_steps))
+        waits = _steps(self.backbone_waits, total_steps)
+
+        def waiting(step: int) -> float:
+            return 0.0 if step < waits else self.factor(step, total_steps)
+
+        def usual(step: int) -> float:
+            return self.factor(step, total_steps)
+
+        of_backbone = [group["name"].startswith("backbone") for group in optimizer.param_groups]
+        return optimizer, LambdaLR(optimizer, [waiting if one else usual for one in of_backbone])
 
     def parameter_groups(self, detector: nn.Module, lr: float) -> list[dict[str, Any]]:
-        """Sort the parameters that learn into weights, biases and norms of backbone and rest."""
+        """Sort the parameters that learn into weights, biases and norms of backbone and rest.
+
+        Raises:
+            UserError: if stages shall differ, and the backbone does not tell them.
+        """
         groups: dict[str, dict[str, Any]] = {}
+        behind = {} if self.layer_lr_decay == 1 else _stages_behind(detector)
         for name, kind, parameter in _named_kinds(detector):
             if not parameter.requires_grad:
                 continue
             part = "backbone" if name.startswith("backbone.") else "rest"
             rate = lr * (self.backbone_lr_factor if part == "backbone" else 1.0)
+            if part == "backbone" and behind:
+                stages = behind[id(parameter)]
+                part, rate = f"backbone.{stages}", rate * self.layer_lr_decay**stages
             decay = self.weight_decay
             if kind == "bias":
                 rate, decay = rate * self.bias_lr_factor, self.bias_weight_decay
@@ -175,6 +203,25 @@ def _named_kinds(detector: nn.Module) -> Iterable[tuple[str, str, nn.Parameter]]
         for name, parameter in module.named_parameters(recurse=False):
             kind = "bias" if name == "bias" else "norm" if isinstance(module, norms) else "weight"
             yield f"{prefix}.{name}".lstrip("."), kind, parameter
+
+
+def _stages_behind(detector: nn.Module) -> dict[int, int]:
+    """Return for each parameter of the backbone, by its id, how many stages are behind its own."""
+    backbone = detector.get_submodule("backbone")
+    if not isinstance(backbone, HasStages):
+        raise UserError(
+            f"schedule.layer_lr_decay: {type(backbone).__name__} does not tell its stages, as "
+            "ordered_stages(); leave it at 1, and see schedule.backbone_lr_factor"
+        )
+    stages = backbone.ordered_stages()
+    found = {
+        id(parameter): len(stages) - place
+        for place, modules in enumerate(stages, start=1)
+        for module in modules
+        for parameter in module.parameters()
+    }
+    # What lies behind all stages, as a last normalisation.
+    return {id(parameter): found.get(id(parameter), 0) for parameter in backbone.parameters()}
 
 
 def _steps(mark: float, total_steps: int) -> int:

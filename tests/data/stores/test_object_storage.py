@@ -27,6 +27,8 @@ from fcos_lightning.data.stores.places import place_of
 from fcos_lightning.data.stores.shards import ShardStore
 from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.config.composed import composed
+from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.storage.caches import waiting_for
 
 SMALL: dict[str, Any] = {"batch_size": 8, "num_workers": 0, "shorter_side": 64, "longer_side": 64}
@@ -91,6 +93,14 @@ def test_batches_are_those_of_the_folder(workers: int, drawn: Path, served: Obje
     assert set(first.values()) == {1} and len(first) > 10
     same(AutoDataModule(drawn, **SMALL), theirs)
     assert shards_asked(served) == first
+
+
+def test_mixed_images_are_those_of_the_folder_too(drawn: Path, served: ObjectStorage) -> None:
+    with composed("train", ("augment=mosaic", "data.shorter_side=64", "data.longer_side=64")) as c:
+        augmentation = make(c, "augment")
+    ours = AutoDataModule(drawn, augmentation=augmentation, **SMALL)
+    same(ours, AutoDataModule(ROOT, augmentation=augmentation, **SMALL))
+    assert set(shards_asked(served).values()) == {1}
 
 
 def test_also_over_http_and_without_a_cache(drawn: Path, served: ObjectStorage) -> None:

@@ -81,7 +81,7 @@ def test_what_it_refuses() -> None:
         ({"num_convs": -1}, r"num_convs=-1: give 0 or more"),
         ({"channels": 0}, r"channels=0: give 1 or more"),
         ({"prior": 1.0}, r"prior=1\.0: give a number between"),
-        ({"norm": "layer"}, r"norm=layer: give one of group, batch, none"),
+        ({"norm": "layer"}, r"norm=layer: give one of none, group, batch"),
     ):
         with pytest.raises(UserError, match=rf"model\.head\.{said}"):
             DistributionHeadOptions(**options)  # type: ignore[arg-type]

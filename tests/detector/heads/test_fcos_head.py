@@ -149,7 +149,7 @@ def test_distances_are_float32_under_autocast() -> None:
     [
         ({"num_classes": 0}, "at least one class, not 0"),
         ({"num_classes": -1}, "at least one class"),
-        ({"norm": "layer"}, r"model\.head\.norm=layer: give one of group, batch, none"),
+        ({"norm": "layer"}, r"model\.head\.norm=layer: give one of none, group, batch"),
         ({"quality_on": "cls"}, r"model\.head\.quality_on=cls"),
         ({"distances": "softplus"}, r"model\.head\.distances=softplus: give one of relu, exp"),
         ({"num_convs": -1}, r"model\.head\.num_convs=-1: give 0 or more"),

@@ -12,11 +12,13 @@ from PIL import Image, ImageColor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fcos_lightning import build_fcos
+from fcos_lightning.inference.drawing import COLOURS
 from fcos_lightning.structures import Batch, Detections, Images, Target, Targets
 from fcos_lightning.training.callbacks.previews import (
     _HEAD_PX,
     FALSE,
     HIT,
+    IGNORED,
     MISSED,
     Previews,
     _matched,
@@ -127,3 +129,49 @@ def test_so_many_images_and_no_more(tmp_path: Path) -> None:
 
 def test_the_first_rank_alone_draws(tmp_path: Path) -> None:
     assert shown(tmp_path, Previews(tmp_path), images=1, rank=1) == []
+
+
+def test_what_is_learnt_from_is_drawn_once_an_epoch(tmp_path: Path) -> None:
+    pictures = Pictures()
+    module = FCOSModule(build_fcos(num_classes=2, backbone={"name": "tiny"}))
+    trainer: Any = SimpleNamespace(
+        is_global_zero=True, current_epoch=1, global_step=7, loggers=[pictures]
+    )
+    target = Target(
+        torch.tensor([[4.0, 6.0, 30.0, 36.0]]),
+        torch.tensor([1]),
+        torch.tensor([[50.0, 5.0, 70.0, 30.0]]),
+    )
+    plain = batch(2)
+    learnt = Batch(
+        plain.images,
+        Targets.stack([target, Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))]),
+        plain.image_ids,
+        plain.original_sizes_hw,
+    )
+    previews = Previews(tmp_path, images=8)
+    previews.on_train_batch_start(trainer, module, learnt, 1)
+    assert not any(tmp_path.iterdir())
+    previews.on_train_batch_start(trainer, module, learnt, 0)
+    (file,) = tmp_path.iterdir()
+    assert file.name == "train_002.jpg"
+    assert pictures.taken == [("train_images", Image.open(file).size, 7)]
+    picture, larger = np.asarray(Image.open(file)).astype(int), 400 // 40
+
+    def near(x: float, y: float) -> str | None:
+        """Which line passes; JPEG leaves no pure colours."""
+        row, column = round(y * larger) + _HEAD_PX + 4, round(x * larger) + 4
+        around = picture[row - 3 : row + 4, column - 3 : column + 4].reshape(-1, 3)
+        brightest = around[around.sum(axis=1).argmax()]
+        off = {c: np.abs(brightest - ImageColor.getrgb(c)).sum() for c in (COLOURS[1], IGNORED)}
+        return min(off, key=off.__getitem__) if brightest.sum() > 150 else None
+
+    assert near(30, 25) == near(20, 36) == COLOURS[1]  # right and lower side of the object
+    assert near(70, 20) == near(60, 30) == IGNORED
+    assert near(45, 20) is None  # in neither
+    # No picture where none is asked for, and none but of the first rank.
+    none = tmp_path / "none"
+    for changed, rank in ((Previews(none, images=0), 0), (Previews(none), 1)):
+        trainer.is_global_zero = rank == 0
+        changed.on_train_batch_start(trainer, module, learnt, 0)
+    assert not none.exists()

@@ -26,8 +26,9 @@ from fcos_lightning.checkpoints.conventions import (
 )
 from fcos_lightning.checkpoints.derive import spec_of, stride_on
 from fcos_lightning.checkpoints.fitting import without_memory
-from fcos_lightning.checkpoints.naming import Rule, listed, renamed, translator
+from fcos_lightning.checkpoints.naming import Rule, renamed, translator
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import some_of
 
 NAME = "torchvision"
 RECIPES = ("improved",)
@@ -98,7 +99,7 @@ def for_torchvision(
     if left:
         raise UserError(
             f"checkpoint {path}: torchvision's detector has no place for {len(left)} of its "
-            f"weights: {listed(left)}"
+            f"weights: {some_of(sorted(left))}"
         )
     # With every option written out, whatever version of this package wrote the description.
     ours = without_memory(spec, len(own_weights)).spec

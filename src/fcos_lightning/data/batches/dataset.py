@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -12,10 +13,15 @@ from torch.utils.data import Dataset
 
 from fcos_lightning.data.augment import Augmentation
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.mixing.mixed import MixedAugmentation
+from fcos_lightning.data.mixing.scene import Scene
 from fcos_lightning.data.resizing import planes
 from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Target
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 #: Side of the black image that stands for one that cannot be read.
 _STAND_IN_PX = 32
@@ -53,23 +59,29 @@ class DetectionDataset(Dataset[Sample]):
         augmentation: from the stored pixels to what the network sees.
         seed: of all random choices.
         on_bad_image: ``error``, or ``skip``: the next readable image takes the place of an
-            unreadable one in training; in evaluation, where images may not be exchanged, a small
-            black image without boxes does, on which nothing can be found.
+            unreadable one in training, be it the image itself or one that it is mixed with; in
+            evaluation, where images may not be exchanged, a small black image without boxes does,
+            on which nothing can be found.
         training: whether images may be exchanged.
         max_pixels: larger images are refused, see ``read_image``.
         ignore: ``points``: targets say which boxes are to be ignored; ``none``: they do not, so
             that what is in them counts as background.
+        weak_from: the first epoch in which images are not mixed.
+        shard: ``[N]`` of each image: one is mixed with those of its own shard alone, as the others
+            may be far away; None: with any.
     """
 
     def __init__(
         self,
         split: DataSplit,
-        augmentation: Augmentation,
+        augmentation: Augmentation | MixedAugmentation,
         seed: int = 0,
         on_bad_image: Literal["error", "skip"] = "error",
         training: bool = True,
         max_pixels: int = 100_000_000,
         ignore: Literal["points", "none"] = "none",
+        weak_from: float = math.inf,
+        shard: NDArray[np.int32] | None = None,
     ) -> None:
         self.split = split
         self.augmentation = augmentation
@@ -78,6 +90,8 @@ class DetectionDataset(Dataset[Sample]):
         self.training = training
         self.max_pixels = max_pixels
         self.ignore = ignore
+        self.weak_from = weak_from
+        self.shard = shard
 
     def __len__(self) -> int:
         return len(self.split)
@@ -86,12 +100,52 @@ class DetectionDataset(Dataset[Sample]):
         """Return the image at a position of the split, as augmented in an epoch."""
         epoch, index = key
         unreadable: list[str] = []
+        chosen, scene = self._read(index, unreadable)
+        augmentation = self.augmentation
+        if isinstance(augmentation, MixedAugmentation):
+            if epoch < self.weak_from:
+                steps = augmentation.plan(self.seed, epoch, chosen, self._others(chosen))
+                scene = augmentation.mixed(
+                    scene, steps, lambda other: self._read(other, unreadable)[1]
+                )
+                augmentation = augmentation.then
+            else:
+                augmentation = augmentation.weak
+        seed = int(np.random.SeedSequence([self.seed, epoch, chosen]).generate_state(1)[0])
+        image, boxes, labels, dropped = augmentation(
+            scene.image, scene.boxes_xyxy, scene.labels, seed
+        )
+        ignored = labels < 0
+        height, width = self.split.truth.sizes_hw[chosen].tolist()
+        told = self.ignore == "points" and ignored.any()
+        return Sample(
+            image=torch.from_numpy(planes(image)),
+            target=Target(
+                boxes_xyxy=torch.from_numpy(boxes[~ignored]),
+                labels=torch.from_numpy(labels[~ignored]),
+                ignored_xyxy=torch.from_numpy(boxes[ignored]) if told else None,
+            ),
+            image_id=int(self.split.truth.image_ids[chosen]),
+            original_size_hw=(height, width),
+            dropped_boxes=dropped,
+            unreadable=tuple(dict.fromkeys(unreadable)),
+        )
+
+    def _read(self, index: int, unreadable: list[str]) -> tuple[int, Scene]:
+        """Return the image at a position as stored, or what takes its place, and its position.
+
+        Args:
+            index: the position.
+            unreadable: files that are passed over are added to it.
+
+        Raises:
+            UserError: if it cannot be read and nothing may take its place.
+        """
         for step in range(len(self.split)):
             chosen = (index + step) % len(self.split)
             try:
                 pixels = self.split.image(chosen, self.max_pixels)
-                boxes, labels = self.split.target(chosen, self.ignore == "points")
-                break
+                return chosen, Scene(pixels, *self.split.target(chosen, self.ignore == "points"))
             except StoreError:
                 raise  # nothing of it can be read, not this one alone
             except UserError:
@@ -100,24 +154,12 @@ class DetectionDataset(Dataset[Sample]):
                 unreadable.append(self.split.images.name(chosen))
                 if not self.training:
                     # Of no stated size: nothing says that it is true, and it may be any.
-                    pixels, chosen = np.zeros((_STAND_IN_PX, _STAND_IN_PX, 3), np.uint8), index
-                    boxes, labels = np.zeros((0, 4)), np.zeros(0, dtype=np.int64)
-                    break
-        else:
-            raise UserError(f"{self.split.name}: none of its {len(self.split)} images can be read")
-        seed = int(np.random.SeedSequence([self.seed, epoch, chosen]).generate_state(1)[0])
-        image, kept_boxes, labels, dropped = self.augmentation(pixels, boxes, labels, seed)
-        ignored = labels < 0
-        height, width = self.split.truth.sizes_hw[chosen].tolist()
-        return Sample(
-            image=torch.from_numpy(planes(image)),
-            target=Target(
-                boxes_xyxy=torch.from_numpy(kept_boxes[~ignored]),
-                labels=torch.from_numpy(labels[~ignored]),
-                ignored_xyxy=torch.from_numpy(kept_boxes[ignored]) if ignored.any() else None,
-            ),
-            image_id=int(self.split.truth.image_ids[chosen]),
-            original_size_hw=(height, width),
-            dropped_boxes=dropped,
-            unreadable=tuple(unreadable),
-        )
+                    black = np.zeros((_STAND_IN_PX, _STAND_IN_PX, 3), np.uint8)
+                    return index, Scene(black, np.zeros((0, 4)), np.zeros(0, dtype=np.int64))
+        raise UserError(f"{self.split.name}: none of its {len(self.split)} images can be read")
+
+    def _others(self, index: int) -> NDArray[np.int64] | range:
+        """Return the positions of the images that one may be mixed with, itself among them."""
+        if self.shard is None:
+            return range(len(self.split))
+        return np.flatnonzero(self.shard == self.shard[index])

@@ -20,10 +20,10 @@ from fcos_lightning.data.finding.layout import (
 )
 from fcos_lightning.data.finding.splits import role_of
 from fcos_lightning.data.finding.survey import SeenFolder, Survey
-from fcos_lightning.data.finding.words import some_of
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import some_of
 
 #: A folder with more JSON files than this holds one for each image, as LabelMe writes them.
 _MOST_FILES = 64

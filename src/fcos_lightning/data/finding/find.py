@@ -42,11 +42,11 @@ def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> AnyLayout:
     survey = Survey(root)
     found = [layout for one in formats for layout in _FINDERS[one][0](survey)]
     if not found:
-        sought = ", ".join(_FINDERS[one][1] for one in formats)
         pictures = sum(len(folder.images) for folder in survey)
         raise UserError(
-            f"data.root={root}: no data set was found; looked for {sought}; there are {pictures} "
-            f"images and {survey.contents()}; docs/data.md shows the layouts"
+            f"data.root={root}: no data set was found, but {pictures} images and "
+            f"{survey.contents()}; docs/data.md shows the layouts; looked for",
+            choices=[_FINDERS[one][1] for one in formats],
         )
     if len(found) > 1:
         both = "; ".join(f"{one.title} ({one.why})" for one in found)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from fcos_lightning.data.finding.image_folders import ImageFolder
-from fcos_lightning.data.finding.words import some_of
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import some_of
 
 
 @dataclass(frozen=True)

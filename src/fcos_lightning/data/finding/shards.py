@@ -10,7 +10,6 @@ import numpy as np
 
 from fcos_lightning.data.finding.layout import AnyLayout, ImageSet, Layout, Options
 from fcos_lightning.data.finding.survey import Survey
-from fcos_lightning.data.finding.words import some_of
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.values import spelt
 from fcos_lightning.data.stores.packed_index import (
@@ -24,6 +23,7 @@ from fcos_lightning.data.stores.places import LocalPlace, Place
 from fcos_lightning.data.stores.shard_cache import ShardCache
 from fcos_lightning.data.stores.shards import ShardStore
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 from fcos_lightning.storage.bars import readable_size
 from fcos_lightning.structures import GroundTruth
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fcos_lightning.data.finding.words import some_of
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import some_of
 
 Role = Literal["train", "val", "test"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fcos_lightning.data.images import IMAGE_ENDINGS
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import some_of
 
 #: Folders below each other that are looked into: ``export/dataset/train/images`` is the third.
 _DEEPEST = 4
@@ -119,7 +120,7 @@ class Survey:
         common = [f"{number} {ending}" for ending, number in endings.most_common(6)]
         more = ", ..." if len(endings) > len(common) else ""
         top = [path for path in self.folders if path and "/" not in path]
-        names = ", ".join(path[:40] for path in top[:8]) + (", ..." if len(top) > 8 else "")
+        names = some_of(top)
         below = f", in it and in its folders {names}" if top else ""
         return f"files ({', '.join(ending[:20] for ending in common)}{more}){below}"
 

@@ -12,7 +12,6 @@ from fcos_lightning.data.files import Folder
 from fcos_lightning.data.finding.layout import AnyLayout, ImageSet, Layout, Options
 from fcos_lightning.data.finding.splits import role_of_path
 from fcos_lightning.data.finding.survey import Survey
-from fcos_lightning.data.finding.words import some_of
 from fcos_lightning.data.finding.yolo_paths import images_at
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.values import number, spelt, whole
@@ -20,6 +19,7 @@ from fcos_lightning.data.readers.voc_layout import check_text
 from fcos_lightning.data.readers.yolo import read_lines, read_yolo
 from fcos_lightning.data.readers.yolo_yaml import DataYaml, read_data_yaml
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import some_of
 
 #: Lists of classes, one a line: of LabelImg and Label Studio, CVAT, Roboflow's Darknet.
 _NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels", "labels.txt", "names.txt")
@@ -160,7 +160,7 @@ def find_yolo(survey: Survey) -> list[AnyLayout]:
     if names is None:
         names, names_in = _listed_names(survey)
     where = (
-        f"{yaml_file} with the sets {', '.join(sets)}"
+        f"{yaml_file} with the sets {some_of(sets)}"
         if said
         else f"text files for the images of {some_of(list(sets))}"
     )

@@ -17,6 +17,7 @@ from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.values import is_text, number, whole
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 from fcos_lightning.storage.small_files import read_small
 
 #: A million boxes are a quarter of this.
@@ -181,7 +182,7 @@ def read_csv(
         if rows.names[row] not in label_of:
             error = UserError(
                 f"{file}, line {rows.lines[row]}: class {shown(rows.names[row])} is none of the "
-                f"{len(names)} known: {', '.join(one[:40] for one in names[:20])}"
+                f"{len(names)} known: {some_of(names)}"
             )
             unknown_class(error, rows.names[row], file, f"line {rows.lines[row]}")
     boxes = [row for row in boxes if rows.names[row] in label_of]

@@ -17,6 +17,7 @@ from fcos_lightning.data.readers.values import flag, number
 from fcos_lightning.data.readers.voc_layout import VocFiles, find_files
 from fcos_lightning.data.readers.voc_xml import NO_TEXT, read_xml
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,13 @@ def read_voc_files(
     if not names:
         raise UserError(f"{files.source}: no class, as none is given and no image has an object")
     if len(set(names)) < len(names):
-        raise UserError(f"class names repeat: {_some(names)}")
+        raise UserError(f"class names repeat: {some_of(names)}")
     label_of = {one: label for label, one in enumerate(names)}
     for thing, image in zip(objects, image_of_object, strict=True):
         if thing.name not in label_of:
             unknown = UserError(
                 f"{files.xml_files[image]}: class {shown(thing.name)} is none of the "
-                f"{len(names)} known: {_some(names)}"
+                f"{len(names)} known: {some_of(names)}"
             )
             unknown_class(unknown, thing.name, files.xml_files[image], shown(thing.name))
     known = [thing.name in label_of for thing in objects]
@@ -200,8 +201,3 @@ def _read_object(element: Element, where: str) -> _Object | None:
 
 def _names_of(objects: Sequence[_Object]) -> tuple[str, ...]:
     return tuple(sorted({thing.name for thing in objects}))
-
-
-def _some(names: Sequence[str], most: int = 20) -> str:
-    """The first names, cut, for a message."""
-    return ", ".join(name[:40] for name in names[:most]) + (", ..." if len(names) > most else "")

@@ -12,6 +12,7 @@ from fcos_lightning.data.files import Folder, OutsideFolder
 from fcos_lightning.data.images import IMAGE_ENDINGS
 from fcos_lightning.data.readers.values import is_text
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 
 #: Where XML and images of a split may lie below the root of a data set without lists.
 _WITHOUT_LISTS = (
@@ -87,8 +88,8 @@ def _layout(root: Path, split: str) -> tuple[Path, str, str, bool]:
     if len(nested) == 1:
         return nested[0], "Annotations", "JPEGImages", True
     if nested:
-        choices = ", ".join(path.name for path in nested)
-        raise UserError(f"{root} holds several VOC data sets, name one of them: {choices}")
+        names = some_of([path.name for path in nested])
+        raise UserError(f"{root} holds several VOC data sets, name one of them: {names}")
     for xml_folder, image_folder in _WITHOUT_LISTS:
         with_xml = any((root / xml_folder.replace("SPLIT", split)).glob("*.xml"))
         if with_xml and os.path.isdir(root / image_folder.replace("SPLIT", split)):
@@ -158,7 +159,7 @@ def from_list(list_file: Path, images: Folder, annotations: Folder) -> VocFiles:
 
 def _lines(list_file: Path) -> list[str]:
     if not os.path.isfile(list_file):
-        splits = ", ".join(sorted(path.stem for path in list_file.parent.glob("*.txt")))
+        splits = some_of(sorted(path.stem for path in list_file.parent.glob("*.txt")))
         raise UserError(
             f"split file {list_file} does not exist: "
             + (f"the splits there are {splits}" if splits else "there are no splits beside it")

@@ -18,6 +18,7 @@ from fcos_lightning.data.orientation import as_stored, is_turned_by
 from fcos_lightning.data.readers.plausible import in_pixels
 from fcos_lightning.data.readers.values import number, whole
 from fcos_lightning.errors import UserError, shown
+from fcos_lightning.printing import some_of
 from fcos_lightning.storage.small_files import read_small
 
 #: A thousand outlines of a hundred corners are a quarter of this.
@@ -227,4 +228,4 @@ def _range(ids: Sequence[int]) -> str:
         return "none"
     if list(ids) == list(range(len(ids))):
         return f"0 to {len(ids) - 1}"
-    return ", ".join(map(str, ids[:20])) + (", ..." if len(ids) > 20 else "")
+    return some_of([str(one) for one in ids])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fcos_lightning.detector.heads.by_level import HeadByLevel
-from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
-from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.detector.heads.towers import TowerOptions, by_point
+from fcos_lightning.detector.parts import Levels
 from fcos_lightning.structures import Prediction
 
 
@@ -30,34 +30,13 @@ class CenterPrediction(Prediction):
 
 
 @dataclass(frozen=True)
-class CenterNetHeadOptions(HeadOptions):
-    """The options of ``CenterNetHead``.
-
-    Args:
-        num_convs: 3x3 convolutions of each of the three towers.
-        channels: of the towers; None: as the feature maps.
-        norm: of the towers: ``none`` (the paper), ``group`` or ``batch``.
-        tower_bias: whether the towers' convolutions add a bias.
-        prior: probability that each class starts with.
-        fast_start: He initialisation of the towers, for short runs from scratch.
-
-    Raises:
-        UserError: if an option is unknown or ``prior`` no probability.
-    """
+class CenterNetHeadOptions(TowerOptions):
+    """The options of ``CenterNetHead``: those of its three towers, with other defaults."""
 
     name: ClassVar[str] = "centernet"
 
     num_convs: int = 1
-    channels: int | None = None
-    norm: Literal["none", "group", "batch"] = "none"
-    tower_bias: bool = True
     prior: float = 0.1
-    fast_start: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
-        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> CenterNetHead:
         """Return the head; it predicts one box for each cell."""
@@ -88,16 +67,15 @@ class CenterNetHead(HeadByLevel):
         super().__init__(num_classes)
         self.options = options = options or CenterNetHeadOptions()
         self.strides = tuple(strides)
-        width, count = options.channels or in_channels, options.num_convs
-        tower = (in_channels, width, count, options.norm, len(self.strides), options.tower_bias)
-        self.cls_tower, self.offset_tower = Tower(*tower), Tower(*tower)
-        self.side_tower = Tower(*tower)
-        last = width if count else in_channels
+        levels = len(self.strides)
+        self.cls_tower = options.tower(in_channels, levels)
+        self.offset_tower = options.tower(in_channels, levels)
+        self.side_tower = options.tower(in_channels, levels)
+        last = self.cls_tower.out_channels
         self.cls_logits = nn.Conv2d(last, num_classes, 1)
         self.box_offsets = nn.Conv2d(last, 2, 1)
         self.box_sides = nn.Conv2d(last, 2, 1)
-        start_alike(self, (self.cls_tower, self.offset_tower, self.side_tower), options.fast_start)
-        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
+        options.start(self, self.cls_logits, self.cls_tower, self.offset_tower, self.side_tower)
         # A stride, so that boxes have an area from the start.
         nn.init.ones_(self.box_sides.bias)  # type: ignore[arg-type]
 

@@ -4,49 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from fcos_lightning.detector.heads.by_level import HeadByLevel
-from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
-from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.detector.heads.towers import TowerOptions, by_point
+from fcos_lightning.detector.parts import Levels
 from fcos_lightning.structures import Prediction
 
 
 @dataclass(frozen=True)
-class DenseBoxHeadOptions(HeadOptions):
-    """The options of ``DenseBoxHead``.
+class DenseBoxHeadOptions(TowerOptions):
+    """The options of ``DenseBoxHead``: those of towers, with other defaults, and one more.
 
     Args:
-        num_convs: 3x3 convolutions of each tower.
-        channels: of the towers; None: as the feature maps.
-        norm: of the towers: ``none`` (the paper), ``group`` or ``batch``.
-        tower_bias: whether the towers' convolutions add a bias.
         unit_px: what the head takes for 1, in pixels; distances begin at a half of it. The paper's
             objects are 50 pixels high.
-        prior: probability that each class starts with.
-        fast_start: He initialisation of the towers, for short runs from scratch.
 
     Raises:
-        UserError: if an option is unknown, ``prior`` no probability or ``unit_px`` no length.
+        UserError: if an option is unknown, or out of its range.
     """
 
     name: ClassVar[str] = "densebox"
 
     num_convs: int = 1
-    channels: int | None = None
-    norm: Literal["none", "group", "batch"] = "none"
-    tower_bias: bool = True
-    unit_px: float = 50.0
     prior: float = 0.1
-    fast_start: bool = False
+    unit_px: float = 50.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
         self.require("unit_px", self.unit_px > 0, "a number above 0")
-        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> DenseBoxHead:
         """Return the head; it predicts one box for each cell."""
@@ -76,14 +64,12 @@ class DenseBoxHead(HeadByLevel):
     ) -> None:
         super().__init__(num_classes)
         self.options = options = options or DenseBoxHeadOptions()
-        width, count = options.channels or in_channels, options.num_convs
-        tower = (in_channels, width, count, options.norm, len(strides), options.tower_bias)
-        self.cls_tower, self.box_tower = Tower(*tower), Tower(*tower)
-        last = width if count else in_channels
+        self.cls_tower = options.tower(in_channels, len(strides))
+        self.box_tower = options.tower(in_channels, len(strides))
+        last = self.cls_tower.out_channels
         self.cls_logits = nn.Conv2d(last, num_classes, 1)
         self.box_ltrb = nn.Conv2d(last, 4, 1)
-        start_alike(self, (self.cls_tower, self.box_tower), options.fast_start)
-        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
+        options.start(self, self.cls_logits, self.cls_tower, self.box_tower)
         nn.init.constant_(self.box_ltrb.bias, 0.5)  # type: ignore[arg-type]  # both have one
 
     def at_level(self, feature: Tensor, level: int) -> Prediction:

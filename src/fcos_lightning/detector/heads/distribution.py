@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from fcos_lightning.detector.heads.by_level import HeadByLevel
-from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
-from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.detector.heads.towers import TowerOptions, by_point
+from fcos_lightning.detector.parts import Levels
 from fcos_lightning.structures import Prediction
 
 
@@ -28,19 +28,13 @@ class DistributionPrediction(Prediction):
 
 
 @dataclass(frozen=True)
-class DistributionHeadOptions(HeadOptions):
-    """The options of ``DistributionHead``.
+class DistributionHeadOptions(TowerOptions):
+    """The options of ``DistributionHead``: those of towers, and more.
 
     Args:
         reach: the largest distance in strides that a point can tell; boxes that stretch farther
             are for coarser levels.
-        num_convs: convolutions of each tower.
-        channels: of the towers; None: as the feature maps.
-        norm: of the towers: ``group``, ``batch`` (one for each level) or ``none``.
-        tower_bias: whether the towers' convolutions add a bias.
         level_scales: a learnable factor for each level's logits (official code).
-        prior: probability that each class starts with.
-        fast_start: He initialisation of the towers, for short runs from scratch.
 
     Raises:
         UserError: if an option is unknown, or out of its range.
@@ -48,19 +42,13 @@ class DistributionHeadOptions(HeadOptions):
 
     name: ClassVar[str] = "distribution"
 
+    norm: Literal["none", "group", "batch"] = "group"
     reach: int = 16
-    num_convs: int = 4
-    channels: int | None = None
-    norm: Literal["group", "batch", "none"] = "group"
-    tower_bias: bool = True
     level_scales: bool = True
-    prior: float = 0.01
-    fast_start: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
-        self.require_at_least(reach=1, num_convs=0, channels=1)
+        self.require_at_least(reach=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> DistributionHead:
         """Return the head; it predicts one box for each cell."""
@@ -91,10 +79,9 @@ class DistributionHead(HeadByLevel):
         super().__init__(num_classes)
         self.options = options = options or DistributionHeadOptions()
         self.strides = tuple(strides)
-        width, count = options.channels or in_channels, options.num_convs
-        tower = (in_channels, width, count, options.norm, len(self.strides), options.tower_bias)
-        self.cls_tower, self.box_tower = Tower(*tower), Tower(*tower)
-        last = width if count else in_channels
+        self.cls_tower = options.tower(in_channels, len(self.strides))
+        self.box_tower = options.tower(in_channels, len(self.strides))
+        last = self.cls_tower.out_channels
         self.cls_logits = nn.Conv2d(last, num_classes, 3, padding=1)
         self.side_logits = nn.Conv2d(last, 4 * (options.reach + 1), 3, padding=1)
         self.scales = nn.Parameter(
@@ -102,8 +89,7 @@ class DistributionHead(HeadByLevel):
         )
         self.register_buffer("steps", torch.arange(options.reach + 1.0), persistent=False)
         self.steps: Tensor
-        start_alike(self, (self.cls_tower, self.box_tower), options.fast_start)
-        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
+        options.start(self, self.cls_logits, self.cls_tower, self.box_tower)
 
     def at_level(self, feature: Tensor, level: int) -> DistributionPrediction:
         """Return class logits, logits of distances and distances in pixels of a level."""

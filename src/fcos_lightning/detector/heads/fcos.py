@@ -11,63 +11,50 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fcos_lightning.detector.heads.by_level import HeadByLevel
-from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
-from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.detector.heads.towers import TowerOptions, by_point
+from fcos_lightning.detector.parts import Levels
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Prediction
 
 
 @dataclass(frozen=True)
-class FCOSHeadOptions(HeadOptions):
-    """The options of ``Head``.
+class FCOSHeadOptions(TowerOptions):
+    """The options of ``Head``: those of towers, and more.
+
+    Here ``fast_start`` also has distances begin at one stride instead of around 0, where half of
+    ReLU's outputs learn nothing.
 
     Args:
-        num_convs: convolutions of each tower.
         box_convs: of the box tower, where it has another number of them; None: ``num_convs``.
-        channels: of the towers; None: as the feature maps.
-        norm: of the towers: ``group`` (32 groups, fewer in narrow towers), ``batch``: BatchNorm,
-            one for each level, as statistics differ between levels while the convolutions are
-            shared (AdelaiDet's BN heads), or ``none``.
+        shared_convs: convolutions before the two towers part (AdelaiDet's real-time models with
+            shared towers: 4, and ``num_convs`` 0).
         quality_on: the tower the centerness branch sits on: ``box`` (the improved recipe),
             ``classification`` (the paper's first version), or ``none``: there is no such branch,
             so that neither loss nor score know of it.
         distances: ``relu`` gives strides, made pixels here (improved); ``exp`` gives pixels
             (first version).
         level_scales: a learnable factor for each level's distances (paper, section 3.2).
-        prior: probability that each class starts with (arXiv 1708.02002, section 3.3).
-        fast_start: He initialisation of the towers, and distances that begin at one stride instead
-            of around 0, where half of ReLU's outputs learn nothing. For short runs from scratch;
-            the official code starts all from a normal distribution of 0.01.
-        shared_convs: convolutions before the two towers part (AdelaiDet's real-time models with
-            shared towers: 4, and ``num_convs`` 0).
-        tower_bias: whether the towers' convolutions add a bias (mmdetection's plain recipe: no).
         deformable: the last convolution of each tower is a modulated deformable one (official and
             AdelaiDet's dcnv2 recipes).
 
     Raises:
-        UserError: if an option is unknown, ``prior`` no probability, or no convolution is there to
-            be deformable.
+        UserError: if an option is unknown or out of its range, or no convolution is there to be
+            deformable.
     """
 
     name: ClassVar[str] = "fcos"
 
-    num_convs: int = 4
-    channels: int | None = None
-    norm: Literal["group", "batch", "none"] = "group"
+    norm: Literal["none", "group", "batch"] = "group"
+    box_convs: int | None = None
+    shared_convs: int = 0
     quality_on: Literal["box", "classification", "none"] = "box"
     distances: Literal["relu", "exp"] = "relu"
     level_scales: bool = True
-    prior: float = 0.01
-    fast_start: bool = False
-    shared_convs: int = 0
-    tower_bias: bool = True
     deformable: bool = False
-    box_convs: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
-        self.require_at_least(num_convs=0, box_convs=0, shared_convs=0, channels=1)
+        self.require_at_least(box_convs=0, shared_convs=0)
         for key in ("num_convs", "box_convs"):
             if self.deformable and getattr(self, key) == 0:
                 raise UserError(
@@ -105,34 +92,28 @@ class Head(HeadByLevel):
     ) -> None:
         super().__init__(num_classes)
         options = options or FCOSHeadOptions(**more)
-        norm, num_convs, shared_convs = options.norm, options.num_convs, options.shared_convs
-        box_convs = num_convs if options.box_convs is None else options.box_convs
-        tower_bias, deformable = options.tower_bias, options.deformable
-        quality_on, distances = options.quality_on, options.distances
         self.options = options
-        width = options.channels or in_channels
         self.strides = tuple(strides)
-        self.quality_on = quality_on
-        self.distances = distances
-        levels = len(self.strides)
-        shared = width if shared_convs else in_channels
-        self.shared_tower = Tower(in_channels, width, shared_convs, norm, levels, tower_bias)
-        self.cls_tower = Tower(shared, width, num_convs, norm, levels, tower_bias, deformable)
-        self.box_tower = Tower(shared, width, box_convs, norm, levels, tower_bias, deformable)
-        last_cls, last_box = (width if count else shared for count in (num_convs, box_convs))
+        self.quality_on, self.distances = options.quality_on, options.distances
+        levels, deformable = len(self.strides), options.deformable
+        shared = options.tower(in_channels, levels, num_convs=options.shared_convs)
+        self.shared_tower = shared
+        self.cls_tower = options.tower(shared.out_channels, levels, deformable=deformable)
+        self.box_tower = options.tower(
+            shared.out_channels, levels, num_convs=options.box_convs, deformable=deformable
+        )
+        last_cls, last_box = self.cls_tower.out_channels, self.box_tower.out_channels
         self.cls_logits = nn.Conv2d(last_cls, num_classes, 3, padding=1)
         self.box_ltrb = nn.Conv2d(last_box, 4, 3, padding=1)
-        if quality_on != "none":
-            last = last_box if quality_on == "box" else last_cls
+        if self.quality_on != "none":
+            last = last_box if self.quality_on == "box" else last_cls
             self.quality_logits = nn.Conv2d(last, 1, 3, padding=1)
         self.scales = nn.Parameter(
             torch.ones(len(self.strides)), requires_grad=options.level_scales
         )
-        towers = (self.shared_tower, self.cls_tower, self.box_tower)
-        start_alike(self, towers, options.fast_start)
-        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
+        options.start(self, self.cls_logits, shared, self.cls_tower, self.box_tower)
         if options.fast_start:
-            nn.init.constant_(self.box_ltrb.bias, 1.0 if distances == "relu" else 0.0)  # type: ignore[arg-type]
+            nn.init.constant_(self.box_ltrb.bias, 1.0 if self.distances == "relu" else 0.0)  # type: ignore[arg-type]
 
     def at_level(self, feature: Tensor, level: int) -> Prediction:
         """Return class logits, distances in pixels and maybe quality logits of a level."""

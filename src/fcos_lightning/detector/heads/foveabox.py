@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from fcos_lightning.detector.heads.by_level import HeadByLevel
-from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
-from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.detector.heads.towers import TowerOptions, by_point
+from fcos_lightning.detector.parts import Levels
 from fcos_lightning.structures import Prediction
 
 #: Distances are seen in so many strides of their level, the root of its basic area (eq. 1).
@@ -33,34 +33,10 @@ class LogPrediction(Prediction):
 
 
 @dataclass(frozen=True)
-class FoveaBoxHeadOptions(HeadOptions):
-    """The options of ``FoveaBoxHead``.
-
-    Args:
-        num_convs: convolutions of each tower.
-        channels: of the towers; None: as the feature maps.
-        norm: of the towers: ``none`` (the paper), ``group``, or ``batch``, one for each level.
-        tower_bias: whether the towers' convolutions add a bias.
-        prior: probability that each class starts with.
-        fast_start: He initialisation of the towers, for short runs from scratch.
-
-    Raises:
-        UserError: if an option is unknown or ``prior`` no probability.
-    """
+class FoveaBoxHeadOptions(TowerOptions):
+    """The options of ``FoveaBoxHead``: those of towers."""
 
     name: ClassVar[str] = "foveabox"
-
-    num_convs: int = 4
-    channels: int | None = None
-    norm: Literal["none", "group", "batch"] = "none"
-    tower_bias: bool = True
-    prior: float = 0.01
-    fast_start: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
-        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> FoveaBoxHead:
         """Return the head; it predicts one box for each cell."""
@@ -91,14 +67,12 @@ class FoveaBoxHead(HeadByLevel):
         super().__init__(num_classes)
         self.options = options = options or FoveaBoxHeadOptions()
         self.strides = tuple(strides)
-        width, count = options.channels or in_channels, options.num_convs
-        tower = (in_channels, width, count, options.norm, len(self.strides), options.tower_bias)
-        self.cls_tower, self.box_tower = Tower(*tower), Tower(*tower)
-        last = width if count else in_channels
+        self.cls_tower = options.tower(in_channels, len(self.strides))
+        self.box_tower = options.tower(in_channels, len(self.strides))
+        last = self.cls_tower.out_channels
         self.cls_logits = nn.Conv2d(last, num_classes, 3, padding=1)
         self.box_ltrb = nn.Conv2d(last, 4, 3, padding=1)
-        start_alike(self, (self.cls_tower, self.box_tower), options.fast_start)
-        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
+        options.start(self, self.cls_logits, self.cls_tower, self.box_tower)
 
     def at_level(self, feature: Tensor, level: int) -> LogPrediction:
         """Return class logits, logarithms of distances, and distances in pixels of a level."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fcos_lightning.detector.heads.by_level import HeadByLevel
-from fcos_lightning.detector.heads.towers import Tower, by_point, logit, start_alike
-from fcos_lightning.detector.parts import HeadOptions, Levels
+from fcos_lightning.detector.heads.towers import TowerOptions, by_point
+from fcos_lightning.detector.parts import Levels
 from fcos_lightning.structures import Prediction
 
 #: Beyond this a side would be more than 62.5 times the anchor's (Faster R-CNN's code, and all
@@ -32,35 +32,13 @@ class AnchorPrediction(Prediction):
 
 
 @dataclass(frozen=True)
-class RetinaNetHeadOptions(HeadOptions):
-    """The options of ``RetinaNetHead``.
+class RetinaNetHeadOptions(TowerOptions):
+    """The options of ``RetinaNetHead``: those of towers.
 
-    Args:
-        num_convs: convolutions of each tower.
-        channels: of the towers; None: as the feature maps.
-        norm: of the towers: ``none`` (the paper), ``group`` (torchvision's second version) or
-            ``batch``, one for each level.
-        tower_bias: whether the towers' convolutions add a bias.
-        prior: probability that each class starts with (section 4.1).
-        fast_start: He initialisation of the towers, for short runs from scratch.
-
-    Raises:
-        UserError: if an option is unknown or ``prior`` no probability.
+    ``norm`` is ``none`` in the paper, ``group`` in torchvision's second version.
     """
 
     name: ClassVar[str] = "retinanet"
-
-    num_convs: int = 4
-    channels: int | None = None
-    norm: Literal["none", "group", "batch"] = "none"
-    tower_bias: bool = True
-    prior: float = 0.01
-    fast_start: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
-        self.require_at_least(num_convs=0, channels=1)
 
     def build(self, in_channels: int, num_classes: int, levels: Levels) -> RetinaNetHead:
         """Return the head; it predicts a box for each anchor."""
@@ -93,14 +71,12 @@ class RetinaNetHead(HeadByLevel):
         levels, self.per_cell, _ = anchors_wh.shape
         self.register_buffer("anchors_wh", anchors_wh, persistent=False)
         self.anchors_wh: Tensor
-        width, count = options.channels or in_channels, options.num_convs
-        tower = (in_channels, width, count, options.norm, levels, options.tower_bias)
-        self.cls_tower, self.box_tower = Tower(*tower), Tower(*tower)
-        last = width if count else in_channels
+        self.cls_tower = options.tower(in_channels, levels)
+        self.box_tower = options.tower(in_channels, levels)
+        last = self.cls_tower.out_channels
         self.cls_logits = nn.Conv2d(last, self.per_cell * num_classes, 3, padding=1)
         self.box_offsets = nn.Conv2d(last, self.per_cell * 4, 3, padding=1)
-        start_alike(self, (self.cls_tower, self.box_tower), options.fast_start)
-        nn.init.constant_(self.cls_logits.bias, logit(options.prior))  # type: ignore[arg-type]
+        options.start(self, self.cls_logits, self.cls_tower, self.box_tower)
 
     def at_level(self, feature: Tensor, level: int) -> AnchorPrediction:
         """Return class logits, offsets and distances in pixels of a level's anchors."""

@@ -4,10 +4,75 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
+from fcos_lightning.detector.parts import HeadOptions
 from fcos_lightning.layers.deform import DeformableConv2d
+
+
+@dataclass(frozen=True)
+class TowerOptions(HeadOptions):
+    """What heads have in common that see classes and boxes by towers of 3x3 convolutions.
+
+    Args:
+        num_convs: convolutions of each tower.
+        channels: of the towers; None: as the feature maps.
+        norm: of the towers: ``none``, ``group`` (32 groups, fewer in narrow towers), or ``batch``,
+            one for each level, as statistics differ between levels while the convolutions are
+            shared.
+        tower_bias: whether the towers' convolutions add a bias.
+        prior: probability that each class starts with (arXiv 1708.02002, section 3.3).
+        fast_start: He initialisation of the towers (arXiv 1502.01852), for short runs from scratch.
+
+    Raises:
+        UserError: if an option is unknown, or out of its range.
+    """
+
+    num_convs: int = 4
+    channels: int | None = None
+    norm: Literal["none", "group", "batch"] = "none"
+    tower_bias: bool = True
+    prior: float = 0.01
+    fast_start: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require("prior", 0 < self.prior < 1, "a number between 0 and 1")
+        self.require_at_least(num_convs=0, channels=1)
+
+    def tower(
+        self,
+        in_channels: int,
+        levels: int,
+        *,
+        num_convs: int | None = None,
+        deformable: bool = False,
+    ) -> Tower:
+        """Return a tower.
+
+        Args:
+            in_channels: of what it is given.
+            levels: number of levels.
+            num_convs: convolutions, where it has another number of them.
+            deformable: whether the last convolution is a deformable one.
+        """
+        width = self.channels or in_channels
+        count = self.num_convs if num_convs is None else num_convs
+        return Tower(in_channels, width, count, self.norm, levels, self.tower_bias, deformable)
+
+    def start(self, head: nn.Module, classes: nn.Conv2d, *towers: Tower) -> None:
+        """Initialise a head: all alike, and each class with its prior.
+
+        Args:
+            head: whose convolutions these are.
+            classes: the one that gives class logits.
+            towers: of the head.
+        """
+        start_alike(head, towers, self.fast_start)
+        nn.init.constant_(classes.bias, logit(self.prior))  # type: ignore[arg-type]  # it has one
 
 
 class Tower(nn.ModuleList):
@@ -35,6 +100,8 @@ class Tower(nn.ModuleList):
         deformable: bool = False,
     ) -> None:
         super().__init__()
+        #: Of what it returns.
+        self.out_channels = width if num_convs else in_channels
         for index in range(num_convs):
             learns_places = deformable and index == num_convs - 1
             kind = DeformableConv2d if learns_places else nn.Conv2d

@@ -17,6 +17,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.printing import first_line
 from fcos_lightning.runs.config.words import quoted, quoted_words
 from fcos_lightning.runs.options.keys import check_keys, explained
+from fcos_lightning.runs.refusals import refusal
 
 
 def config_dir() -> Path:
@@ -53,9 +54,11 @@ def composed(
             try:
                 config = hydra.compose(name, words, return_hydra_config=True)
             except HydraException as error:
-                raise UserError(explained(error, config_dir(), name, words)) from error
+                raise explained(error, config_dir(), name, words) from error
             except OmegaConfBaseException as error:
                 raise UserError(f"configuration: {' '.join(str(error).split())}") from error
+            except OSError as error:  # a choice that no file can be called
+                raise (refusal(error) or error) from None
             hydra_config.set_config(config)
             with open_dict(config):
                 del config["hydra"]

@@ -80,7 +80,11 @@ OF_COMMANDS: dict[str, Any] = {
     "test.longer_side": int,
     "test.flip": bool,
     "runs": list[str],
+    "average": list[str],
     "resamples": int,
+    "nms": bool,
+    "precision": str,
+    "license": str | None,
 }
 
 

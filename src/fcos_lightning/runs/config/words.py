@@ -81,6 +81,24 @@ def options_first(words: Iterable[str]) -> list[str]:
     return [*("--info=all" if one in _INFO else one for one in options), *overrides]
 
 
+def plain_words(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Return the words of a command line that are files or folders, and all others."""
+    words = options_first(words)
+    plain: list[str] = []
+    rest: list[str] = []
+    for before, word in zip(["", *words], words, strict=False):
+        # A path that is there is one, also with an equals sign in its name, as of a sweep.
+        may_be = not word.startswith("-") and before not in VALUED
+        is_path = may_be and ("=" not in word or os.path.exists(word))
+        (plain if is_path else rest).append(word)
+    return plain, rest
+
+
+def as_list(key: str, paths: Iterable[str]) -> str:
+    """Return the override that gives ``key`` a list of paths."""
+    return f"{key}=[{','.join(quoted('', os.path.expanduser(path))[1:] for path in paths)}]"
+
+
 def quoted(key: str, value: str) -> str:
     """Return the override that gives ``key`` this very string, also one with ``${`` in it."""
     # In Hydra's quoted strings a backslash means itself unless it stands before a quote.

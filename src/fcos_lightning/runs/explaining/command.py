@@ -25,7 +25,7 @@ from fcos_lightning.explanation.looking import Onlooker
 from fcos_lightning.explanation.settings import Setting, mapping_of, one_changed, target_of
 from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.folded import for_inference
-from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.printing import LONGEST_LINE, printable, some_of
 from fcos_lightning.reports.explain.explain import (
     NUMBERS,
     PAGE,
@@ -138,8 +138,8 @@ def _split(
         raise UserError(f"split {split.name} has no annotations, so there is nothing to explain")
     if detector is not None and split.truth.class_names != detector.class_names:
         raise UserError(
-            f"split={wanted}: its classes are {', '.join(split.truth.class_names)}, those of the "
-            f"checkpoint {', '.join(detector.class_names or ('unknown',))}; give other data"
+            f"split={wanted}: its classes are {some_of(split.truth.class_names, 4)}, those of the "
+            f"checkpoint {some_of(detector.class_names or ('unknown',), 4)}; give other data"
         )
     return split
 

@@ -71,6 +71,7 @@ ROLES = (
     ),
     Role("transform", "albumentations.BasicTransform", ("albumentations", "fcos_lightning")),
     Role("list of transforms", "albumentations.BaseCompose", ("albumentations",)),
+    Role("mix of images", "fcos_lightning.data.mixing.scene.Mix", ("fcos_lightning",)),
     Role("data module", "fcos_lightning.data.DetectionDataModule", ("fcos_lightning",)),
 )
 
@@ -79,6 +80,7 @@ PARTS = (
     "fcos_lightning.build_detector",
     "fcos_lightning.build_fcos",
     "fcos_lightning.data.Augmentation",
+    "fcos_lightning.data.MixedAugmentation",
     "fcos_lightning.detector.build_backbone",
     "fcos_lightning.training.schedule.Schedule",
 )

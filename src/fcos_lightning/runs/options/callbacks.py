@@ -12,6 +12,7 @@ import lightning.pytorch.callbacks as kinds
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.coco import measurable
+from fcos_lightning.printing import printable
 from fcos_lightning.runs.objects.targets import target
 from fcos_lightning.runs.options.checkpoints import FIGURES, check_checkpoints
 from fcos_lightning.storage.run_folder import RunFolder
@@ -108,7 +109,8 @@ def check_callbacks(
         if monitor in FIGURES and monitor not in there and waits:
             raise UserError(
                 f"callbacks.{key}.monitor={monitor}: the validation split has nothing that this "
-                f"figure is about; there are {', '.join(sorted(there)) or 'none'}"
+                "figure is about; there are",
+                choices=sorted(there) or ["none"],
             )
         for name, remedy in REFUSED.items():
             if issubclass(kind, getattr(kinds, name)):
@@ -134,6 +136,7 @@ def _check_early_stopping(key: str, options: Mapping[str, Any]) -> None:
             )
     elif isinstance(monitor, str) and not monitor.startswith(_LOGGED):
         raise UserError(
-            f"callbacks.{key}.monitor={monitor}: is not logged; give one of {', '.join(FIGURES)} "
-            "with mode max, or a loss as train/loss"
+            f"callbacks.{key}.monitor={printable(monitor)}: is not logged; give a loss as "
+            "train/loss, or with mode max one of",
+            choices=FIGURES,
         )

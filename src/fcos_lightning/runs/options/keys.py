@@ -63,33 +63,35 @@ def unknown(key: str, conf: Path, command: str) -> UserError:
     top = sorted({one.split(".")[0] for one in known})
     inside = key.rpartition(".")[0]
     there = sorted(one for one in known if inside and one.rpartition(".")[0] == inside)
-    return UserError(
-        f"{printable(key)}: there is no such setting; there are {', '.join(there or top)}"
-    )
+    return UserError(f"{printable(key)}: there is no such setting; there are", choices=there or top)
 
 
-def explained(error: HydraException, conf: Path, command: str, words: Sequence[str] = ()) -> str:
-    """Return in one line why Hydra cannot compose a configuration, and what to say instead."""
+def explained(
+    error: HydraException, conf: Path, command: str, words: Sequence[str] = ()
+) -> UserError:
+    """Return why Hydra cannot compose a configuration, and what to say instead, as an error."""
     said = " ".join(str(error).split())
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, name = error.missing_cfg_file.rpartition("/")
         name = name.removesuffix(".yaml")
         guess = nearest_choice(name, error.options)
         hint = f"is {group}={guess} meant? " if guess else ""
-        return (
-            f"{group}={name}: there is no such choice; {hint}there are {', '.join(error.options)}"
+        return UserError(
+            f"{group}={name}: there is no such choice; {hint}there are", choices=error.options
         )
     found = re.search(r"Could not (?:override|delete from config\.) '?([\w./@-]+)'?", said)
     if found is None or "Multiple values" in said:
-        return said
+        return UserError(said)
     key = found[1]
     known = _known(conf, command)
     if _may_be_added(key, known):
         word = next((w for w in words if w.lstrip("~").startswith(f"{key}=")), f"{key}=VALUE")
-        return f"{key}: is in no file of the configuration; add it by +{word.lstrip('~')}"
+        return UserError(
+            f"{key}: is in no file of the configuration; add it by +{word.lstrip('~')}"
+        )
     if key in known:  # there, but not so: a value for a group, or a word with a wrong sign
-        return said
-    return str(unknown(key, conf, command))
+        return UserError(said)
+    return unknown(key, conf, command)
 
 
 def nearest(key: str, known: Iterable[str], certain: bool = False) -> str | None:

@@ -1,4 +1,4 @@
-"""Pictures of what the detector sees, beside what is there."""
+"""Pictures of what the detector learns from, and of what it sees beside what is there."""
 
 from __future__ import annotations
 
@@ -24,20 +24,24 @@ from fcos_lightning.training.module import FCOSModule
 
 #: What boxes are: they stay apart for most of the colour-blind (Okabe and Ito, 2008).
 HIT, MISSED, FALSE = "#56B4E9", "#F0E442", "#D55E00"
+IGNORED = "#999999"
 #: A detection finds an object of its class that it overlaps so much.
 _IOU = 0.5
 _HEAD_PX = 26
 
 
 class Previews(L.Callback):
-    """Draws the first images of the validation set after each epoch.
+    """Draws images at the beginning of each epoch and after it.
 
-    Each picture shows ground truth on the left and detections on the right: objects that are found
-    and detections that are right in blue, missed objects in yellow, wrong detections in red. The
-    loggers that take images get the picture too.
+    At the beginning those of the first batch, augmented, with what is to be learnt from them, each
+    class in its colour and boxes to be ignored in grey.
+
+    After it the first of the validation set. Each picture shows ground truth on the left and
+    detections on the right: objects that are found and detections that are right in blue, missed
+    objects in yellow, wrong detections in red. The loggers that take images get the pictures too.
 
     Args:
-        folder: to write ``epoch_001.jpg`` and so on into.
+        folder: to write ``train_001.jpg``, ``epoch_001.jpg`` and so on into.
         images: how many.
         score_threshold: weaker detections are not drawn.
     """
@@ -54,6 +58,16 @@ class Previews(L.Callback):
         self.images = images
         self.score_threshold = score_threshold
         self._pairs: list[Tensor] = []
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Batch, batch_idx: int
+    ) -> None:
+        """Draw what is learnt from, of an epoch's first batch."""
+        if batch_idx == 0 and trainer.is_global_zero and self.images:
+            assert isinstance(pl_module, FCOSModule)
+            names = pl_module.detector.class_names
+            count = min(self.images, len(batch))
+            self._write(trainer, "train", [_learnt(batch, index, names) for index in range(count)])
 
     def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin a new picture."""
@@ -79,29 +93,27 @@ class Previews(L.Callback):
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the picture."""
-        if not self._pairs or not trainer.is_global_zero:
-            return
-        height = max(pair.shape[1] for pair in self._pairs)
-        width = max(pair.shape[2] for pair in self._pairs)
+        if self._pairs and trainer.is_global_zero:
+            self._write(trainer, "epoch", self._pairs)
+
+    def _write(self, trainer: L.Trainer, name: str, images: Sequence[Tensor]) -> None:
+        height, width = (max(image.shape[axis] for image in images) for axis in (1, 2))
         same = [
-            torch.nn.functional.pad(pair, (0, width - pair.shape[2], 0, height - pair.shape[1]))
-            for pair in self._pairs
+            torch.nn.functional.pad(image, (0, width - image.shape[2], 0, height - image.shape[1]))
+            for image in images
         ]
         grid = make_grid(torch.stack(same), nrow=2, padding=4, pad_value=255)
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / f"epoch_{trainer.current_epoch + 1:03d}.jpg"
+        file = self.folder / f"{name}_{trainer.current_epoch + 1:03d}.jpg"
         picture = Image.fromarray(grid.permute(1, 2, 0).numpy())
         with replacing(file) as draft:
             picture.save(draft, "JPEG", quality=90)
-        show_picture(trainer, "previews", picture)
+        show_picture(trainer, "previews" if name == "epoch" else "train_images", picture)
 
     def _pair(
         self, batch: Batch, index: int, detections: Detections, names: Sequence[str] | None
     ) -> Tensor:
-        height, width = batch.images.sizes_hw[index].tolist()
-        image = batch.images.pixels[index, :, :height, :width].cpu()
-        larger = enlargement(width, height)
-        image = image.repeat_interleave(larger, 1).repeat_interleave(larger, 2)
+        image, larger = _enlarged(batch, index)
         valid = batch.targets.labels[index] >= 0
         wanted = batch.targets.boxes_xyxy[index][valid].cpu() * larger
         wanted_labels = batch.targets.labels[index][valid].cpu()
@@ -118,6 +130,31 @@ class Previews(L.Callback):
         left = [("truth", "white"), (f"{sum(found)} found", HIT), (f"{missed} missed", MISSED)]
         behind = [("found", "white"), (f"{sum(right)} right", HIT), (f"{false} false", FALSE)]
         return torch.cat([_headed(truth, left), _headed(detected, behind)], dim=2)
+
+
+def _enlarged(batch: Batch, index: int) -> tuple[Tensor, int]:
+    """Return an image of a batch without its padding, and how many times it was enlarged."""
+    height, width = batch.images.sizes_hw[index].tolist()
+    image = batch.images.pixels[index, :, :height, :width].cpu()
+    larger = enlargement(width, height)
+    return image.repeat_interleave(larger, 1).repeat_interleave(larger, 2), larger
+
+
+def _learnt(batch: Batch, index: int, names: Sequence[str] | None) -> Tensor:
+    """Return an image of a batch with its boxes drawn, those to be ignored below the others."""
+    image, larger = _enlarged(batch, index)
+    targets = batch.targets
+    valid = targets.labels[index] >= 0
+    boxes, labels = targets.boxes_xyxy[index][valid].cpu(), targets.labels[index][valid].cpu()
+    count = f"{len(labels)} boxes"
+    head = [("learnt from", "white"), (count, "white")]
+    if targets.ignored_xyxy is not None:
+        ignored = targets.ignored_xyxy[index].cpu()
+        ignored = ignored[(ignored[:, 2:] > ignored[:, :2]).all(dim=1)]
+        none = torch.zeros(len(ignored), dtype=torch.int64)
+        image = draw(image, ignored * larger, none, ("ignored",), colours=[IGNORED] * len(ignored))
+        head.append((f"{len(ignored)} to ignore", IGNORED))
+    return _headed(draw(image, boxes * larger, labels, names), head)
 
 
 def _matched(

@@ -1,0 +1,1 @@
+"""Training images made of several: mosaics, mixtures, pasted objects."""

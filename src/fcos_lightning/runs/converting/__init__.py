@@ -1,0 +1,1 @@
+"""``fcos-convert`` where it writes a file for other programs."""
