@@ -35,6 +35,7 @@ ORDER = (
     "shards",
     "evaluation",
     "inference",
+    "predict",
     "training",
     "training_mnv2",
     "gpu_training",

@@ -103,6 +103,8 @@ def write_large(path: Path, side: int, rows: int = 256) -> None:
             places.append(file.tell())
             file.write(np.array(numbers, dtype="<u2" if numbers == [8, 8, 8] else "<u4").tobytes())
         count = len(offsets)
+        if count == 1:  # then the tag itself holds it
+            places[:2] = offsets[0], sizes[0]
         tags = [
             *((256, 4, 1, side), (257, 4, 1, side), (258, 3, 3, places[2]), (259, 3, 1, 8)),
             *((262, 3, 1, 2), (273, 4, count, places[0]), (277, 3, 1, 3), (278, 4, 1, rows)),

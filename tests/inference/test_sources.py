@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from fcos_lightning.inference.sources import IMAGE_ENDINGS, VideoFile, find_source
+from fcos_lightning.inference.sources import IMAGE_ENDINGS, find_source
+from fcos_lightning.inference.videos.video import VideoFile
 
 
 def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from fcos_lightning.inference import Predictor
-    from fcos_lightning.inference.sources import ImageFiles, VideoFile
+    from fcos_lightning.inference.sources import ImageFiles
+    from fcos_lightning.inference.videos.video import VideoFile
 
 
 def main() -> None:
@@ -44,15 +45,19 @@ def predict(config: DictConfig) -> None:
         raise UserError(f"on_bad_image={config.on_bad_image}: give error or skip")
     source = find_source(wanted)
 
+    from fcos_lightning.data.stores.addresses import clean
     from fcos_lightning.inference.labels.choice import chosen_formats
     from fcos_lightning.inference.outputs import check_free
     from fcos_lightning.inference.predicting import Wanted, predict_into
 
     words = [config.save] if isinstance(config.save, str) else list(config.save)
     labels = chosen_formats(words, config.save_images, source, config.draw)
+    _check_video_options(config, source)
     out = check_free(results_in)
     predictor = _predictor(config, path)
-    wanted_files = Wanted(config.draw, labels, config.save_images, wanted, Path(path).stem)
+    wanted_files = Wanted(
+        config.draw, labels, config.save_images, clean(wanted), Path(path).stem, config.tracker
+    )
     done = predict_into(out, predictor, source, wanted_files)
     speed = done.images / max(done.took_s, 1e-9)
     told = f"{done.images} images, {done.detections} detections, in {printable(out)}"
@@ -60,6 +65,26 @@ def predict(config: DictConfig) -> None:
     for remark in done.remarks:
         print(remark, file=sys.stderr)
     _tell_what_is_missing(source, str(out), skip=config.on_bad_image == "skip")
+
+
+def _check_video_options(config: DictConfig, source: ImageFiles | VideoFile) -> None:
+    """Set what is about videos alone.
+
+    Raises:
+        UserError: if it is asked for and the source is no video, or is none of its choices.
+    """
+    from fcos_lightning.inference.videos.tracking import tracker_of
+    from fcos_lightning.inference.videos.video import VideoFile
+
+    if not isinstance(source, VideoFile):
+        for key in ("tracker", "frames"):
+            if config[key] is not None:
+                raise UserError(f"{key}={config[key]}: is about a video; leave it out")
+        return
+    if config.frames is not None and config.frames < 1:
+        raise UserError(f"frames={config.frames}: give a whole number of at least 1")
+    source.most = config.frames
+    tracker_of(config.tracker, source.rate)
 
 
 def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) -> None:
@@ -85,7 +110,7 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
     """Return the predictor of a checkpoint, as the user wants it."""
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.inference import Predictor
-    from fcos_lightning.inference.predictor import sides_of
+    from fcos_lightning.inference.asked import sides_of
     from fcos_lightning.runs.config.composed import given_words
     from fcos_lightning.runs.objects.detectors import detector_from
 

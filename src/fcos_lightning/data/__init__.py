@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fcos_lightning.data.mixing.mixup import MixUp
     from fcos_lightning.data.mixing.mosaic import Mosaic
     from fcos_lightning.data.modules import CocoDataModule, ShapesDataModule, VocDataModule
+    from fcos_lightning.data.tile_crop import TileCrop
 
 __all__ = [
     "Augmentation",
@@ -37,6 +38,7 @@ __all__ = [
     "ShapesDataModule",
     "ShardsDataModule",
     "ShorterSide",
+    "TileCrop",
     "VocDataModule",
     "YoloDataModule",
 ]
@@ -55,6 +57,7 @@ _HOMES = {
     "ShapesDataModule": "modules",
     "ShardsDataModule": "found",
     "ShorterSide": "augment",
+    "TileCrop": "tile_crop",
     "VocDataModule": "modules",
     "YoloDataModule": "found",
 }

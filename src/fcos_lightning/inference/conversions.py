@@ -82,5 +82,12 @@ def drawn(detections: Detections, image: AnyImage) -> Image.Image:
     """
     picture = Image.fromarray(rgb_pixels(image))
     found = detections.to("cpu")
-    draw_on(picture, found.boxes_xyxy, found.labels, found.class_names, found.scores)
+    draw_on(
+        picture,
+        found.boxes_xyxy,
+        found.labels,
+        found.class_names,
+        found.scores,
+        track_ids=found.track_ids,
+    )
     return picture

@@ -61,8 +61,11 @@ def draw_on(
     class_names: Sequence[str] | None,
     scores: Tensor | None = None,
     colours: Sequence[str] | None = None,
+    track_ids: Tensor | None = None,
 ) -> None:
     """Draw boxes and names on a picture of mode RGB; see ``draw``.
+
+    Numbers of objects that are followed, ``[K]``, stand behind the names, but for 0.
 
     Names stand on no other name and within the picture, or nowhere; those of the best boxes first.
     """
@@ -92,6 +95,8 @@ def draw_on(
     for index in drawable:
         label = int(labels[index])
         text = class_label(class_names[label]) if class_names else str(label)
+        if track_ids is not None and track_ids[index]:
+            text += f" #{int(track_ids[index])}"
         score = None if scores is None else float(scores[index])
         x1, y1, x2, y2 = boxes[index].tolist()
         names.write(text, score, (x1, y1, x2, y2), own[index], line_px)

@@ -17,7 +17,9 @@ from PIL import Image
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import xywh_of
-from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile, import_av
+from fcos_lightning.inference.picture import Picture
+from fcos_lightning.inference.sources import ImageFiles
+from fcos_lightning.inference.videos.video import VideoFile, import_av
 from fcos_lightning.storage.folders import remove_dead_drafts
 from fcos_lightning.structures import Detections
 
@@ -85,7 +87,11 @@ class ResultsFile:
         """Add the detections of a picture, in pixels of it."""
         scores = detections.scores.tolist()
         boxes = xywh_of(detections.boxes_xyxy.numpy()).tolist()
-        for label, score, bbox in zip(detections.labels.tolist(), scores, boxes, strict=True):
+        tracks = [0] * len(scores)
+        if detections.track_ids is not None:
+            tracks = detections.track_ids.tolist()
+        rows = zip(detections.labels.tolist(), scores, boxes, tracks, strict=True)
+        for label, score, bbox, track in rows:
             row: dict[str, Any] = {
                 "image_id": picture.number,
                 "category_id": self.category_ids[label] if self.category_ids else label,
@@ -96,6 +102,8 @@ class ResultsFile:
             }
             if picture.frame is not None:
                 row["frame"] = picture.frame
+            if track:
+                row["track_id"] = track
             self._file.write(",\n" if self.rows else "\n")
             self._file.write(json.dumps(row, allow_nan=False))
             self.rows += 1
@@ -143,7 +151,10 @@ class DrawnImages:
 
 
 class DrawnVideo:
-    """The drawn frames as a video: same frame rate, without sound.
+    """The drawn frames as a video, H.264 where it can be: same frame rate, without sound.
+
+    Attributes:
+        remark: why it is not H.264; None where it is.
 
     Args:
         folder: to write into.
@@ -162,6 +173,11 @@ class DrawnVideo:
         codec = next((codec for codec in ("libx264", "mpeg4") if _can_encode(av, codec)), None)
         if codec is None:
             raise UserError("this PyAV has neither an H.264 nor an MPEG-4 encoder; give draw=false")
+        self.remark = (
+            None
+            if codec == "libx264"
+            else f"{name} is MPEG-4: this PyAV has no encoder for H.264 (libx264)"
+        )
         self._container = av.open(str(folder / name), "w")
         self._stream = self._container.add_stream(codec, rate=_expressible(source.rate))
         self._stream.pix_fmt = "yuv420p"  # what every player shows

@@ -19,10 +19,13 @@ from fcos_lightning.inference.drawing import enlargement
 from fcos_lightning.inference.in_order import from_thread, in_order, thread_count
 from fcos_lightning.inference.labels.choice import open_labels
 from fcos_lightning.inference.labels.found import ClassList, Found
-from fcos_lightning.inference.outputs import PREDICTIONS, ResultsFile, drawings_of
+from fcos_lightning.inference.outputs import PREDICTIONS, DrawnVideo, ResultsFile, drawings_of
+from fcos_lightning.inference.picture import Picture
 from fcos_lightning.inference.predictor import Predictor, Prepared
-from fcos_lightning.inference.sources import ImageFiles, Picture, VideoFile
+from fcos_lightning.inference.sources import ImageFiles
 from fcos_lightning.inference.tiling.tiff_rows import DamagedImage
+from fcos_lightning.inference.videos.tracking import followed, tracker_of
+from fcos_lightning.inference.videos.video import VideoFile
 from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.storage.folders import complete_or_absent
 
@@ -41,6 +44,7 @@ class Wanted:
         save_images: copy the images beside their labels.
         source: as the user gave it.
         model: the name that labelling tools show of the detector.
+        tracker: follows objects through a video, see ``tracker_of``; None: nothing does.
     """
 
     draw: bool
@@ -48,6 +52,7 @@ class Wanted:
     save_images: bool
     source: str
     model: str
+    tracker: str | None = None
 
 
 @dataclass
@@ -88,6 +93,7 @@ def predict_into(
     done, began = Done(), time.monotonic()
     is_video = isinstance(source, VideoFile)
     threads, undrawn = thread_count(), 0
+    tracker = tracker_of(wanted.tracker, source.rate) if isinstance(source, VideoFile) else None
     in_pieces = predictor.in_tiles is not None
     with ExitStack() as stack:
         folder = stack.enter_context(complete_or_absent(out, last=PREDICTIONS))
@@ -149,7 +155,9 @@ def predict_into(
         together = stack.enter_context(_detecting(predictor))
         detected = in_order(lambda one: _found(predictor, one), batches, together, together - 1)
         stack.enter_context(closing(detected))
-        found = _readable(source, (one for batch in detected for one in batch))
+        found: Iterator[Found] = _readable(source, (one for batch in detected for one in batch))
+        if tracker is not None:
+            found = followed(found, tracker)
         ends = stack.enter_context(closing(in_order(finished, found, threads, ahead)))
         # Frames are encoded one after the other.
         in_turn = stack.enter_context(closing(in_order(encoded, ends, 1, ahead)))
@@ -163,6 +171,8 @@ def predict_into(
             reason = f": {source.unreadable[0]}" if source.unreadable else ""
             raise UserError(f"source={wanted.source}: nothing of it can be read{reason}")
         done.remarks.extend(labels.remarks())
+        if isinstance(drawings, DrawnVideo) and drawings.remark is not None:
+            done.remarks.append(drawings.remark)
         if undrawn and drawings is not None:
             done.remarks.append(f"{undrawn} images are read in pieces, and not drawn")
     done.detections = results.rows

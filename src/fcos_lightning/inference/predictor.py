@@ -19,7 +19,7 @@ from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data.resizing import fitting_scale, planes, resized
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
-from fcos_lightning.evaluation.thresholds import Thresholds
+from fcos_lightning.inference.asked import least_scores, sides_of
 from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.in_order import in_order, thread_count
@@ -112,7 +112,7 @@ class Predictor:
         self.device = chosen_device(device)
         self.shorter_side, self.longer_side = shorter_side, longer_side
         self.score_threshold = score_threshold
-        self._least = _least_scores(detector, score_threshold, thresholds)
+        self._least = least_scores(detector, score_threshold, thresholds)
         self.batch_size = batch_size
         self.detector = for_inference(detector, channels_last, self.device).to(self.device)
         names = detector.class_names
@@ -307,59 +307,3 @@ class Predictor:
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = image.shape[:2]
         return resized(image, fitting_scale(height, width, self.shorter_side, self.longer_side))
-
-
-def _least_scores(
-    detector: DenseDetector,
-    score_threshold: float,
-    thresholds: Mapping[str, float] | str | Path | None,
-) -> float | Tensor:
-    """Return the score that detections need: one for all classes, or ``[C]`` one for each."""
-    if thresholds is None:
-        return score_threshold
-    if isinstance(thresholds, Mapping):
-        chosen = Thresholds(score_threshold, thresholds)
-    elif score_threshold:
-        raise UserError(
-            f"score_threshold={score_threshold}: thresholds={thresholds} has one for all classes "
-            "and for each; give one of the two"
-        )
-    else:
-        chosen = Thresholds.read(thresholds)
-    return torch.tensor(chosen.of_classes(detector.class_names, detector.category_ids))
-
-
-def sides_of(
-    checkpoint: Checkpoint,
-    shorter_side: int | None = None,
-    longer_side: int | None = None,
-) -> tuple[int, int]:
-    """Return the sides that images are resized to: those given, else the checkpoint's.
-
-    Args:
-        checkpoint: that says how it was evaluated.
-        shorter_side: as given, in pixels.
-        longer_side: as given, in pixels.
-
-    Raises:
-        UserError: if nobody says, or what is given does not fit the checkpoint's other side.
-    """
-    sides = {"shorter_side": shorter_side, "longer_side": longer_side}
-    for key, given in sides.items():
-        if given is None:
-            sides[key] = checkpoint.about.get(key)
-    missing = [f"{key}=" for key, side in sides.items() if side is None]
-    if missing:
-        raise UserError(
-            f"checkpoint {checkpoint.path} does not say at which size it was evaluated; give "
-            f"{' and '.join(missing)} in pixels, for the paper's detectors 800 and 1333"
-        )
-    shorter, longer = sides["shorter_side"], sides["longer_side"]
-    assert shorter is not None and longer is not None
-    numbers = isinstance(shorter, int) and isinstance(longer, int)
-    if (shorter_side or longer_side) and numbers and longer < shorter:
-        raise UserError(
-            f"longer_side={longer} is below shorter_side={shorter}; what is not given is the "
-            "checkpoint's; give both"
-        )
-    return shorter, longer

@@ -9,23 +9,15 @@ import glob
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fcos_lightning.data.images import IMAGE_ENDINGS, image_size, read_image
 from fcos_lightning.errors import UserError
-from fcos_lightning.extras import pip_install
-from fcos_lightning.inference.tiling.rows import PixelRows
+from fcos_lightning.inference.picture import Picture
 from fcos_lightning.inference.tiling.tiff_rows import rows_of
-
-VIDEO_ENDINGS = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),
-    *(".ts", ".mts", ".m2ts", ".ogv"),
-)
+from fcos_lightning.inference.videos.video import STREAMS, VIDEO_ENDINGS, VideoFile
 
 #: Pictures that are not read here; of cameras, phones, drawing programs and web sites.
 _OTHER_ENDINGS = (
@@ -33,35 +25,6 @@ _OTHER_ENDINGS = (
     *(".rw2", ".pef", ".srw", ".psd", ".svg", ".exr", ".hdr", ".dcm"),
     *VIDEO_ENDINGS,
 )
-
-
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """One image, or one frame of a video.
-
-    Attributes:
-        number: position in its source, from 1, unreadable images counted.
-        name: of its file below the source's folder, parts separated by ``/``.
-        pixels: ``[H, W, 3]`` uint8 RGB, upright.
-        frame: position in its video, from 0; None for an image.
-        path: of its file; None for a frame.
-        large: of an image that is too large to be read at once, its rows; ``pixels`` are empty.
-    """
-
-    number: int
-    name: str
-    pixels: NDArray[np.uint8]
-    frame: int | None = None
-    path: Path | None = None
-    large: PixelRows | None = None
-
-    @property
-    def hw(self) -> tuple[int, int]:
-        """Height and width, upright."""
-        if self.large is not None:
-            return self.large.height, self.large.width
-        height, width = self.pixels.shape[:2]
-        return height, width
 
 
 @dataclass
@@ -103,86 +66,20 @@ class ImageFiles:
         return Picture(number, self.names[number - 1], pixels, path=path, large=large)
 
 
-@dataclass
-class VideoFile:
-    """A video whose first video stream is read frame by frame.
-
-    Attributes:
-        path: where it is.
-        rate: frames per second, on average.
-        frames: their number as the file states it, or None where it does not.
-        unreadable: one message for each damaged part that was passed over.
-    """
-
-    path: Path
-    rate: Fraction
-    frames: int | None
-    unreadable: list[str] = field(default_factory=list)
-
-    @classmethod
-    def open(cls, path: Path) -> VideoFile:
-        """Read the header of a video.
-
-        Raises:
-            UserError: if it is no video, or PyAV is not installed.
-        """
-        av = import_av()
-        try:
-            with av.open(str(path)) as container:
-                if not container.streams.video:
-                    raise UserError(f"video {path} holds no pictures, only sound")
-                stream = container.streams.video[0]
-                rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-                return cls(path, Fraction(rate), stream.frames or None)
-        except av.FFmpegError as error:
-            raise UserError(f"video {path} cannot be read: {error.strerror}") from None
-
-    def pictures(self) -> Iterator[Picture]:
-        """Decode one frame after the other; damaged parts are passed over, and named."""
-        av = import_av()
-        frame = 0
-        with av.open(str(self.path)) as container:
-            stream = container.streams.video[0]
-            # Several frames at a time would be faster, but swallow errors near the end.
-            stream.thread_type = "SLICE"
-            packets = container.demux(stream)
-            while True:
-                try:
-                    packet = next(packets, None)
-                    if packet is None:
-                        break
-                    decoded = packet.decode()
-                except av.FFmpegError as error:
-                    self.unreadable.append(
-                        f"video {self.path} is damaged after frame {frame}: {error.strerror}"
-                    )
-                    continue
-                for image in decoded:
-                    pixels = image.to_ndarray(format="rgb24")
-                    quarter_turns = round(image.rotation / 90)  # counter-clockwise
-                    if quarter_turns % 4:
-                        pixels = np.ascontiguousarray(np.rot90(pixels, quarter_turns))
-                    yield Picture(frame + 1, self.path.name, pixels, frame)
-                    frame += 1
-        # Decoders pass over much of what is damaged without a word.
-        if self.frames and frame < self.frames:
-            self.unreadable.append(
-                f"video {self.path}: {self.frames - frame} of its {self.frames} frames"
-            )
-
-
 def find_source(source: str) -> ImageFiles | VideoFile:
     """Find what a user means by a source.
 
     Args:
-        source: a file; a folder, taken with its sub-folders; or a glob, in which ``**`` stands for
-            any number of folders. Of folders and globs the files with the ending of an image count,
-            in the order of their names; hidden ones do not. Links are followed, but no folder is
-            entered twice.
+        source: the address of a stream; a file; a folder, taken with its sub-folders; or a glob, in
+            which ``**`` stands for any number of folders. Of folders and globs the files with the
+            ending of an image count, in the order of their names; hidden ones do not. Links are
+            followed, but no folder is entered twice.
 
     Raises:
         UserError: if there is nothing, or no image in it.
     """
+    if source.partition("://")[0].lower() in STREAMS and "://" in source:
+        return VideoFile.stream(source)
     path = Path(os.path.expanduser(source))
     if path.is_dir():
         return _from_folder(path)
@@ -196,22 +93,6 @@ def find_source(source: str) -> ImageFiles | VideoFile:
     raise UserError(
         f"source={source}: no such file or folder; give an image, a folder, a glob or a video"
     )
-
-
-def import_av() -> ModuleType:
-    """Return PyAV.
-
-    Raises:
-        UserError: saying how to install it.
-    """
-    try:
-        import av
-    except ImportError:
-        raise UserError(
-            f"videos need PyAV, which is not installed: {pip_install('video')}"
-        ) from None
-    av.logging.set_level(av.logging.PANIC)  # what matters of FFmpeg's own lines, errors tell
-    return av
 
 
 def _from_folder(folder: Path) -> ImageFiles:

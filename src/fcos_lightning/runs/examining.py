@@ -24,7 +24,7 @@ from fcos_lightning.doctor.showing import doctor_page, most_shots
 from fcos_lightning.doctor.sizing import advice_on_sizes, sizes_tried
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference import Predictor
-from fcos_lightning.inference.predictor import sides_of
+from fcos_lightning.inference.asked import sides_of
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.reports.page import json_text
 from fcos_lightning.runs.config.composed import given_words

@@ -27,7 +27,7 @@ class Detections(OnDevice):
         labels: ``[K]`` int64, 0-based.
         class_names: one per class, or None where nobody said.
         track_ids: ``[K]`` int64, the same number for the same object in all frames of a video, from
-            1; None where nothing follows objects.
+            1, and 0 before one is given; None where nothing follows objects.
     """
 
     boxes_xyxy: Tensor

@@ -17,7 +17,8 @@ from fcos_lightning.inference.labels.found import ClassList, Found, LabelFormat,
 from fcos_lightning.inference.labels.label_studio import LabelStudioTasks
 from fcos_lightning.inference.labels.voc import VocLabels
 from fcos_lightning.inference.labels.yolo import YoloLabels
-from fcos_lightning.inference.sources import ImageFiles, VideoFile
+from fcos_lightning.inference.sources import ImageFiles
+from fcos_lightning.inference.videos.video import VideoFile
 
 #: By the words of ``save=``, which are the names of their folders.
 FORMATS: Mapping[str, Callable[[Place, bool], LabelFormat]] = {

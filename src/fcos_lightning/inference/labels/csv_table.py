@@ -37,7 +37,7 @@ class CsvLabels:
         if self._video:
             tracks = found.detections.track_ids
             numbers = [None] * len(ends) if tracks is None else tracks.tolist() or [None]
-            ends = [(found.picture.frame, "" if one is None else one) for one in numbers]
+            ends = [(found.picture.frame, one or "") for one in numbers]
         if not found.labels:
             self._table.writerow((*start, *([""] * 6), *ends[0]))
         boxes = found.stored_xyxy.tolist()

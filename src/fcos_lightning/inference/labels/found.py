@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fcos_lightning.data.images import image_frame
 from fcos_lightning.data.orientation import as_stored
 from fcos_lightning.detector.dense import DenseDetector
-from fcos_lightning.inference.sources import Picture
+from fcos_lightning.inference.picture import Picture
 from fcos_lightning.structures import Detections
 
 

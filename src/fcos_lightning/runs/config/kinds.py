@@ -62,6 +62,8 @@ OF_COMMANDS: dict[str, Any] = {
     "save": str | list[str],
     "save_images": bool,
     "tiles": str | None,
+    "tracker": str | None,
+    "frames": int | None,
     "tiles_overlap": float,
     "strict": bool,
     "page": bool,

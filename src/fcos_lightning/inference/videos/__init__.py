@@ -1,0 +1,1 @@
+"""Videos and streams, and what is followed through them."""
