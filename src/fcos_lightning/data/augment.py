@@ -253,3 +253,8 @@ def _checked(image: object) -> NDArray[np.uint8]:
 def single_threaded() -> None:
     """Keep OpenCV to one thread: loader workers are already one for each processor."""
     cv2.setNumThreads(0)
+
+
+def as_it_is() -> Augmentation:
+    """Return an augmentation that changes nothing."""
+    return Augmentation([A.NoOp()])  # of an empty list albumentations warns
