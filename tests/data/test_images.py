@@ -1,6 +1,7 @@
 """The stored pixels of every mode and format, and one clear line for what cannot be read."""
 
 import io
+import os
 import subprocess
 import sys
 import warnings
@@ -13,6 +14,7 @@ from PIL import Image, ImageFile
 
 from fcos_lightning.data import images
 from fcos_lightning.data.images import image_size, is_turned, read_image
+from fcos_lightning.data.stores.loose import LooseFiles
 from fcos_lightning.errors import UserError
 
 # Four colours that no rotation or flip leaves in place, drawn as 20 x 40 blocks.
@@ -391,3 +393,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 def test_pillow_still_refuses_truncated_files() -> None:
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    for read in (read_image, image_size, images.image_header):
+        with pytest.raises(UserError, match="is no file, but a pipe or a device"):
+            read(tmp_path / "a.jpg")
+    store = LooseFiles(tmp_path, np.array(["a.jpg", "a.jpg"]))
+    with pytest.raises(UserError, match="is no file, but a pipe or a device"):
+        store.read(0)
+    assert store.duplicates() == []

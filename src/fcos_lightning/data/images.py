@@ -25,6 +25,7 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageErr
 
 from fcos_lightning.data.complaints import unusable
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.small_files import is_pipe_or_device
 
 # Pillow would also hand a file named .jpg to Ghostscript if it held PostScript: a program.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000", "AVIF", "MPO", "TGA")
@@ -207,6 +208,8 @@ def is_turned(path: ImageSource) -> bool:
 @contextlib.contextmanager
 def _opened(path: ImageSource, max_pixels: int = LARGEST_PX) -> Iterator[Image.Image]:
     """Open an image lazily; whatever goes wrong until it is closed becomes a ``UserError``."""
+    if isinstance(path, Path) and is_pipe_or_device(path):
+        raise UserError(f"image {path} is no file, but a pipe or a device")
     try:
         # Pillow warns of large images, odd palettes and broken metadata; our cap decides instead.
         with _PILLOW.quiet(max_pixels):

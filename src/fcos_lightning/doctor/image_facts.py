@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from fcos_lightning.data.stores.loose import content_digest, digest_of
 from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.errors import UserError
 from fcos_lightning.processors import processor_count
+from fcos_lightning.storage.small_files import is_pipe_or_device
 
 #: Side of the small grey copy that the hash is made of, and of the one that is kept.
 _GREY_PX, _SMALL_PX = 32, 16
@@ -140,7 +142,7 @@ def _look(split: DataSplit, image: int, max_pixels: int) -> _Seen:
             size, digest = len(source.content), digest_of(source.content)
         else:
             size, digest = source.stat().st_size, content_digest(source) or b""
-        if size == 0:
+        if size == 0 and not (isinstance(source, Path) and is_pipe_or_device(source)):
             return _Seen(empty=True)
         header = image_header(source, max_pixels)
         height, width = header.size_hw

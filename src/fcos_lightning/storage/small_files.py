@@ -1,10 +1,21 @@
-"""Files of a known kind, which are read whole unless they are far larger than any of their kind."""
+"""Whether a file can be read to its end, and files that are far larger than any of their kind."""
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from fcos_lightning.errors import UserError
+
+
+def is_pipe_or_device(path: Path) -> bool:
+    """Tell whether opening a path could wait for ever: that of a pipe, a socket or a device."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):  # whoever opens it will say so
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def read_small(

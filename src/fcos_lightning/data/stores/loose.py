@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.storage.small_files import is_pipe_or_device
 
 _BLOCK = 1 << 20
 
@@ -39,6 +40,8 @@ class LooseFiles:
     def read(self, image: int) -> bytes:
         """Return the bytes of an image's file, see ``ImageStore``."""
         path = self.path(image)
+        if is_pipe_or_device(path):
+            raise UserError(f"image {path} is no file, but a pipe or a device")
         try:
             return path.read_bytes()
         except OSError as error:
@@ -78,6 +81,8 @@ def digest_of(content: bytes) -> bytes:
 def content_digest(path: Path) -> bytes | None:
     """Return 16 bytes that stand for a file's content; None if it cannot be read."""
     found = hashlib.blake2b(digest_size=16)
+    if is_pipe_or_device(path):
+        return None
     try:
         with path.open("rb") as opened:
             while block := opened.read(_BLOCK):
