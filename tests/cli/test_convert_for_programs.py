@@ -1,27 +1,52 @@
 """fcos-convert where it writes files for other programs."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
-from tests.cli.running import FINDING, Command
+from tests.cli.running import Command
 
-from fcos_lightning import load_detector
+from fcos_lightning import build_fcos, load_detector
+from fcos_lightning.checkpoints import describe
+from fcos_lightning.data.shapes import CLASS_NAMES, default_cache, write_shapes
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.converting import command as converting
 
+#: Of the drawn data set, as small as it may be.
+DATA = {"train_images": 8, "val_images": 8, "image_px": 64, "num_workers": 0}
+
 
 @pytest.fixture
-def ckpt(command: Command, tmp_path: Path) -> Path:
-    result = command("train", *FINDING, "run_dir=trained")
-    assert result.code == 0, result.err
-    return tmp_path / "trained/checkpoints/best.ckpt"
+def ckpt(tmp_path: Path) -> Path:
+    """A checkpoint that names its data, and finds something everywhere without having learnt."""
+    torch.manual_seed(0)
+    detector = build_fcos(
+        num_classes=len(CLASS_NAMES),
+        class_names=list(CLASS_NAMES),
+        category_ids=list(range(1, len(CLASS_NAMES) + 1)),
+        backbone={"name": "tiny", "widths": [8, 8, 16, 16]},
+        fpn={"channels": 16, "levels": [3, 4, 5]},
+        head={"num_convs": 1, "prior": 0.2},
+    )
+    with torch.no_grad():
+        detector.head.cls_logits.weight.normal_(std=0.2)
+        detector.head.box_ltrb.bias.fill_(1.5)
+    about = describe(detector, data_choice="shapes", data=DATA, shorter_side=64, longer_side=64)
+    weights = {f"detector.{key}": value for key, value in detector.state_dict().items()}
+    torch.save({"state_dict": weights, "fcos": about}, tmp_path / "best.ckpt")
+    return tmp_path / "best.ckpt"
 
 
+@pytest.fixture
+def drawn(cache_folder: Path) -> None:
+    """The data set of the checkpoint, in the cache."""
+    write_shapes(default_cache(train=8, val=8, size=64), train=8, val=8, size=64)
+
+
+@pytest.mark.usefixtures("drawn")
 def test_final_boxes_are_compared_on_the_data_of_the_checkpoint(
     command: Command, ckpt: Path, tmp_path: Path
 ) -> None:
@@ -62,7 +87,7 @@ def test_without_its_data_drawn_images_will_do_and_are_named(
     result = command("convert", *words)
     assert result.code == 2 and "differ from torch's: image 1" in result.err
     assert (tmp_path / "small.onnx").read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"trained", "small.onnx"}
+    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "small.onnx"}
 
 
 def test_integers_are_written_only_where_ap_stays(
@@ -109,8 +134,6 @@ def test_a_page_is_a_new_folder_with_all_it_needs(
 
 
 def test_mistakes_are_one_line(command: Command, ckpt: Path, tmp_path: Path) -> None:
-    shutil.move(ckpt, "best.ckpt")
-    shutil.rmtree("trained")
     (tmp_path / "a.bin").write_text("somebody's own")
     for words, said in (
         (("out=a.onnx", "size=64"), "size=64: give height and width in pixels, as 800x1344"),
