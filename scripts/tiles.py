@@ -173,7 +173,7 @@ def measure(out: Path) -> dict[str, float]:
                 *("decoder.max_detections=1000", f"run_dir={folder}"),
             )
         figures = json.loads((folder / "metrics.json").read_text())
-        found[name] = float(figures["AP_small"])
+        found[name] = float(figures["APs"])
     return found
 
 
