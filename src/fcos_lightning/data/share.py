@@ -1,7 +1,7 @@
 """A share of a set of images, split off by their names alone: the same in every run.
 
-An image that is added later changes nothing for the others, except that a copy of one is drawn to
-the side of validation if either of the two is.
+An image that is added later changes nothing for the others, except that of copies the first in the
+order of names decides. So copies fall to validation no more often than others, however many they are.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import os
 import re
 import unicodedata
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -47,19 +46,19 @@ def share_of(split: DataSplit, share: float) -> NDArray[np.bool_]:
         first, *others = same
         for other in others:
             group.join(keys[first], keys[other])
-    lowest: dict[str, float] = defaultdict(lambda: 1.0)
-    for key in keys:
-        root = group.root(key)
-        lowest[root] = min(lowest[root], _drawn(key))
-    if len(lowest) < 2:
+    first_of: dict[str, str] = {}
+    for key in sorted(keys):
+        first_of.setdefault(group.root(key), key)
+    drawn = {root: _drawn(key) for root, key in first_of.items()}
+    if len(drawn) < 2:
         raise UserError(
             f"{split.name}: {len(names)} images, which are copies of one picture, cannot be shared "
             "out for training and validation; give data.val_split"
         )
-    chosen = {root for root, number in lowest.items() if number < share}
-    chosen = chosen or {min(lowest, key=lambda root: (lowest[root], root))}
-    if len(chosen) == len(lowest):
-        chosen.discard(max(lowest, key=lambda root: (lowest[root], root)))
+    chosen = {root for root, number in drawn.items() if number < share}
+    chosen = chosen or {min(drawn, key=lambda root: (drawn[root], root))}
+    if len(chosen) == len(drawn):
+        chosen.discard(max(drawn, key=lambda root: (drawn[root], root)))
     return np.array([group.root(key) in chosen for key in keys], dtype=bool)
 
 
