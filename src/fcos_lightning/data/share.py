@@ -1,7 +1,7 @@
 """A share of a set of images, split off by their names alone: the same in every run.
 
-An image that is added later changes nothing for the others, except that of copies the first in the
-order of names decides. So copies fall to validation no more often than others, however many they are.
+An image that is added later changes nothing for the others, except that of copies of one picture
+the first in the order of names decides: they fall to validation no more often than others.
 """
 
 from __future__ import annotations
