@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnx
 import pytest
+import torch
 from tests.inference.deployed.detectors import METHODS, lively, noise
 
 from fcos_lightning.detector import DenseDetector
@@ -85,7 +86,11 @@ def test_a_model_of_any_size_says_what_it_takes_and_gives_and_is() -> None:
 
 
 def test_images_of_a_batch_keep_their_own_detections() -> None:
-    detector = lively("fcos", max_detections=40, nms_iou=0.3)
+    (tenth,) = (
+        lively("fcos").detect([torch.from_numpy(image.transpose(2, 0, 1).copy())])[0].scores[10]
+        for _, image in noise((97, 131))
+    )
+    detector = lively("fcos", threshold_on="score", score_threshold=float(tenth))
     run = run_onnx(exported(detector, (97, 131)))
     pictures = [image.transpose(2, 0, 1) for _, image in noise((97, 131), (97, 131))]
     pictures.insert(1, np.full_like(pictures[0], 120))
