@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch.utils.data import Dataset
 
-from fcos_lightning.data.augment import A, Augmentation, ShorterSide
+from fcos_lightning.data.augment import Augmentation, ShorterSide
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import DetectionDataset, Sample
 from fcos_lightning.data.index import DataSplit
@@ -36,7 +36,7 @@ class ViewsDataset(Dataset[list[Sample]]):
         self.datasets = [
             DetectionDataset(
                 split,
-                Augmentation([A.NoOp()] if size is None else [ShorterSide(size, longer_side)]),
+                Augmentation([ShorterSide(size or 1, longer_side, p=0.0 if size is None else 1.0)]),
                 on_bad_image=on_bad_image,  # type: ignore[arg-type]  # checked by the data module
                 training=False,
                 max_pixels=max_pixels,
