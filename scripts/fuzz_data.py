@@ -41,7 +41,7 @@ from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers import coco, coco_quick
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.voc import read_voc
-from fcos_lightning.errors import MESSAGE_CHARACTERS, UserError
+from fcos_lightning.errors import CHOICES_CHARACTERS, UserError
 from fuzzing.coco import coco_file
 from fuzzing.labels_csv import csv_file
 from fuzzing.voc import voc_files
@@ -105,7 +105,7 @@ class Checks:
         """Look at what one file gave."""
         if isinstance(result, str):
             self.report.outcomes["refused"] += 1
-            if not result.isprintable() or len(result) > MESSAGE_CHARACTERS:
+            if not result.isprintable() or len(result) > CHOICES_CHARACTERS:
                 self.fault("message", result)
         elif result is not None:
             self.report.outcomes["read"] += 1

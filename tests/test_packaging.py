@@ -71,7 +71,8 @@ def test_nothing_else_travels(names: set[str]) -> None:
     (info,) = (top for top in tops if top.endswith(".dist-info"))
     assert tops == {"fcos_lightning", info}
     package = {name for name in names if name.startswith("fcos_lightning/")}
-    templates = {name for name in package if "/reports/templates/" in name}
+    pages = ("/reports/templates/", "/inference/deployed/page/")
+    templates = {name for name in package if any(folder in name for folder in pages)}
     assert {Path(name).suffix for name in templates} == {".html", ".css", ".js"}
     assert {Path(name).suffix for name in package - templates} == {".py", ".yaml", ".typed"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from reprlib import Repr
 
-from fcos_lightning.printing import LONGEST_LINE, LONGEST_MESSAGE, message_line, some_of
+from fcos_lightning.printing import LONGEST_LINE, LONGEST_MESSAGE, message_line, printable, some_of
 
 #: What a whole message is cut to; each foreign text in it is cut by ``shown`` before that.
 MESSAGE_CHARACTERS = LONGEST_MESSAGE
@@ -23,13 +23,18 @@ class UserError(ValueError):
     Args:
         message: the line; with choices, its end leads to them.
         choices: names of this program that may be given instead, all of which are shown.
+        pasted: words for the user's next command line; whole, or not at all where they are longer
+            than a line.
     """
 
-    def __init__(self, message: str = "", choices: Collection[str] = ()) -> None:
+    def __init__(self, message: str = "", choices: Collection[str] = (), pasted: str = "") -> None:
         # A loader process's error comes back with the lines of its traceback around it.
         line = message if message.startswith("Caught ") else message_line(message)
         if choices:
             line += f" {some_of(choices, len(choices), LONGEST_LINE - 20)}"
+        if pasted:
+            fits = len(pasted) <= LONGEST_LINE and printable(pasted, LONGEST_LINE) == pasted
+            line += f" {pasted}" if fits else " KEY=VALUE of each"
         super().__init__(line)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -56,7 +56,7 @@ def test_the_usual_words_of_a_run_have_the_defaults_of_its_choices() -> None:
     with composed("train", []) as config:
         for key, value in re.findall(r"^  ((?:data|schedule|trainer)\.\w+)=(\S+)", shown, re.M):
             assert str(OmegaConf.select(config, key)) == {"null": "None"}.get(value, value), key
-        assert "schedule.lr=0.01" in shown and "model=r50  or dla34" in shown
+        assert "schedule.lr=0.01" in shown and "model=r50  or as_init, dla34" in shown
 
 
 @pytest.mark.parametrize("name", COMMANDS)

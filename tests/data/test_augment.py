@@ -133,7 +133,8 @@ def test_large_scale_jitter_keeps_a_window_and_boxes_on_their_objects(
     if scale == (1.0, 1.0):
         assert np.array_equal(out, whole) and kept.tolist() == [0, 1, 2, 3]
     for (x1, y1, x2, y2), label in zip(found, kept, strict=True):
-        inside = out[int(y1) + 6 : int(y2) - 6, int(x1) + 6 : int(x2) - 6]  # where it is enlarged
+        ends = max(int(y2) - 6, 0), max(int(x2) - 6, 0)
+        inside = out[int(y1) + 6 : ends[0], int(x1) + 6 : ends[1]]  # where it is enlarged
         assert np.all(np.abs(inside.astype(int) - 60 * (label + 1)) <= 2)
     # An object of which much is shown has a box.
     for label in range(4):

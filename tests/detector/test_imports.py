@@ -7,6 +7,7 @@ from pathlib import Path
 
 import fcos_lightning
 
+FONT_LIST = "fcos_lightning.storage.font_list"
 SOURCE = Path(fcos_lightning.__file__).parents[1]
 
 
@@ -40,13 +41,16 @@ def test_the_detector_loads_torch_and_torchvision_alone() -> None:
         "boxes",
         "errors",
         "extras",
+        "late_matplotlib",
         "moved",
         "printing",
         "weights",
         "layers",
         "backbones",
         "detector",
+        "storage",
     )
+    assert {m for m in ours if m.startswith("fcos_lightning.storage.")} == {FONT_LIST}
     assert {m.split(".")[1] for m in ours} == set(allowed)
 
 
@@ -54,7 +58,8 @@ def test_the_package_alone_loads_no_torch() -> None:
     modules = loaded_after("import fcos_lightning")
     assert not {"torch", "torchvision", "numpy", "lightning", "hydra"} & roots(modules)
     ours = {m for m in modules if m.startswith("fcos_lightning")}
-    assert ours == {"fcos_lightning", "fcos_lightning.moved"}  # which finds what has moved
+    hooks = {"fcos_lightning.late_matplotlib", "fcos_lightning.storage", FONT_LIST}
+    assert ours == {"fcos_lightning", "fcos_lightning.moved", *hooks}  # moved finds what has moved
 
 
 def test_the_public_names_are_loaded_on_first_use() -> None:

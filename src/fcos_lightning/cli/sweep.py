@@ -60,15 +60,6 @@ def sweep(words: Sequence[str]) -> int:
     Raises:
         UserError: if the command line or an earlier sweep in its folder does not fit.
     """
-    from rich.console import Console
-
-    from fcos_lightning.sweeps.article import Article
-    from fcos_lightning.sweeps.comparison import write_comparison
-    from fcos_lightning.sweeps.manifest import Lock
-    from fcos_lightning.sweeps.results import write_report
-    from fcos_lightning.sweeps.runner import Interrupted, Runner
-    from fcos_lightning.sweeps.same_error import Alike
-
     _refuse_hydra(words)
     own = [word for word in words if word.startswith(("sweep=", "sweep."))]
     settings = _settings(own)
@@ -82,6 +73,16 @@ def sweep(words: Sequence[str]) -> int:
         )
     rest = with_base(rest, settings) if folder is None else rest
     space, manifest = _opened(folder, rest, settings, own)
+    # Imported here, because this costs seconds that mistakes should not.
+    from rich.console import Console
+
+    from fcos_lightning.sweeps.article import Article
+    from fcos_lightning.sweeps.comparison import write_comparison
+    from fcos_lightning.sweeps.manifest import Lock
+    from fcos_lightning.sweeps.results import write_report
+    from fcos_lightning.sweeps.runner import Interrupted, Runner
+    from fcos_lightning.sweeps.same_error import Alike
+
     lock = Lock(manifest.folder)
     console = Console(soft_wrap=True)
     try:

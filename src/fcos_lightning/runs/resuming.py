@@ -91,7 +91,8 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
         again = " ".join(f"++{quoted(key, value)}" for key, value in unsaid.items())
         raise UserError(
             f"resume={folder}: {key} is {value}, outside of the run folder, which a stored "
-            f"configuration cannot ask for; if it is yours, add to the command line: {again}"
+            "configuration cannot ask for; if it is yours, add to the command line:",
+            pasted=again,
         )
     _check_links(folder, said)
     return config

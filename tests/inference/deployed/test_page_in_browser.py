@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from tests.browsers import ROOT, missing
 from tests.inference.deployed.detectors import lively, noise
-from tests.reports.conftest import ROOT, missing
-from tests.reports.conftest import browser as browser
 
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
