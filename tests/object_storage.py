@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -75,9 +76,14 @@ class ObjectStorage:
         return timer
 
     def close(self) -> None:
-        """End."""
-        if self._server is not None:
-            self.stop()
+        """End, and forget what was stored, which the next server of this process would have."""
+        if self._server is None:
+            self.start()
+        self.fault = None
+        reset = Request(f"{self.endpoint}/moto-api/reset", method="POST")
+        with urlopen(reset) as answer:
+            answer.read()
+        self.stop()
 
     def _answer(self, request: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         self.asked.append(f"{request['REQUEST_METHOD']} {request['PATH_INFO']}")
