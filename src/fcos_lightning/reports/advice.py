@@ -237,6 +237,6 @@ def _waiting(course: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
     if share > 0.1:
         yield _said(
             "speed",
-            f"Training waited for data {share:.0%} of the time: raise data.num_workers=, or store "
-            "smaller images",
+            f"Training waited for data {share:.0%} of the time: store smaller images or, where a "
+            "GPU computes, raise data.num_workers=",
         )
