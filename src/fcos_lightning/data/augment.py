@@ -72,7 +72,36 @@ class ShorterSide(A.SmallestMaxSize):  # type: ignore[misc]  # albumentations is
         return resized(img, scale)
 
 
-class LargeScaleJitter(A.DualTransform):  # type: ignore[misc]  # albumentations is untyped
+class KeepsWindow(A.DualTransform):  # type: ignore[misc]  # albumentations is untyped
+    """Keeps a window of an image; a subclass says which, as ``start``, ``kept`` and ``whole``."""
+
+    _targets = (A.core.type_definitions.Targets.IMAGE, A.core.type_definitions.Targets.BBOXES)
+
+    def apply_to_bboxes(
+        self,
+        bboxes: NDArray[np.float32],
+        start: tuple[int, int],
+        kept: tuple[int, int],
+        whole: tuple[int, int],
+        **params: object,
+    ) -> NDArray[np.float32]:
+        """Return boxes as parts of the window's sides, not clipped; called by albumentations.
+
+        Args:
+            bboxes: as parts of the sides of what the window is of.
+            start: its first row and column.
+            kept: its height and width.
+            whole: height and width of what it is of.
+            **params: others.
+        """
+        moved: NDArray[np.float32] = bboxes.copy()
+        for axis in (0, 1):
+            side, first, window = whole[1 - axis], start[1 - axis], kept[1 - axis]
+            moved[:, axis:4:2] = (bboxes[:, axis:4:2] * side - first) / window
+        return moved
+
+
+class LargeScaleJitter(KeepsWindow):
     """Resize by a factor from a wide range, and keep a window (arXiv 2012.07177, section 3).
 
     An image has one size at which it is evaluated, see ``ShorterSide``. It is resized to that times
@@ -86,8 +115,6 @@ class LargeScaleJitter(A.DualTransform):  # type: ignore[misc]  # albumentations
         scale: the factor is drawn from this range, evenly on a logarithmic scale.
         p: probability of another factor than 1.
     """
-
-    _targets = (A.core.type_definitions.Targets.IMAGE, A.core.type_definitions.Targets.BBOXES)
 
     class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
         """What albumentations checks the arguments against."""
@@ -140,21 +167,6 @@ class LargeScaleJitter(A.DualTransform):  # type: ignore[misc]  # albumentations
         """Return the window of the resized image; called by albumentations."""
         (y, x), (height, width) = start, kept
         return resized(img, factor)[y : y + height, x : x + width]
-
-    def apply_to_bboxes(
-        self,
-        bboxes: NDArray[np.float32],
-        start: tuple[int, int],
-        kept: tuple[int, int],
-        whole: tuple[int, int],
-        **params: object,
-    ) -> NDArray[np.float32]:
-        """Return boxes as parts of the window's sides, not clipped; called by albumentations."""
-        moved: NDArray[np.float32] = bboxes.copy()
-        for axis in (0, 1):
-            side, first, window = whole[1 - axis], start[1 - axis], kept[1 - axis]
-            moved[:, axis:4:2] = (bboxes[:, axis:4:2] * side - first) / window
-        return moved
 
 
 class Augmentation:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-# As in augment.py: read when albumentations is imported.
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-import albumentations as A
-
+from fcos_lightning.data.augment import KeepsWindow
 from fcos_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class TileCrop(A.DualTransform):  # type: ignore[misc]  # albumentations is untyped
+class TileCrop(KeepsWindow):
     """Keep a window of an image, whose pixels stay as they are.
 
     Large images are mostly background: a share of the windows lies around an object, drawn with all
@@ -29,9 +25,7 @@ class TileCrop(A.DualTransform):  # type: ignore[misc]  # albumentations is unty
         p: probability of cropping at all.
     """
 
-    _targets = (A.core.type_definitions.Targets.IMAGE, A.core.type_definitions.Targets.BBOXES)
-
-    class InitSchema(A.BasicTransform.InitSchema):  # type: ignore[misc]
+    class InitSchema(KeepsWindow.InitSchema):  # type: ignore[misc]
         """What albumentations checks the arguments against."""
 
         side: int
@@ -74,18 +68,3 @@ class TileCrop(A.DualTransform):  # type: ignore[misc]  # albumentations is unty
         """Return the window; called by albumentations."""
         (y, x), (height, width) = start, kept
         return img[y : y + height, x : x + width]
-
-    def apply_to_bboxes(
-        self,
-        bboxes: NDArray[np.float32],
-        start: tuple[int, int],
-        kept: tuple[int, int],
-        whole: tuple[int, int],
-        **_: object,
-    ) -> NDArray[np.float32]:
-        """Return boxes as parts of the window's sides, not clipped; called by albumentations."""
-        moved: NDArray[np.float32] = bboxes.copy()
-        for axis in (0, 1):
-            side, first, window = whole[1 - axis], start[1 - axis], kept[1 - axis]
-            moved[:, axis:4:2] = (bboxes[:, axis:4:2] * side - first) / window
-        return moved
