@@ -23,6 +23,7 @@ from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSam
 from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
 from fcos_lightning.data.batches.windows import windows_of
 from fcos_lightning.data.batches.workers import chosen_workers, most_workers, start_worker
+from fcos_lightning.data.images import LARGEST_PX
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.mixing.mixed import MixedAugmentation
 from fcos_lightning.data.splits import SplitReader
@@ -92,7 +93,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         ignore: Literal["points", "none"] = "none",
         seed: int = 0,
         size_multiple: int = 32,
-        max_pixels: int = 100_000_000,
+        max_pixels: int = LARGEST_PX,
         shuffle_window: int | None = None,
         cache_gb: float = 50.0,
         train_share: float = 1.0,

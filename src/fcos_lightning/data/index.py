@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data.complaints import RawBoxes, show_boxes
 from fcos_lightning.data.images import (
+    LARGEST_PX,
     ImageSource,
     StoredImage,
     image_size,
@@ -107,7 +108,7 @@ class DataSplit:
             )
         return self.image_dir / str(self.truth.file_names[image])
 
-    def image(self, image: int, max_pixels: int = 100_000_000) -> NDArray[np.uint8]:
+    def image(self, image: int, max_pixels: int = LARGEST_PX) -> NDArray[np.uint8]:
         """Read the ``image``-th image and check it against the annotated size.
 
         Returns:
@@ -122,7 +123,14 @@ class DataSplit:
         self.check_size(image, (pixels.shape[0], pixels.shape[1]))
         return pixels
 
-    def check(self, most: int = 32, max_pixels: int = 100_000_000) -> None:
+    def evenly(self, most: int | None) -> list[int]:
+        """Return the positions of so many images, evenly over the split; None: of all."""
+        if most is None or most >= len(self):
+            return list(range(len(self)))
+        places: list[int] = np.linspace(0, len(self) - 1, most).round().astype(int).tolist()
+        return sorted(set(places))
+
+    def check(self, most: int = 32, max_pixels: int = LARGEST_PX) -> None:
         """Look for what would end training later: sizes that are too large or not the annotated.
 
         Args:

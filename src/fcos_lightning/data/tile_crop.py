@@ -25,7 +25,7 @@ class TileCrop(KeepsWindow):
         p: probability of cropping at all.
     """
 
-    class InitSchema(KeepsWindow.InitSchema):  # type: ignore[misc]
+    class InitSchema(KeepsWindow.InitSchema):  # type: ignore[misc,name-defined]
         """What albumentations checks the arguments against."""
 
         side: int

@@ -16,6 +16,7 @@ import numpy as np
 
 from fcos_lightning.data.complaints import Heard
 from fcos_lightning.data.finding.splits import Role
+from fcos_lightning.data.images import LARGEST_PX
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.doctor.copies import alike_pictures, same_files
 from fcos_lightning.doctor.findings import MOST_KEPT, Finding, More, Severity
@@ -137,7 +138,7 @@ class Examined:
     sets: Sequence[ExaminedSet]
     root: Path | None = None
     format: str = ""
-    max_pixels: int = 100_000_000
+    max_pixels: int = LARGEST_PX
     alone: Sequence[str] = ()
     learnt: Learnt | None = None
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fcos_lightning.data.images import LARGEST_PX
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.resizing import fitting_scale, planes, resized
 from fcos_lightning.detector import DenseDetector
@@ -81,7 +82,7 @@ class Onlooker:
     ignore: bool
     detector: DenseDetector | None = None
     threshold: float = 0.3
-    max_pixels: int = 100_000_000
+    max_pixels: int = LARGEST_PX
 
     def look(self, image: int, setting: Setting, prediction: Prediction | None = None) -> Looked:
         """Return an image with its mapping.

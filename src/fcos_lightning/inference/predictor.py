@@ -24,7 +24,7 @@ from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.in_order import in_order, thread_count
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
-from fcos_lightning.inference.tiling.looking import DEFAULT_NMS_IOU, InTiles
+from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
 from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
 from fcos_lightning.inference.tiling.tiff_rows import rows_of
 from fcos_lightning.inference.tiling.windows import Tiles
@@ -120,9 +120,8 @@ class Predictor:
         self.in_tiles: InTiles | None = None
         if tiles is not None:
             cut = Tiles.of(tiles, tiles_overlap, shorter_side)
-            nms_iou = getattr(detector.decoder, "nms_iou", DEFAULT_NMS_IOU)
             sides = (shorter_side, longer_side)
-            self.in_tiles = InTiles(self._looked_at, cut, sides, nms_iou, batch_size)
+            self.in_tiles = InTiles(self._looked_at, cut, sides, nms_iou_of(detector), batch_size)
 
     @classmethod
     def load(

@@ -39,17 +39,16 @@ def next_commands(config: DictConfig, run: RunFolder, images: Path | None) -> li
     root = str(config.data.get("root"))
     if is_address(root):  # which is not asked because a checkpoint says so
         data = [*data, f"data.root={root}"]
-    test = ("fcos-test", *(_conf_dir() if model or data else ()), checkpoint)
+    own = tuple(dict.fromkeys((*model, *data)))
+    look = (*(_conf_dir() if own else ()), checkpoint)  # at the images that were measured
     predict = ("fcos-predict", *(_conf_dir() if model else ()), checkpoint, *model)
     source = "IMAGES" if images is None else _near(images)
-    explain = ("fcos-explain", *test[1:])
     before = _run_before(config, run)
-    compare = () if before is None else ("fcos-compare", _near(before), _near(run.path))
     return [
-        _pasted(*test, *dict.fromkeys((*model, *data))),
+        _pasted("fcos-test", *look, *own),
         _pasted(*predict, f"source={source}", f"out={_free('predictions')}"),
-        _pasted(*explain, *dict.fromkeys((*model, *data))),
-        *([_pasted(*compare)] if compare else []),
+        _pasted("fcos-explain", *look, *own),
+        *([_pasted("fcos-compare", _near(before), _near(run.path))] if before else []),
     ]
 
 

@@ -16,7 +16,7 @@ from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
-from fcos_lightning.inference.tiling.looking import DEFAULT_NMS_IOU, InTiles
+from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
 from fcos_lightning.inference.tiling.rows import InMemory
 from fcos_lightning.inference.tiling.windows import Tiles
 from fcos_lightning.inference.views import detect_merged
@@ -102,8 +102,7 @@ class _Tiling(FCOSModule):
     ) -> None:
         super().__init__(detector)
         self.data = data
-        nms_iou = getattr(detector.decoder, "nms_iou", DEFAULT_NMS_IOU)
-        self.in_tiles = InTiles(self._found, tiled.tiles, tiled.sides, nms_iou)
+        self.in_tiles = InTiles(self._found, tiled.tiles, tiled.sides, nms_iou_of(detector))
         self.sides = tiled.sides
 
     def val_dataloader(self) -> DataLoader[Views]:

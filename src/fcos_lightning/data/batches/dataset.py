@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from fcos_lightning.data.augment import Augmentation
+from fcos_lightning.data.images import LARGEST_PX
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.mixing.mixed import MixedAugmentation
 from fcos_lightning.data.mixing.scene import Scene
@@ -78,7 +79,7 @@ class DetectionDataset(Dataset[Sample]):
         seed: int = 0,
         on_bad_image: Literal["error", "skip"] = "error",
         training: bool = True,
-        max_pixels: int = 100_000_000,
+        max_pixels: int = LARGEST_PX,
         ignore: Literal["points", "none"] = "none",
         weak_from: float = math.inf,
         shard: NDArray[np.int32] | None = None,

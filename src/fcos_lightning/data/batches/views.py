@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from fcos_lightning.data.augment import Augmentation, ShorterSide, as_it_is
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import DetectionDataset, Sample
+from fcos_lightning.data.images import LARGEST_PX
 from fcos_lightning.data.index import DataSplit
 from fcos_lightning.structures import Views
 
@@ -30,7 +31,7 @@ class ViewsDataset(Dataset[list[Sample]]):
         sizes: Sequence[int | None],
         longer_side: int,
         on_bad_image: str,
-        max_pixels: int = 100_000_000,
+        max_pixels: int = LARGEST_PX,
     ) -> None:
         self.split = split
         self.datasets = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,10 +17,18 @@ from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
 from fcos_lightning.inference.tiling.windows import Tiles, Window
 from fcos_lightning.structures import Detections
 
+if TYPE_CHECKING:
+    from fcos_lightning.detector import DenseDetector
+
 #: Where a decoder has none of its own: FCOS's.
-DEFAULT_NMS_IOU = 0.6
+_NMS_IOU = 0.6
 #: From RGB uint8 images ``[3, h, w]`` to what is found in each, in its pixels.
 Detect = Callable[[Sequence[Tensor]], list[Detections]]
+
+
+def nms_iou_of(detector: DenseDetector) -> float:
+    """Return the overlap at which boxes of tiles are merged: that of the detector's own NMS."""
+    return float(getattr(detector.decoder, "nms_iou", _NMS_IOU))
 
 
 class InTiles:
@@ -33,7 +42,7 @@ class InTiles:
         detect: looks at a batch.
         tiles: how images are cut.
         sides: to which images are resized, the shorter one, and what the longer may become.
-        nms_iou: of the detector's decoder.
+        nms_iou: of the detector's decoder, see ``nms_iou_of``.
         batch_size: tiles at a time.
     """
 

@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.detector.assigners.anchors import AnchorAssigner
@@ -56,7 +54,7 @@ def untrained_numbers(
         if name not in of:
             raise UserError(f"sweep.cases: [method={name}] has to be among them")
     per_image = len(mapping_of(of["fcos"]).points((data.shorter_side, data.longer_side)).xy)
-    chosen = _evenly(len(split), _MOST_POINTS // per_image if most is None else most)
+    chosen = split.evenly(max(_MOST_POINTS // per_image if most is None else most, 1))
     sizes = (data.shorter_side, data.longer_side)
     images = sized_images(split, chosen, *sizes, data.ignore == "points")
 
@@ -113,15 +111,6 @@ def mappings(cases: Sequence[Case]) -> int:
 def _distinct(cases: Sequence[Case]) -> list[Case]:
     """Return the cases that are methods of their own, with nothing changed of them."""
     return [case for case in cases if len(case.words) == 1]
-
-
-def _evenly(count: int, most: int) -> list[int]:
-    if most >= count:
-        return list(range(count))
-    places: list[int] = np.unique(
-        np.linspace(0, count - 1, max(most, 1)).round().astype(int)
-    ).tolist()
-    return places
 
 
 def _usual(images: Sequence[SizedImage]) -> tuple[int, int]:

@@ -42,7 +42,6 @@ from fcos_lightning.runs.converting.pictures import (
     NUMBER,
     Sides,
     drawn_pictures,
-    evenly,
     pictures_of,
     split_of,
 )
@@ -141,7 +140,7 @@ def _smaller(
     smaller, train = model, data.module.train
     pixels = data.module.max_pixels
     if not half:
-        calibrated = planes_of(train, sides, pixels, evenly(len(train), CALIBRATED_ON))
+        calibrated = planes_of(train, sides, pixels, train.evenly(CALIBRATED_ON))
         smaller = in_int8(model, calibrated)
     built = SMALLER[wanted.suffix](smaller, half)
     finders = (by_torch(detector), by_file(built.run))
@@ -150,7 +149,7 @@ def _smaller(
     if not whole > 0:
         raise UserError(f"precision={wanted.precision}: {said}, which tells nothing; train first")
     if less < whole - ALLOWED:
-        few = planes_of(train, sides, pixels, evenly(len(train), 4))
+        few = planes_of(train, sides, pixels, train.evenly(4))
         blamed = layers_to_blame(model, in_float16(model) if half else smaller, few)
         layers = ", ".join(f"{layer} ({share:.0%})" for layer, share in blamed)
         raise UserError(

@@ -14,7 +14,7 @@ from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.metric import DetectionMetric
 from fcos_lightning.inference.deployed.equality import Run, detections_of
-from fcos_lightning.runs.converting.pictures import Sides, evenly
+from fcos_lightning.runs.converting.pictures import Sides
 from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.structures import Detections
 
@@ -67,7 +67,7 @@ def average_precisions(
     if not split.annotated:
         raise UserError(f"{split.name} has no annotations to measure AP against; give other data")
     metrics = [DetectionMetric(split.truth) for _ in finders]
-    places = evenly(len(split), most or len(split))
+    places = split.evenly(most or None)
     with counting_bar("AP", len(places)) as one_done:
         for place, planes in zip(
             places, planes_of(split, sides, module.max_pixels, places), strict=True

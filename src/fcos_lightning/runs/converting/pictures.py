@@ -85,7 +85,7 @@ def pictures_of(
     Raises:
         UserError: if one cannot be read.
     """
-    for place in evenly(len(split), number):
+    for place in split.evenly(number):
         image = split.image(place, max_pixels)
         yield str(split.truth.file_names[place]), sides.seen(image)
 
@@ -97,9 +97,3 @@ def drawn_pictures(sides: Sides, number: int = NUMBER) -> Iterator[tuple[str, ND
         cut = image[: round(256 * _ASPECTS[place % len(_ASPECTS)])]
         turned = np.ascontiguousarray(cut.transpose(1, 0, 2)) if place % 2 else cut
         yield f"drawn {place}", sides.seen(turned)
-
-
-def evenly(count: int, number: int) -> list[int]:
-    """Return ``number`` places from 0 to ``count - 1``, evenly apart; all where there are fewer."""
-    places: list[int] = np.unique(np.linspace(0, count - 1, number).round().astype(int)).tolist()
-    return places if count else []

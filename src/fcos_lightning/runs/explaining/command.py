@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -83,7 +82,7 @@ def carried_out(config: DictConfig) -> None:
     asked = Asked(
         onlooker=onlooker,
         settings=list(one_changed(base, others)),
-        images=_evenly(len(split), config.limit),
+        images=split.evenly(config.limit),
         files=[str(file) for file in config.files],
         count=config.images,
         skip=datamodule.on_bad_image == "skip",
@@ -230,13 +229,6 @@ def _setting(detector: DenseDetector, datamodule: DetectionDataModule, method: s
 def _quick(detector: DenseDetector, device: str) -> DenseDetector:
     where = chosen_device(device)
     return for_inference(detector, device=where).to(where)
-
-
-def _evenly(count: int, limit: int | None) -> list[int]:
-    if limit is None or limit >= count:
-        return list(range(count))
-    places: list[int] = np.unique(np.linspace(0, count - 1, limit).round().astype(int)).tolist()
-    return places
 
 
 def _title(checkpoint: Checkpoint | None, split: DataSplit) -> str:

@@ -56,7 +56,7 @@ def check_keys(config: DictConfig, conf: Path, command: str) -> None:
 
 def unknown(key: str, conf: Path, command: str) -> UserError:
     """Return the error that names the setting nearest to one that does not exist."""
-    known = _known(conf, command) | set(_groups(conf, command))
+    known = _known(conf, command) | set(_groups(OmegaConf.load(conf / f"{command}.yaml"), conf))
     guess = nearest(key, known)
     if guess is not None:
         return UserError(f"{printable(key)}: there is no such setting; is {guess} meant?")
@@ -139,16 +139,15 @@ def _own_keys(conf: Path, command: str) -> dict[str, set[str]]:
     own: dict[str, set[str]] = {}
     for key, value in file.items():
         if key == "defaults":
-            groups = _groups(conf, command)
+            groups = _groups(file, conf)
             own |= {group: set() for group in groups if _has_a_place(conf / group)}
         elif key != "hydra":
             own[str(key)] = set(map(str, value)) if isinstance(value, DictConfig) else set()
     return own
 
 
-def _groups(conf: Path, command: str) -> list[str]:
-    """Return the groups of a command from which a user chooses."""
-    file: Any = OmegaConf.to_container(OmegaConf.load(conf / f"{command}.yaml"))
+def _groups(file: Any, conf: Path) -> list[str]:  # noqa: ANN401  # a DictConfig, as the file is
+    """Return the groups of a command, which its file names, from which a user chooses."""
     entries = [entry for entry in file["defaults"] if isinstance(entry, Mapping)]
     named = [str(name) for entry in entries for name in entry]
     return [name for name in named if (conf / name).is_dir()]
