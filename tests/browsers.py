@@ -39,3 +39,15 @@ def browser() -> Iterator[Any]:
         chromium = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+def pictures_shown(page: Any, selector: str) -> int:
+    """Count the pictures of a page; -1 if one of them has no pixels."""
+    shown: int = page.evaluate(
+        "selector => Promise.all([...document.querySelectorAll(selector)].map(one => {"
+        " const copy = new Image(); copy.src = one.getAttribute('href');"
+        " return copy.decode().then(() => copy.naturalWidth > 0); }))"
+        ".then(all => all.every(Boolean) ? all.length : -1)",
+        selector,
+    )
+    return shown

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
+from typing import ClassVar
 
 _MODULE = "torchmetrics.utilities.plot"
 #: Beyond what torchmetrics promises: where these are no more, its own import is left as it is.
@@ -18,19 +19,34 @@ _AVAILABLE = "_MATPLOTLIB_AVAILABLE"
 _ASKS_FIRST = "_error_on_missing_matplotlib"
 
 
-class _Later(MetaPathFinder):
-    """Finds the module that wants matplotlib; asked before all others."""
+class FindsOne(MetaPathFinder):
+    """Finds one module, and has it loaded in a way of one's own; asked before all others.
+
+    Attributes:
+        module: its name.
+        loader: of its source.
+    """
+
+    module: ClassVar[str]
+    loader: ClassVar[type[SourceFileLoader]]
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if fullname != _MODULE:
+        """Return how the module is loaded; None of any other."""
+        if fullname != self.module:
             return None
         spec = PathFinder.find_spec(fullname, path)
         if spec is None or type(spec.loader) is not SourceFileLoader or spec.origin is None:
             return spec
-        spec.loader = _Loader(fullname, spec.origin)
+        spec.loader = self.loader(fullname, spec.origin)
         return spec
+
+    @classmethod
+    def begin(cls) -> None:
+        """See to the module from now on."""
+        if not any(isinstance(one, cls) for one in sys.meta_path):
+            sys.meta_path.insert(0, cls())
 
 
 class _Loader(SourceFileLoader):
@@ -59,7 +75,13 @@ class _Loader(SourceFileLoader):
         setattr(module, _ASKS_FIRST, now)
 
 
+class _Later(FindsOne):
+    """Finds the module that wants matplotlib."""
+
+    module = _MODULE
+    loader = _Loader
+
+
 def import_matplotlib_late() -> None:
     """See to torchmetrics' import of matplotlib from now on."""
-    if not any(isinstance(one, _Later) for one in sys.meta_path):
-        sys.meta_path.insert(0, _Later())
+    _Later.begin()

@@ -61,15 +61,16 @@ def _data_of(file: str | None, given: dict[str, str]) -> list[str]:
         UserError: if it cannot be read.
     """
     from fcos_lightning.cli.test import read_once
-    from fcos_lightning.data.stores.addresses import is_address
-    from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
+    from fcos_lightning.runs.config.description import (
+        FROM_CHECKPOINT,
+        address_of_data,
+        offer_data_of,
+    )
 
     if file is None:
         return []
     about = read_once(file, given.get("recipe")).about
-    root = str((about.get("data") or {}).get("root"))
-    # Nothing is fetched because a file says so.
-    if (is_address(root) and "data.root" not in given) or not offer_data_of(about):
+    if ("data.root" not in given and address_of_data(about)) or not offer_data_of(about):
         return []
     return [f"data={FROM_CHECKPOINT}"]
 

@@ -30,7 +30,7 @@ def main() -> None:
 def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name: str) -> None:
     """Run a task whose data are those of ``ckpt=`` where the command line gives no others."""
     from fcos_lightning.cli.app import fail, fail_if_refused, run
-    from fcos_lightning.data.stores.addresses import clean, is_address
+    from fcos_lightning.data.stores.addresses import clean
     from fcos_lightning.runs.config.words import text_of
 
     # The data of a checkpoint has to be among the choices before Hydra composes them, so that
@@ -38,7 +38,11 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
     # started with this one's words.
     given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
-        from fcos_lightning.runs.config.description import FROM_CHECKPOINT, offer_data_of
+        from fcos_lightning.runs.config.description import (
+            FROM_CHECKPOINT,
+            address_of_data,
+            offer_data_of,
+        )
 
         try:
             description = read_once(given["ckpt"], given.get("recipe")).about
@@ -51,8 +55,8 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
             fail(UserError(f"ckpt={given['ckpt']}: {error}"))
         if not offered:
             fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
-        root = str((description.get("data") or {}).get("root"))
-        if is_address(root) and "data.root" not in given:
+        root = address_of_data(description)
+        if root is not None and "data.root" not in given:
             fail(
                 UserError(
                     f"ckpt={given['ckpt']}: its data are at {clean(root)}, and nothing is fetched "

@@ -8,30 +8,14 @@ away, and what is whole takes its place in the cache.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
+from fcos_lightning.late_matplotlib import FindsOne
+
 _MODULE = "matplotlib.font_manager"
 _LISTS = "fontlist-*.json"
-
-
-class _KeptWhole(MetaPathFinder):
-    """Finds the module that makes the list; asked before all others."""
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if fullname != _MODULE:
-            return None
-        spec = PathFinder.find_spec(fullname, path)
-        if spec is None or type(spec.loader) is not SourceFileLoader or spec.origin is None:
-            return spec
-        spec.loader = _Loader(fullname, spec.origin)
-        return spec
 
 
 class _Loader(SourceFileLoader):
@@ -98,7 +82,13 @@ def _kept(file: Path, content: bytes) -> None:
         pass
 
 
+class _KeptWhole(FindsOne):
+    """Finds the module that makes the list."""
+
+    module = _MODULE
+    loader = _Loader
+
+
 def keep_font_list_whole() -> None:
     """See to matplotlib's list of fonts from now on."""
-    if not any(isinstance(one, _KeptWhole) for one in sys.meta_path):
-        sys.meta_path.insert(0, _KeptWhole())
+    _KeptWhole.begin()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browsers import pictures_shown
 from tests.reports.compare.pages import RUNS, hostile_comparison
 from tests.reports.pages import NAMES
 
@@ -35,12 +36,7 @@ def test_it_is_whole_and_nothing_sticks_out(page: Any, screenshots: Path) -> Non
     assert page.locator("#classes + .scroll tbody th").all_text_contents() == list(NAMES)
     assert page.locator("#settings + .scroll thead th bdi").all_text_contents() == list(RUNS)
     # Every picture is drawn, in both panels.
-    assert page.evaluate(
-        "Promise.all([...document.querySelectorAll('.store image')].map(one => {"
-        " const copy = new Image(); copy.src = one.getAttribute('href');"
-        " return copy.decode().then(() => copy.naturalWidth > 0); }))"
-        ".then(all => all.length > 5 && all.every(Boolean))"
-    )
+    assert pictures_shown(page, ".store image") > 5
     for use in page.locator(".shot use").all():
         assert page.evaluate("id => document.querySelector(id).tagName", use.get_attribute("href"))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browsers import pictures_shown
 from tests.doctor.data_sets import CocoSet, Scene, looked_at, picture
 from tests.reports.pages import FILES, NAMES
 
@@ -70,12 +71,7 @@ def test_it_is_whole_and_nothing_sticks_out(
     assert page.locator("#found ~ .scroll").first.locator("tbody th").all_text_contents() == codes
     assert page.locator("#classes + .scroll tbody th").all_text_contents() == list(NAMES)
     # Every picture is there and has its pixels.
-    assert page.evaluate(
-        "Promise.all([...document.querySelectorAll('.shot image')].map(one => {"
-        " const copy = new Image(); copy.src = one.getAttribute('href');"
-        " return copy.decode().then(() => copy.naturalWidth > 0); }))"
-        ".then(all => all.length > 5 && all.every(Boolean))"
-    )
+    assert pictures_shown(page, ".shot image") > 5
 
 
 def test_the_severity_leaves_its_kinds(page: Any, numbers: dict[str, Any]) -> None:

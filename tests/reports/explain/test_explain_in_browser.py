@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.browsers import pictures_shown
 from tests.reports.explain.scenes import hostile_explanation
 from tests.reports.pages import NAMES
 
@@ -42,12 +43,7 @@ def test_it_is_whole_and_nothing_sticks_out(
     assert page.get_by_text("A remark with <i>marks</i>.").is_visible()
     classes = page.locator("#boxes td.words bdi").all_text_contents()
     assert classes and set(classes) <= set(NAMES)
-    assert page.evaluate(
-        "Promise.all([...document.querySelectorAll('image')].map(one => {"
-        " const copy = new Image(); copy.src = one.getAttribute('href');"
-        " return copy.decode().then(() => copy.naturalWidth > 0); }))"
-        ".then(all => all.length === 8 && all.every(Boolean))"
-    )
+    assert pictures_shown(page, "image") == 8
 
 
 def drawn(page: Any, look: str) -> int:

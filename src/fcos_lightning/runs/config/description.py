@@ -13,6 +13,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
 import fcos_lightning
+from fcos_lightning.data.stores.addresses import is_address
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
 from fcos_lightning.runs.config.composed import config_dir
@@ -51,6 +52,12 @@ def offer_data_of(description: Mapping[str, Any]) -> bool:
         return False
     ConfigStore.instance().store(group="data", name=FROM_CHECKPOINT, node=node)
     return True
+
+
+def address_of_data(description: Mapping[str, Any]) -> str | None:
+    """Return where a checkpoint's data are if that is an address; nothing is fetched unasked."""
+    root = str((description.get("data") or {}).get("root"))
+    return root if is_address(root) else None
 
 
 def data_of(description: Mapping[str, Any]) -> DictConfig | None:
