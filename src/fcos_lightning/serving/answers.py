@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from fcos_lightning.printing import message_line
 from fcos_lightning.structures import Detections
@@ -103,7 +104,10 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    score_threshold: float | SkipJsonSchema[None] = Field(
+    # None stands for no threshold, and cannot be sent: so it has no place in the description.
+    score_threshold: Annotated[
+        float | None, WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+    ] = Field(
         None,
         ge=0,
         le=1,

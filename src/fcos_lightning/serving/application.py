@@ -125,7 +125,7 @@ class Service:
             version=__version__,
             docs_url=None,  # these pages load scripts from elsewhere
             redoc_url=None,
-            lifespan=self._running,
+            lifespan=lambda _: self.running(),
         )
         api.add_exception_handler(Refused, _refused)
         api.add_exception_handler(Gone, _gone)
@@ -187,7 +187,8 @@ class Service:
         return {"required": True, "content": kinds}
 
     @asynccontextmanager
-    async def _running(self, app: FastAPI) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
+        """Look at images for as long as it is entered, which it can be once."""
         async with AsyncExitStack() as stack:
             if self._served.urls:
                 await stack.enter_async_context(self._fetcher)

@@ -64,6 +64,30 @@ def address_of(listener: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
+def uvicorn_of(service: Service, timeout_s: float) -> uvicorn.Server:
+    """Return the server of an application, which is not started yet.
+
+    Args:
+        service: the application.
+        timeout_s: that the head of a request may take.
+    """
+    return uvicorn.Server(
+        uvicorn.Config(
+            service.app,
+            http=patient_protocol(timeout_s),
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=_SENDING_S,
+        )
+    )
+
+
 def serve(service: Service, listener: socket.socket, timeout_s: float) -> int:
     """Answer until a signal asks to stop; then what was taken on, and nothing more.
 
@@ -75,20 +99,7 @@ def serve(service: Service, listener: socket.socket, timeout_s: float) -> int:
     Returns:
         The signal that asked; 0 if the server ended by itself, which it should not.
     """
-    config = uvicorn.Config(
-        service.app,
-        http=patient_protocol(timeout_s),
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_SENDING_S,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn_of(service, timeout_s)
     # In a thread of its own uvicorn leaves signals to us.
     thread = threading.Thread(target=server.run, args=([listener],), name="server", daemon=True)
     with JsonLog(sys.stdout, service.counters.lost_lines.inc):
@@ -113,10 +124,19 @@ def serve(service: Service, listener: socket.socket, timeout_s: float) -> int:
             pass
         ended = not thread.is_alive() and _wait(service.has_ended, _ENDING_S)
         tell(logging.INFO, "stopped", unanswered=service.line.taken)
+    _let_go_of_output()
     if not ended:  # the detector or a decoder is at work, and neither can be interrupted
         sys.stderr.flush()
         os._exit(exit_status(asked))
     return asked
+
+
+def _let_go_of_output() -> None:
+    """Keep Python from failing as it ends where nobody reads the log any more."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def exit_status(signum: int) -> int:

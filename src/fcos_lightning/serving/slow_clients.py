@@ -1,7 +1,7 @@
 """Connections that bring nothing: closed after a time, and never more than so many.
 
-uvicorn waits without end for the head of a request, and for what is left of a body that nobody
-reads. This is the one place that relies on how its protocol keeps its connection.
+uvicorn waits without end for the head of a request, for what is left of a body that nobody reads,
+and for clients that do not read. This is the one place that relies on how its protocol keeps its connection.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ def patient_protocol(patience_s: float) -> type[H11Protocol]:
     """Return uvicorn's protocol with bounds.
 
     Args:
-        patience_s: so long a head of a request, or the rest of a refused body, may take.
+        patience_s: so long a head of a request, the rest of a refused body, or the reading of an
+            answer may take.
     """
 
     class Patient(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -44,7 +46,21 @@ def patient_protocol(patience_s: float) -> type[H11Protocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._unwatch()
+            self._read_again()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(patience_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._read_again()
+            super().resume_writing()
+
+        def _read_again(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+                self._unread = None
 
         def send_400_response(self, msg: str) -> None:
             self._end(400, "this is no HTTP request")
@@ -72,7 +88,9 @@ def patient_protocol(patience_s: float) -> type[H11Protocol]:
 
         def _end(self, status: int, told: str, more: str = "") -> None:
             """Close the connection; with an answer, where none was given to what is sent."""
-            if self.conn.our_state is h11.IDLE:
+            answering = self.cycle is not None and self.cycle.response_started
+            between = self.conn.our_state is h11.IDLE
+            if between or (self.conn.our_state is h11.SEND_RESPONSE and not answering):
                 body = json.dumps({"error": told})
                 head = f"HTTP/1.1 {status} {_WORDS[status]}\r\nContent-Type: application/json\r\n"
                 rest = f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"

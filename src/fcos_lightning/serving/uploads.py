@@ -15,7 +15,7 @@ from fcos_lightning.serving.answers import Refused
 from fcos_lightning.serving.json_log import tell
 
 #: The guard against large images is ours, and names their size.
-_ANY_SIZE = 2**60
+_ANY_SIZE = 2**70
 
 
 class Prepares(Protocol):
@@ -38,7 +38,7 @@ def prepared_upload(content: bytes, predictor: Prepares, max_pixels: int) -> Pre
     """
     if not content:
         raise Refused(422, "the image is empty; send the bytes of an image file")
-    stored = StoredImage("sent", content)
+    stored = StoredImage("upload", content)
     try:
         height, width = image_header(stored, _ANY_SIZE).size_hw
         if height * width > max_pixels:
