@@ -44,11 +44,12 @@ class Limits:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"{name}={shown(value)}: give a whole number of at least 1")
-        for name, least in (("delay_ms", "0"), ("timeout_s", "above 0")):
+        for name, least in (("delay_ms", "of at least 0"), ("timeout_s", "above 0")):
             value = getattr(self, name)
-            fine = isinstance(value, int | float) and not isinstance(value, bool)
-            if not fine or not math.isfinite(value) or value < 0 or (value == 0 and least != "0"):
-                raise UserError(f"{name}={shown(value)}: give a number of {least} or more")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            fine = number and math.isfinite(value) and value >= 0
+            if not fine or (value == 0 and least == "above 0"):
+                raise UserError(f"{name}={shown(value)}: give a number {least}")
 
     @property
     def decoders(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import socket
@@ -100,29 +101,35 @@ def serve(service: Service, listener: socket.socket, timeout_s: float) -> int:
         The signal that asked; 0 if the server ended by itself, which it should not.
     """
     server = uvicorn_of(service, timeout_s)
-    # In a thread of its own uvicorn leaves signals to us.
-    thread = threading.Thread(target=server.run, args=([listener],), name="server", daemon=True)
+    # Not the thread's own end: join, when a signal interrupts it, may mark a thread as ended.
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            server.run([listener])
+        finally:
+            done.set()
+
     with JsonLog(sys.stdout, service.counters.lost_lines.inc):
-        thread.start()
+        # In a thread of its own uvicorn leaves signals to us.
+        threading.Thread(target=run, name="server", daemon=True).start()
         asked = 0
         try:
-            while thread.is_alive() and not server.started:
-                time.sleep(0.01)
+            _wait(lambda: server.started or done.is_set(), math.inf)
             if server.started:
                 tell(logging.INFO, "ready", address=address_of(listener))
-            while thread.is_alive():
-                thread.join(1.0)
+            done.wait()
         except Asked as signalled:
             asked = signalled.signum
         try:
             tell(logging.INFO, "stopping", waiting=service.line.taken)
             service.stopping = True
-            _wait(lambda: service.line.taken == 0 or not thread.is_alive(), timeout_s)
+            _wait(lambda: service.line.taken == 0 or done.is_set(), timeout_s)
             server.should_exit = True
-            thread.join(_SENDING_S + 2)
+            done.wait(_SENDING_S + 2)
         except Asked:  # again, after a while: now
             pass
-        ended = not thread.is_alive() and _wait(service.has_ended, _ENDING_S)
+        ended = done.is_set() and _wait(service.has_ended, _ENDING_S)
         tell(logging.INFO, "stopped", unanswered=service.line.taken)
     _let_go_of_output()
     if not ended:  # the detector or a decoder is at work, and neither can be interrupted

@@ -1,7 +1,8 @@
 """Connections that bring nothing: closed after a time, and never more than so many.
 
 uvicorn waits without end for the head of a request, for what is left of a body that nobody reads,
-and for clients that do not read. This is the one place that relies on how its protocol keeps its connection.
+and for clients that do not read. This is the one place that relies on how its protocol keeps its
+connection.
 """
 
 from __future__ import annotations
