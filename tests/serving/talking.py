@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpx
@@ -17,6 +18,7 @@ from PIL import Image
 from fcos_lightning.inference.predictor import Prepared
 from fcos_lightning.serving.application import Served, Service
 from fcos_lightning.serving.limits import Limits
+from fcos_lightning.serving.server import bound_socket, uvicorn_of
 from fcos_lightning.structures import Detections
 
 T = TypeVar("T")
@@ -94,3 +96,19 @@ def posted(service: Service, content: Any, url: str = "/detect", **headers: str)
     """The answer to one body."""
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     return asked(service, "POST", url, content=content, headers=sent)
+
+
+@contextmanager
+def served(service: Service, timeout_s: float) -> Iterator[int]:
+    """A server in a thread, at a port."""
+    listener = bound_socket("127.0.0.1", 0)
+    port = listener.getsockname()[1]
+    server = uvicorn_of(service, timeout_s)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    try:
+        yield port
+    finally:
+        server.should_exit = True
+        thread.join(20)
+    assert not thread.is_alive()

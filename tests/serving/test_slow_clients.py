@@ -5,36 +5,19 @@ from __future__ import annotations
 import inspect
 import json
 import socket
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import torch
-from tests.serving.talking import FakePredictor, png, service_of
+from tests.serving.talking import FakePredictor, png, served, service_of
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fcos_lightning.inference.predictor import Prepared
 from fcos_lightning.serving import slow_clients
-from fcos_lightning.serving.application import Service
-from fcos_lightning.serving.server import bound_socket, uvicorn_of
 from fcos_lightning.structures import Detections
-
-
-@contextmanager
-def served(service: Service, timeout_s: float) -> Iterator[int]:
-    """A server in a thread, at a port."""
-    listener = bound_socket("127.0.0.1", 0)
-    port = listener.getsockname()[1]
-    server = uvicorn_of(service, timeout_s)
-    thread = threading.Thread(target=server.run, args=([listener],))
-    thread.start()
-    yield port
-    server.should_exit = True
-    thread.join(20)
-    assert not thread.is_alive()
 
 
 def connected(port: int, *sent: bytes) -> socket.socket:

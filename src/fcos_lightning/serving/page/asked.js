@@ -67,5 +67,6 @@ function lookAtAll(files) {
 }
 
 at("file").addEventListener("change", () => lookAtAll(at("file").files));
+at("token")?.form.addEventListener("submit", (event) => event.preventDefault());
 onDrop(lookAtAll);
 show();
