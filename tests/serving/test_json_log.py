@@ -108,8 +108,18 @@ def test_a_reader_that_stands_still_delays_nobody() -> None:
     assert len(out.getvalue().splitlines()) == 10_500 - lost
 
 
+def test_what_libraries_say_is_a_line_as_well() -> None:
+    with lines() as told:
+        logging.getLogger("PIL.TiffImagePlugin").warning("odd \x1b[2J tag")
+        logging.getLogger("PIL.TiffImagePlugin").info("not told")
+        form = {"content-type": "multipart/form-data"}
+        talk(service_of(), lambda client: client.post("/detect", content=b"", headers=form))
+    assert [line["event"] for line in told] == ["odd \\x1b[2J tag", "request"]
+
+
 def test_afterwards_logging_is_as_it_was() -> None:
-    before = (LOG.level, LOG.propagate, list(LOG.handlers))
+    loggers = [LOG, logging.getLogger(), logging.getLogger("uvicorn")]
+    before = [(one.level, list(one.handlers)) for one in loggers]
     with JsonLog(io.StringIO()):
-        assert LOG.handlers != before[2]
-    assert (LOG.level, LOG.propagate, list(LOG.handlers)) == before
+        assert [(one.level, list(one.handlers)) for one in loggers] != before
+    assert [(one.level, list(one.handlers)) for one in loggers] == before

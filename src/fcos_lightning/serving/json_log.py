@@ -29,6 +29,12 @@ _FIELDS = "fields"
 _Waiting = queue.Queue[logging.LogRecord | None]
 
 LOG = logging.getLogger("fcos_lightning.serving")
+#: From which level on a logger is listened to: a bad form is said by its request's line already.
+_LEVELS = {
+    LOG.name: logging.INFO,
+    "uvicorn": logging.WARNING,
+    "python_multipart": logging.CRITICAL,
+}
 
 
 def tell(level: int, event: str, **fields: object) -> None:
@@ -86,7 +92,7 @@ class _Bounded(QueueHandler):
 
 
 class JsonLog:
-    """Turns the log on for as long as it is entered: ours, and that of uvicorn.
+    """Turns the log on for as long as it is entered: ours, and that of libraries.
 
     Args:
         stream: is written into.
@@ -99,8 +105,7 @@ class JsonLog:
         self._writer.setFormatter(JsonLines())
         self._handler = _Bounded(self._waiting, lost)
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
-        self._loggers = {LOG: logging.INFO, logging.getLogger("uvicorn"): logging.WARNING}
-        self._before: list[tuple[logging.Logger, int, bool]] = []
+        self._before: list[tuple[logging.Logger, int]] = []
 
     def _write(self) -> None:
         while (record := self._waiting.get()) is not None:
@@ -108,18 +113,18 @@ class JsonLog:
 
     def __enter__(self) -> JsonLog:
         self._thread.start()
-        for logger, level in self._loggers.items():
-            self._before.append((logger, logger.level, logger.propagate))
-            logger.addHandler(self._handler)
+        # What libraries have to say is a line, too.
+        logging.getLogger().addHandler(self._handler)
+        for name, level in _LEVELS.items():
+            logger = logging.getLogger(name)
+            self._before.append((logger, logger.level))
             logger.setLevel(level)
-            logger.propagate = False
         return self
 
     def __exit__(self, *error: object) -> None:
-        for logger, level, propagate in self._before:
-            logger.removeHandler(self._handler)
+        logging.getLogger().removeHandler(self._handler)
+        for logger, level in self._before:
             logger.setLevel(level)
-            logger.propagate = propagate
         self._before.clear()
         with contextlib.suppress(queue.Full):  # a reader that has stopped is not waited for
             self._waiting.put(None, timeout=_END_S)
