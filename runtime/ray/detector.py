@@ -2,8 +2,8 @@
 
     serve run detector:built ckpt=/models/best.ckpt copies=2
 
-Each copy is the application itself, with its own model, line and limits, so that Ray answers what one
-machine does. Clients send the token in FCOS_TOKEN, where there is one.
+Each copy is the application itself, with its own model, line and limits, so that Ray answers what
+one machine does. Clients send the token in FCOS_TOKEN, where there is one.
 """
 
 import os

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import os
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.inference.scenes import SIDES, write_checkpoint
+from tests.serving.talking import alone
 
 from fcos_lightning import Predictor
 from fcos_lightning.serving.server import bound_socket
@@ -82,7 +82,7 @@ def test_a_copy_answers_as_a_predictor_does(
             locked = {"authorization": "Bearer s3cret"}
             return await client.post(**ask), await client.post(**ask, headers=locked)
 
-    refused, answer = asyncio.run(run())
+    refused, answer = alone(run())
     wanted = Predictor.load(checkpoint, device="cpu")(photo)
     assert refused.status_code == 401 and answer.status_code == 200 and len(wanted) > 3
     assert answer.json()["boxes"] == wanted.boxes_xyxy.tolist()

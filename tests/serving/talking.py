@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -73,6 +74,12 @@ def service_of(predictor: Any = None, limits: dict[str, Any] | None = None, **mo
     return Service(Served(predictor or FakePredictor(), "a.ckpt", limits=Limits(**few), **given))
 
 
+def alone(work: Coroutine[Any, Any, T]) -> T:
+    """Run in a thread of its own: in this one Playwright may have left an event loop running."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
 def talk(service: Service, conversation: Callable[[httpx.AsyncClient], Awaitable[T]]) -> T:
     """Run the server for as long as somebody talks to it."""
 
@@ -84,7 +91,7 @@ def talk(service: Service, conversation: Callable[[httpx.AsyncClient], Awaitable
         ):
             return await conversation(client)
 
-    return asyncio.run(run())
+    return alone(run())
 
 
 def asked(service: Service, method: str, url: str, **how: Any) -> httpx.Response:

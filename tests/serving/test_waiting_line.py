@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 import torch
-from tests.serving.talking import FakePredictor, png, posted, service_of, talk
+from tests.serving.talking import FakePredictor, alone, png, posted, service_of, talk
 
 from fcos_lightning.serving.application import Service
 
@@ -111,6 +111,22 @@ def test_more_than_there_is_time_for_is_refused_at_once() -> None:
     answers = talk(service_of(Slow(), {"timeout_s": 1.0, "queue": 64}), conversation)
     statuses = {one.status_code for one in answers}
     assert statuses <= {200, 429, 503} and 429 in statuses and 200 in statuses
+
+
+def test_a_burst_at_the_start_is_judged_by_how_long_the_first_pass_took() -> None:
+    predictor = FakePredictor()
+    predictor.may_go_on.clear()
+    service = service_of(predictor, {"timeout_s": 3.0, "queue": 64}, s_per_image=1.0)
+
+    async def conversation(client: httpx.AsyncClient) -> list[httpx.Response]:
+        burst = asyncio.create_task(sent(client, list(range(20))))
+        await until(lambda: service.line.taken == 4)
+        predictor.may_go_on.set()
+        return await burst
+
+    answers = talk(service, conversation)
+    refused = [one for one in answers if one.status_code == 429]
+    assert len(refused) == 16 and all(int(one.headers["retry-after"]) == 3 for one in refused)
 
 
 def test_what_takes_too_long_is_given_up() -> None:
@@ -237,4 +253,4 @@ def test_those_that_still_wait_at_the_end_are_told() -> None:
             return str(error)
         return ""
 
-    assert asyncio.run(late()) == "the server stops"
+    assert alone(late()) == "the server stops"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,10 @@ def serve(config: DictConfig) -> None:
         from fcos_lightning.serving.server import serve as answer
 
         predictor = predictor_from(config, path, score_threshold=0.0)
-        # The first pass takes longer than others, and says what is wrong with the weights.
-        predictor(np.zeros((predictor.shorter_side, predictor.shorter_side, 3), np.uint8))
+        grey = np.full((predictor.shorter_side, predictor.longer_side, 3), 128, np.uint8)
+        predictor(grey)  # takes longer than those that follow, and says what is wrong with weights
+        began = time.monotonic()
+        predictor(grey)
         served = Served(
             predictor,
             Path(path).name,
@@ -92,6 +95,7 @@ def serve(config: DictConfig) -> None:
             access=access,
             urls=config.urls,
             private_urls=config.private_urls,
+            s_per_image=time.monotonic() - began,
         )
         asked = answer(Service(served), listener, limits.timeout_s)
     if asked == 0:

@@ -77,6 +77,7 @@ class Served:
         access: see there.
         urls: whether a list of addresses may be sent.
         private_urls: whether they may lead to networks that are not public.
+        s_per_image: that the predictor takes, as far as it is known.
     """
 
     predictor: Predicts
@@ -86,6 +87,7 @@ class Served:
     access: Access = field(default_factory=lambda: Access("127.0.0.1"))
     urls: bool = False
     private_urls: bool = False
+    s_per_image: float = 0.0
 
 
 class Service:
@@ -105,7 +107,7 @@ class Service:
         self._served = served
         self._limits = served.limits
         self.counters = Counters()
-        self.line = WaitingLine(served.predictor, served.limits, self.counters)
+        self.line = WaitingLine(served.predictor, served.limits, self.counters, served.s_per_image)
         self.stopping = False
         self._bodies = Bodies(served.limits)
         self._fetcher = Fetcher(served.limits, served.private_urls)

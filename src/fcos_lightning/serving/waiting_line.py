@@ -41,7 +41,7 @@ class Detects(Protocol):
         """Return the size at which the detector sees an image that is alone in its batch."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _Waiting:
     image: Prepared
     padded_hw: tuple[int, int]
@@ -58,14 +58,17 @@ class WaitingLine:
         detector: is called in one thread of its own.
         limits: ``queue``, ``batch_size``, ``delay_ms`` and ``timeout_s`` count here.
         counters: are told of batches.
+        s_per_image: that an image is said to take, until it is known better.
     """
 
-    def __init__(self, detector: Detects, limits: Limits, counters: Counters) -> None:
+    def __init__(
+        self, detector: Detects, limits: Limits, counters: Counters, s_per_image: float = 0.0
+    ) -> None:
         self._detector = detector
         self._limits = limits
         self._counters = counters
         self._taken = 0
-        self._s_per_image = 0.0
+        self._s_per_image = s_per_image
         self._line: deque[_Waiting] = deque()
         self._changed = threading.Condition()
         self._stopped = False
