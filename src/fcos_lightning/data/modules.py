@@ -17,6 +17,7 @@ from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.voc import read_voc
 from fcos_lightning.data.shapes.drawn import default_cache, write_shapes
+from fcos_lightning.data.stores.addresses import checked_address, is_address
 from fcos_lightning.errors import UserError
 
 
@@ -175,13 +176,14 @@ class ShapesDataModule(CocoDataModule):
             "size": image_px,
             "seed": drawing_seed,
         }
+        if root and is_address(str(root)):
+            raise UserError(
+                f"data.root={checked_address(str(root), 'data.root')}: shapes are drawn into a "
+                "folder of this machine; give one, or leave it out; for what lies at the address "
+                "give data=auto"
+            )
         where = Path(root) if root else default_cache(**drawing)
         super().__init__(where, **options)  # type: ignore[arg-type]  # checked there
-        if self.place.remote:
-            raise UserError(
-                f"data.root={self.place.text}: shapes are drawn into a folder of this machine; "
-                "give one, or leave it out; for what lies at the address give data=auto"
-            )
         self.draw = partial(write_shapes, self.root, **drawing)
 
     def prepare_data(self) -> None:
