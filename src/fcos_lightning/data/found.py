@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
@@ -174,13 +174,8 @@ class AutoDataModule(DetectionDataModule):
     def _cache_bytes(self) -> int:
         return round(self.cache_gb * 1e9)
 
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        if self._tree is None:
-            yield
-        else:
-            with self._tree.telling():
-                yield
+    def _telling(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._tree is None else self._tree.telling()
 
 
 def _chosen(folder: str, names: Sequence[str]) -> list[str]:

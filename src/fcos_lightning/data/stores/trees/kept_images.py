@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,10 +115,12 @@ class KeptImages:
                     return content
                 content = read_object(self.place, one)
                 if size <= self.most_bytes:
-                    with replacing(path, durable=False) as draft:
+                    with ExitStack() as named, replacing(path, durable=False) as draft:
                         self.room.take(draft, size, round(_SLACK * self.most_bytes))
                         draft.write(content)
                         draft.write(digest_of(content))
+                        # Nobody counts while it gets its name, who might see neither of the two.
+                        named.enter_context(self.room.held())
         return content
 
     @contextmanager

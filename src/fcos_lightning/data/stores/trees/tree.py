@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from fcos_lightning.data.stores.trees.mirror import Chooser, Mirror, mirror_of
 from fcos_lightning.data.stores.trees.objects import NotAsListed
 from fcos_lightning.data.stores.trees.remote_headers import RemoteHeaders
 from fcos_lightning.data.stores.trees.remote_images import RemoteImages
-from fcos_lightning.errors import UserError
+from fcos_lightning.errors import UserError, calling
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +61,9 @@ class Tree:
         """Return a text that names the address where it named the mirror."""
         return text.replace(str(self.root), self.mirror.place.text)
 
-    @contextmanager
-    def telling(self) -> Iterator[None]:
+    def telling(self) -> AbstractContextManager[None]:
         """Let errors name the address where they name the mirror."""
-        try:
-            yield
-        except UserError as error:
-            error.args = tuple(self.told(str(one)) for one in error.args)
-            raise
+        return calling(str(self.root), self.mirror.place.text)
 
 
 def tree_at(place: RemotePlace, chosen: Chooser, cache_bytes: int) -> Tree:
