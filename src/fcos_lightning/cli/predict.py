@@ -110,9 +110,10 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
     """Return the predictor of a checkpoint, as the user wants it."""
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.inference import Predictor
-    from fcos_lightning.inference.asked import sides_of
+    from fcos_lightning.inference.asked import said_sides, sides_of
+    from fcos_lightning.inference.engines.engine import backend_for, is_file_for_engines
     from fcos_lightning.runs.config.composed import given_words
-    from fcos_lightning.runs.objects.detectors import detector_from
+    from fcos_lightning.runs.objects.detectors import converted_from, detector_from, on_backend
 
     options = {
         key: config[key]
@@ -124,9 +125,15 @@ def _predictor(config: DictConfig, path: str) -> Predictor:
     if config.thresholds is not None and "score_threshold" not in given_words():
         options["score_threshold"] = 0.0  # the file has one for classes that it does not name
     sides = {key: config.get(key) for key in ("shorter_side", "longer_side")}
+    backend = backend_for(path, config.backend)
+    if is_file_for_engines(path):
+        file = converted_from(path, backend, config.device)
+        return Predictor(file, *file.sides(**sides), **options)
     checkpoint = Checkpoint.read(path, config.recipe)
     shorter_side, longer_side = sides_of(checkpoint, **sides)
-    return Predictor(detector_from(checkpoint, config), shorter_side, longer_side, **options)
+    detector = detector_from(checkpoint, config)
+    detector, _ = on_backend(detector, backend, said_sides(checkpoint.about), config.device)
+    return Predictor(detector, shorter_side, longer_side, **options)
 
 
 if __name__ == "__main__":
