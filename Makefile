@@ -46,6 +46,10 @@ test: $(VENV)/.stamp-dev ## Install what tests need, and run all but the slow on
 test-slow: $(VENV)/.stamp-dev ## Run the proofs that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+.PHONY: test-gpu
+test-gpu: $(VENV)/.stamp-dev ## Run the proofs that need a GPU
+	$(BIN)/python -m pytest -m gpu tests/gpu $(ARGS)
+
 .PHONY: test-browser
 test-browser: $(VENV)/.stamp-browser ## Install a browser where it is missing, and test the pages in it
 	@for browser in $(BROWSERS); do command -v $$browser >/dev/null && exit; done; \

@@ -3,8 +3,9 @@ r"""Find the recipe of ``experiment=finetune`` by measuring methods, rates and b
     PYTHONPATH=PACKAGES nice -n 19 python scripts/search_recipe.py FOLDER --weights FILE \
         --bccd DIR --coco DIR --clip-art /usr/share/openclipart/png
 
-It takes many hours of one core. FOLDER gets the sets, the runs, a file with the figures of each
-job, and table.md after every job. It may be killed at any moment; the same command goes on.
+It takes many hours of one core; on a GPU `--parallel 12` shares it. FOLDER gets the sets, the runs,
+a file with the figures of each job, and table.md after every job. It may be killed at any moment;
+the same command goes on.
 
 BCCD is https://github.com/Shenggan/BCCD_Dataset; of COCO the first 128 images of train2017 do. The
 other sets are drawn: shapes, hand-written digits and clip art, the last two on photographs. They
@@ -20,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recipe.driver import Driver
-from recipe.jobs import Plan
+from recipe.jobs import ASIDE, Plan
 from recipe.sets import made_of_two, places
 
 
@@ -39,14 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--trials", type=int, default=8, help="of the search of each method")
     parser.add_argument("--finals", type=int, default=3, help="methods that get all seeds")
+    parser.add_argument("--parallel", type=int, default=1, help="jobs at a time, on a GPU")
+    parser.add_argument(
+        "--without", nargs="*", default=[], choices=ASIDE, help="parts that settle no setting"
+    )
     given = parser.parse_args(arguments)
     given.folder.mkdir(parents=True, exist_ok=True)
     folder = given.folder.absolute()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sets = folder / "sets"
     found = places(sets, _whole(given.bccd), _whole(given.coco), _whole(given.clip_art))
-    plan = Plan(found, made_of_two(sets, found), folder / "pretrained.ckpt", given.finals)
-    Driver(folder, plan, given.weights.absolute(), given.epochs, given.trials).run()
+    plan = Plan(
+        found, made_of_two(sets, found), folder / "pretrained.ckpt", given.finals, given.without
+    )
+    weights = given.weights.absolute()
+    Driver(folder, plan, weights, given.epochs, given.trials, given.parallel).run()
 
 
 def _whole(path: Path | None) -> Path | None:

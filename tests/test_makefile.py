@@ -123,6 +123,7 @@ def test_help_is_the_default_and_lists_every_target(machine: Machine) -> None:
         "help",
         "train",
         "test",
+        "test-gpu",
         "test-slow",
         "test-browser",
         "bench",

@@ -1,11 +1,10 @@
-"""Runs the jobs one after the other; it may be killed at any moment, and then goes on."""
+"""Runs the jobs, some at a time; it may be killed at any moment, and then goes on."""
 
 from __future__ import annotations
 
 import ctypes
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -26,10 +25,36 @@ from recipe.table import table
 
 _PEER = Path(__file__).with_name("peer.py")
 _MOST_ATTEMPTS = 2  # of a job that ends by itself in an error
+_LOOK_S = 0.2
 _PATIENCE_S = 120.0  # for a job that was asked to end
 _DEATH_OF_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 Figures = Callable[[Path], dict[str, Any]]  # of a run's folder
+
+
+@dataclass
+class _Running:
+    """A job that was started.
+
+    Attributes:
+        job: what it is.
+        folder: of its run.
+        process: that works on it.
+        figures: reads what it came to.
+    """
+
+    job: Job
+    folder: Path
+    process: subprocess.Popen[bytes]
+    figures: Figures
+
+    def ended(self) -> tuple[int, float] | None:
+        """Return its status and the seconds of a processor that it took, or None while it runs."""
+        child, status, used = os.wait4(self.process.pid, os.WNOHANG)
+        if child == 0:
+            return None
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        return self.process.returncode, used.ru_utime + used.ru_stime
 
 
 @dataclass
@@ -42,6 +67,8 @@ class Driver:
         weights: of the backbone.
         epochs: of each run.
         trials: of each search.
+        parallel: how many jobs run at a time; with a GPU, more than it has processors to spare
+            waits in vain.
     """
 
     folder: Path
@@ -49,7 +76,8 @@ class Driver:
     weights: Path
     epochs: int = 12
     trials: int = 8
-    _child: subprocess.Popen[bytes] | None = None
+    parallel: int = 1
+    _running: dict[str, _Running] = field(default_factory=dict)
     _stopped: bool = False
     _failed: dict[str, int] = field(default_factory=dict)
 
@@ -67,20 +95,15 @@ class Driver:
             ) from None
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, self._stop)
-        while not self._stopped:
-            results = self.results()
-            job = next(
-                (
-                    one
-                    for one in self.plan.jobs(results)
-                    if one.name not in results and self._failed.get(one.name, 0) < _MOST_ATTEMPTS
-                ),
-                None,
-            )
-            if job is None:
+        while True:
+            while not self._stopped and len(self._running) < self.parallel:
+                job = self._next()
+                if job is None:
+                    break
+                self._start(job, () if handle is None else (handle,))
+            if not self._running:
                 break
-            self._run(job, () if handle is None else (handle,))
-            write_whole(table(self.plan, self.results()), self.folder / "table.md")
+            self._wait()
         if handle is not None:
             os.close(handle)
 
@@ -89,16 +112,29 @@ class Driver:
         files = sorted((self.folder / "results").glob("*.json"))
         return {file.stem: json.loads(file.read_text(encoding="utf-8")) for file in files}
 
-    def _run(self, job: Job, kept_open: Sequence[int]) -> None:
+    def _next(self) -> Job | None:
+        results = self.results()
+        jobs = list(self.plan.jobs(results))
+        if self.parallel > 1:  # what takes longest first, or all the others wait for it at the end
+            jobs.sort(key=lambda job: job.kind != "search")
+        for job in jobs:
+            todo = job.name not in results and job.name not in self._running
+            if todo and self._failed.get(job.name, 0) < _MOST_ATTEMPTS and self._can_begin(job):
+                return job
+        return None
+
+    def _can_begin(self, job: Job) -> bool:
+        """Tell whether the checkpoint is there that a job starts from, if it does."""
+        needs = any(word.startswith("init_from=") for word in job.extra[1])
+        return not needs or self.plan.pretrained.is_file()
+
+    def _start(self, job: Job, kept_open: Sequence[int]) -> None:
         folder = self.folder / "runs" / job.name
-        seconds = folder.with_name(f"{job.name}.seconds")  # of earlier attempts
-        before = float(seconds.read_text()) if seconds.is_file() else 0.0
         _say(f"{job.name}: {'goes on' if folder.exists() else 'begins'}")
         folder.parent.mkdir(parents=True, exist_ok=True)
         command, figures = self._command(job, folder)
-        used = _used_by_children()
         with folder.with_name(f"{job.name}.log").open("ab") as log:
-            self._child = subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -107,11 +143,26 @@ class Driver:
                 start_new_session=True,  # Ctrl-C comes to the driver, which asks it to stop
                 preexec_fn=_end_with_parent,
             )
-            if self._stopped:  # while it was started
-                self._child.terminate()
-            code = self._child.wait()
-            self._child = None
-        taken = before + _used_by_children() - used
+        self._running[job.name] = _Running(job, folder, process, figures)
+        if self._stopped:  # while it was started
+            process.terminate()
+
+    def _wait(self) -> None:
+        """Wait until one of the jobs has ended."""
+        while True:
+            for one in list(self._running.values()):
+                ended = one.ended()
+                if ended is not None:
+                    del self._running[one.job.name]
+                    self._finish(one, *ended)
+                    write_whole(table(self.plan, self.results()), self.folder / "table.md")
+                    return
+            time.sleep(_LOOK_S)
+
+    def _finish(self, one: _Running, code: int, used: float) -> None:
+        job, folder = one.job, one.folder
+        seconds = folder.with_name(f"{job.name}.seconds")  # of this and earlier attempts
+        taken = used + (float(seconds.read_text()) if seconds.is_file() else 0.0)
         write_whole(f"{taken:.0f}\n", seconds)
         if self._stopped:
             return
@@ -120,7 +171,7 @@ class Driver:
         if code != 0 and not (job.kind == "search" and attempts >= _MOST_ATTEMPTS):
             _say(f"{job.name}: ended with {code}, see {folder.with_name(job.name)}.log")
             return
-        result = figures(folder) | {
+        result = one.figures(folder) | {
             "set": job.place.name,
             "method": job.method,
             "seed": job.seed,
@@ -140,11 +191,13 @@ class Driver:
         self, job: Job, folder: Path
     ) -> tuple[list[str], Callable[[Path], dict[str, Any]]]:
         """Return what runs a job, and what reads its figures."""
+        # Of many at a time, none may take all processors for its loaders.
+        alone = ["data.num_workers=1"] if self.parallel > 1 else []
         if job.kind == "peer":
-            words = ["--words", *job.place.words, "--weights", str(self.weights)]
+            words = ["--words", *job.place.words, *alone, "--weights", str(self.weights)]
             words += ["--epochs", str(self.epochs), "--seed", str(job.seed)]
             return [sys.executable, str(_PEER), str(folder), *words], _figures_of_peer
-        words = job.words(self.weights, self.epochs)
+        words = [*job.words(self.weights, self.epochs), *alone]
         if any(word.startswith("init_from=") for word in words):  # which has no such setting
             words = [word for word in words if not word.startswith("model.")]
         train = [sys.executable, "-m", "fcos_lightning.cli.train"]
@@ -165,20 +218,15 @@ class Driver:
 
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self._stopped = True
-        if self._child is not None:
-            _say("stopping; the running job keeps a checkpoint first")
-            self._child.terminate()
+        if self._running:
+            _say("stopping; jobs that run keep a checkpoint first")
+        for one in list(self._running.values()):
+            one.process.terminate()
 
 
 def _figures_of_peer(folder: Path) -> dict[str, Any]:
     read: dict[str, Any] = json.loads((folder / "figures.json").read_text(encoding="utf-8"))
     return read
-
-
-def _used_by_children() -> float:
-    """Return the seconds of a processor that children took, which others do not make longer."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _end_with_parent() -> None:

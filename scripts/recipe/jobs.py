@@ -24,6 +24,8 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "tal": ("method=tal",),
 }
 PEER = "torchvision"
+#: What says something of its own, and is not needed to choose.
+ASIDE = ("starts", "curve")
 SEEDS = (0, 1, 2)
 #: Nothing that a person would look at in a single run.
 _QUIET = (
@@ -119,12 +121,14 @@ class Plan:
         pretrained: where the checkpoint is kept that stands for one of COCO.
         finals: how many methods, the best after their searches, are run with all seeds; ``fcos``
             as it is and torchvision's are in any case.
+        without: of ``ASIDE``, what is left out.
     """
 
     places: Sequence[Place]
     searched: Place
     pretrained: Path
     finals: int = 3
+    without: Sequence[str] = ()
 
     def jobs(self, results: Mapping[str, Mapping[str, Any]]) -> Iterator[Job]:
         """Yield the jobs in order: what later ones are may depend on results of earlier ones.
@@ -137,7 +141,7 @@ class Plan:
             yield from (Job("ours", place, method) for method in methods)
             yield Job("peer", place, PEER)
         cells = [place for place in self.places if place.name == "cells"]
-        for place in cells:
+        for place in cells if "starts" not in self.without else ():
             yield from start_jobs(place, self.pretrained)
         for method in methods:
             yield Job("ours", self.searched, method)
@@ -146,7 +150,8 @@ class Plan:
             for place in self.places:
                 yield Job("peer", place, PEER, seed=seed)
                 yield Job("ours", place, "fcos", seed=seed)
-        yield from (Job("curve", place, "fcos") for place in cells)
+        if "curve" not in self.without:
+            yield from (Job("curve", place, "fcos") for place in cells)
         best = self.best(results)
         for seed in SEEDS:
             for place in self.places:

@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.evaluation.metric import DetectionMetric
+from fcos_lightning.inference import chosen_device
 from fcos_lightning.runs.config.composed import composed
 from fcos_lightning.runs.session import make_datamodule
 from fcos_lightning.storage.replacing import replacing, write_whole
@@ -108,7 +109,7 @@ def train(data: DetectionDataModule, model: FCOS, recipe: Recipe, folder: Path, 
     optimizer = torch.optim.SGD(model.parameters(), lr=recipe.lr, momentum=0.9, weight_decay=1e-4)
     last, progress = folder / "last.pth", Progress()
     if last.is_file():
-        state = torch.load(last, weights_only=True)
+        state = torch.load(last, weights_only=True, map_location="cpu")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         progress = Progress(**state["progress"])
@@ -151,8 +152,8 @@ def step(model: FCOS, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
     Raises:
         SystemExit: if the loss is no number.
     """
-    images, sizes = batch.images.pixels, batch.images.sizes_hw.tolist()
-    pixels = [one[:, :h, :w].float() / 255 for one, (h, w) in zip(images, sizes, strict=True)]
+    pixels = _pixels(model, batch)
+    batch = batch.to(device_of(model))
     rows = zip(batch.targets.boxes_xyxy, batch.targets.labels, strict=True)
     targets = [{"boxes": b[n >= 0], "labels": n[n >= 0]} for b, n in rows]
     loss: Tensor = sum(model(pixels, targets).values())
@@ -163,15 +164,27 @@ def step(model: FCOS, optimizer: torch.optim.Optimizer, batch: Batch) -> None:
     optimizer.step()
 
 
+def device_of(model: FCOS) -> torch.device:
+    """Return where a model is."""
+    return next(model.parameters()).device
+
+
+def _pixels(model: FCOS, batch: Batch) -> list[Tensor]:
+    """Return the images without their padding, in [0, 1], where the model is."""
+    pairs = zip(batch.images.pixels, batch.images.sizes_hw.tolist(), strict=True)
+    return [one[:, :h, :w].to(device_of(model)).float() / 255 for one, (h, w) in pairs]
+
+
 @torch.no_grad()
 def measure(model: FCOS, data: DetectionDataModule, metric: DetectionMetric) -> dict[str, Any]:
     """Return the figures on the validation split."""
     model.eval()
     metric.reset()
     for batch in data.val_dataloader():
-        pairs = zip(batch.images.pixels, batch.images.sizes_hw.tolist(), strict=True)
-        found = model([one[:, :h, :w].float() / 255 for one, (h, w) in pairs])
-        detections = [Detections(one["boxes"], one["scores"], one["labels"]) for one in found]
+        found = model(_pixels(model, batch))
+        detections = [
+            Detections(one["boxes"], one["scores"], one["labels"]).to("cpu") for one in found
+        ]
         sizes = zip(detections, batch.images.sizes_hw, batch.original_sizes_hw, strict=True)
         metric.update(batch.image_ids, [one.resized(*both) for one, *both in sizes])
     return metric.compute()
@@ -195,7 +208,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with composed("train", ("model=mnv2", *words), None) as config:
         data = make_datamodule(config)
         classes = len(data.train.truth.class_names)
-        train(data, build(classes, given.weights), recipe, given.folder, given.seed)
+        model = build(classes, given.weights).to(chosen_device("auto"))
+        train(data, model, recipe, given.folder, given.seed)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any
 import hydra
 import lightning as L
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
 from torch.optim import SGD
 from torch.utils.data import DataLoader
@@ -63,7 +64,13 @@ def shapes(cache: Path, train_images: int, val_images: int, batch_size: int) -> 
 
 
 def settings(devices: int) -> dict[str, Any]:
-    return {"accelerator": "cpu", "devices": devices, "strategy": "ddp" if devices > 1 else "auto"}
+    """Where the scenes play: on processes of the processor, or all on one GPU (FCOS_SCENES_ON)."""
+    accelerator = os.environ.get("FCOS_SCENES_ON", "cpu")
+    if "FCOS_SCENES_NODES" in os.environ:  # each process takes itself for a machine of its own
+        talk = DDPStrategy(process_group_backend="gloo")
+        return {"accelerator": accelerator, "devices": 1, "num_nodes": devices, "strategy": talk}
+    strategy = "ddp" if devices > 1 else "auto"
+    return {"accelerator": accelerator, "devices": devices, "strategy": strategy}
 
 
 class KeepGradients(L.Callback):
@@ -314,6 +321,8 @@ def features(out: Path, devices: int, accumulate: int) -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # gradients are compared
     where, number, *scenes = sys.argv[1:]
     results = {scene: globals()[scene](Path(where), int(number), 1) for scene in scenes}
-    torch.save(results, Path(where) / f"rank{os.environ.get('LOCAL_RANK', '0')}.pt")
+    rank = os.environ.get("NODE_RANK", os.environ.get("LOCAL_RANK", "0"))
+    torch.save(results, Path(where) / f"rank{rank}.pt")
