@@ -15,7 +15,7 @@ from fcos_lightning.evaluation.thresholds import Thresholds
 from fcos_lightning.structures.batches import LARGEST_SIDES
 
 if TYPE_CHECKING:
-    from fcos_lightning.inference.finder import Finder
+    from fcos_lightning.inference.engines.finder import Finder
 
 
 def least_scores(

@@ -20,9 +20,9 @@ from fcos_lightning.inference.asked import check_numbers, least_scores
 from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.engines.dense import EngineDetector
 from fcos_lightning.inference.engines.file_detector import FileDetector
+from fcos_lightning.inference.engines.loading import opened
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.in_order import in_order, thread_count
-from fcos_lightning.inference.loading import opened
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
 from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
 from fcos_lightning.inference.tiling.rows import InMemory, PixelRows

@@ -17,7 +17,7 @@ from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.inference.engines.file_detector import FileDetector
-from fcos_lightning.inference.finder import Finder
+from fcos_lightning.inference.engines.finder import Finder
 from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
 from fcos_lightning.inference.tiling.rows import InMemory
 from fcos_lightning.inference.tiling.windows import Tiles

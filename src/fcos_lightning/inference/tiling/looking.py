@@ -18,10 +18,12 @@ from fcos_lightning.inference.tiling.windows import Tiles, Window
 from fcos_lightning.structures import Detections
 
 if TYPE_CHECKING:
-    from fcos_lightning.inference.finder import Finder
+    from fcos_lightning.inference.engines.finder import Finder
 
 #: Where a decoder has none of its own: FCOS's.
 _NMS_IOU = 0.6
+#: So many rows are read at a time: they are there twice, for the tiles and to be shrunk.
+_ROWS = 256
 #: From RGB uint8 images ``[3, h, w]`` to what is found in each, in its pixels.
 Detect = Callable[[Sequence[Tensor]], list[Detections]]
 
@@ -119,13 +121,18 @@ class InTiles:
         """Yield the tiles, row by row; every pixel is read once, and shrunk on the way."""
         assert self.tiles is not None
         columns = self.tiles.columns(image.width)
-        band, top = np.empty((0, image.width, 3), dtype=np.uint8), 0
-        for first, last in self.tiles.rows(image.height):
-            end = top + len(band)
-            new = image.rows(end, last)
-            whole.add(new)
-            kept = band[max(0, first - top) :]
-            band, top = np.concatenate([kept, new]) if len(kept) else new, end - len(kept)
+        bands = self.tiles.rows(image.height)
+        band = np.empty((bands[0][1], image.width, 3), dtype=np.uint8)
+        end = 0
+        for first, last in bands:
+            kept = end - first
+            if kept:
+                band[:kept] = band[-kept:].copy()
+            while end < last:
+                new = image.rows(end, min(end + _ROWS, last))
+                whole.add(new)
+                band[end - first : end - first + len(new)] = new
+                end += len(new)
             for left, right in columns:
                 tile = np.ascontiguousarray(band[:, left:right])
                 yield Window(left, first, right, last), tile
