@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.inference.deployed.detectors import lively
 from tests.inference.scenes import SIDES, write_checkpoint
 from tests.serving.talking import asked, png, posted, service_of, talk
 
 from fcos_lightning import Predictor
+from fcos_lightning.inference.deployed.about import about_file
+from fcos_lightning.inference.deployed.onnx_file import whole_onnx
 from fcos_lightning.serving.access import Access
 from fcos_lightning.serving.answers import Detected
 from fcos_lightning.serving.application import Service
@@ -114,6 +117,25 @@ def test_many_at_once_are_answered_as_if_each_were_alone(
         assert answer["labels"] == alone.labels.tolist()
     batched = service.counters.text().decode()
     assert 'fcos_batch_images_bucket{le="1.0"} 8.0' not in batched
+
+
+def test_a_converted_file_is_served_like_a_checkpoint(tmp_path: Path) -> None:
+    detector = lively("fcos")
+    file = tmp_path / "model.onnx"
+    file.write_bytes(whole_onnx(detector, about_file(detector, SIDES)))
+    contents = [saved(picture(i, 64 + 4 * (i % 2), 90), "PNG") for i in range(4)]
+    service = service_of(Predictor.load(file), {"batch_size": 2, "delay_ms": 100})
+
+    async def all_at_once(client: httpx.AsyncClient) -> list[httpx.Response]:
+        return await asyncio.gather(*(client.post("/detect", content=one) for one in contents))
+
+    alone = Predictor.load(file)
+    for index, answer in enumerate(talk(service, all_at_once)):
+        (tmp_path / f"{index}.png").write_bytes(contents[index])
+        wanted = alone(tmp_path / f"{index}.png")
+        boxes = torch.tensor(answer.json()["boxes"])
+        torch.testing.assert_close(boxes, wanted.boxes_xyxy, atol=0.01, rtol=1e-4)
+        assert answer.json()["labels"] == wanted.labels.tolist() and len(wanted) > 3
 
 
 def test_a_score_threshold_counts_for_its_request_alone(
