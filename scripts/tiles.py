@@ -4,7 +4,8 @@
     python scripts/tiles.py out=FOLDER side=20000   memory for one image of 20,000 x 20,000 px
 
 A small detector learns squares and discs of 12 px in images of 128 px, some minutes on two cores;
-then ``fcos-test`` measures it on large images, at its own size and with ``tiles=auto``. With
+then ``fcos-test`` measures it on large images, at its own size, at the paper's and with
+``tiles=auto``. What is in the folder already is not done again. With
 ``side=`` the same detector looks at one TIFF of that size, which is read in pieces, and the
 highest resident memory is told.
 """
@@ -166,12 +167,18 @@ def measure(out: Path) -> dict[str, float]:
         )
         (root / "train2017").symlink_to("val2017")
     found = {}
-    for name, tiles in (("as a whole", "null"), ("tiles=auto", "auto")):
-        folder = out / f"test_{tiles}"
+    larger = ("data.shorter_side=800", "data.longer_side=1333")
+    ways = {
+        "as a whole": ("null", ("tiles=null",)),
+        "as a whole at 800x1333": ("800", larger),
+        "tiles=auto": ("auto", ("tiles=auto",)),
+    }
+    for name, (short, words) in ways.items():
+        folder = out / f"test_{short}"
         if not folder.is_dir():
             command(
                 *("test", f"ckpt={checkpoint}", "data=coco", f"data.root={root}"),
-                *("data.val_split=val2017", f"tiles={tiles}", "data.num_workers=0"),
+                *("data.val_split=val2017", *words, "data.num_workers=0"),
                 *("decoder.max_detections=1000", f"run_dir={folder}"),
             )
         figures = json.loads((folder / "metrics.json").read_text())

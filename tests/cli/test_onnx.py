@@ -52,7 +52,7 @@ def test_mistakes_are_one_line(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     for words, said in (
-        (("test", "backend=tensorrt"), "backend=tensorrt: give torch or onnx"),
+        (("test", "backend=tensorrt"), "backend=tensorrt: give auto, torch, onnx or openvino"),
         (("test", "backend=onnx"), "pip install 'onnx>=1.18'"),
         (("test", "channels_last=maybe"), "channels_last=maybe: give auto, true or false"),
         (("convert", "out=a.onnx"), "pip install 'onnx>=1.18'"),

@@ -18,7 +18,7 @@ from fcos_lightning.checkpoints import Checkpoint, published
 from fcos_lightning.data import CocoDataModule
 from fcos_lightning.data.images import read_image
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference import predictor as module
+from fcos_lightning.inference.asked import sides_of
 from fcos_lightning.training.testing import evaluate
 
 
@@ -265,10 +265,10 @@ def test_the_sides_come_from_the_checkpoint_of_another_project() -> None:
         return Checkpoint(Path("a.pth"), {}, {}, about, {})
 
     foreign = checkpoint(shorter_side=600, longer_side=900)
-    assert module.sides_of(foreign) == (600, 900)
-    assert module.sides_of(foreign, None, 800) == (600, 800)
+    assert sides_of(foreign) == (600, 900)
+    assert sides_of(foreign, None, 800) == (600, 800)
     with pytest.raises(UserError, match="give longer_side= in pixels"):
-        module.sides_of(checkpoint(), 600)
+        sides_of(checkpoint(), 600)
 
 
 def test_tiles_find_what_lies_in_each_tile(checkpoint: Path) -> None:

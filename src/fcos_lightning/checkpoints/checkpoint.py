@@ -28,6 +28,9 @@ from fcos_lightning.errors import UserError, shown
 from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.weights.reading import read_file
 
+#: Ends of names of what ``fcos-convert`` writes for other programs: no weights can be read of them.
+_CONVERTED = (".onnx", ".xml", ".pt2")
+
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
@@ -66,6 +69,11 @@ class Checkpoint:
         if path.is_dir():
             raise UserError(
                 f"checkpoint {path}: is a folder; give a file, as checkpoints/best.ckpt"
+            )
+        if path.suffix.lower() in _CONVERTED:
+            raise UserError(
+                f"checkpoint {path}: is a file for other programs (fcos-predict, fcos-test and "
+                "Predictor.load run .onnx and .xml); here, give the checkpoint that it was made of"
             )
         found = plain_content(path) if path.suffix == SUFFIX else read_file(path, "checkpoint")
         if not isinstance(found, dict) or KEY not in found:

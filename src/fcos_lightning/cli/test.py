@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from fcos_lightning.checkpoints import Checkpoint
-    from fcos_lightning.detector import DenseDetector
-    from fcos_lightning.training.testing import TiledSizes, ViewSizes
 
 
 def main() -> None:
@@ -38,6 +36,11 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
     # started with this one's words.
     given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
     if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
+        from fcos_lightning.inference.engines.engine import is_file_for_engines
+
+        if config_name == "test" and is_file_for_engines(given["ckpt"]):
+            fail(UserError(f"ckpt={given['ckpt']}: it does not say which data; give data=NAME"))
+
         from fcos_lightning.runs.config.description import (
             FROM_CHECKPOINT,
             address_of_data,
@@ -84,52 +87,39 @@ def test(config: DictConfig) -> None:
     from rich.console import Console
 
     from fcos_lightning.cli.app import required
-    from fcos_lightning.data.batches.collate import Collate
+    from fcos_lightning.detector import DenseDetector
     from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
+    from fcos_lightning.inference.engines.engine import backend_for, is_file_for_engines
     from fcos_lightning.runs.config.composed import given_words
     from fcos_lightning.runs.config.kinds import check_kinds
-    from fcos_lightning.runs.evaluation_settings import (
-        asked_settings,
-        left_out,
-        quicker,
-        sized_as_trained,
-    )
+    from fcos_lightning.runs.evaluation_settings import asked_settings, left_out
     from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
-    from fcos_lightning.runs.objects.detectors import detector_from
+    from fcos_lightning.runs.measured import Measured
     from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.folders import complete_or_absent
     from fcos_lightning.storage.replacing import write_whole
     from fcos_lightning.storage.run_folder import RunFolder
-    from fcos_lightning.training.testing import TiledSizes, evaluate
+    from fcos_lightning.training.testing import evaluate
 
     check_kinds(config)
     given = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )
-    if config.backend not in ("torch", "onnx"):
-        raise UserError(f"backend={config.backend}: give torch or onnx")
+    backend = backend_for(given, config.backend)
     quiet()
     settings = asked_settings(config, given_words())
-    checkpoint = read_once(given, config.recipe)
-    path, detector = checkpoint.path, detector_from(checkpoint, config)
-    choices = _choices(detector)
-    if detector.class_names is None or detector.category_ids is None:
-        raise UserError(f"ckpt={path}: it does not name its classes, so it cannot be measured")
-    size = sized_as_trained(config, checkpoint.about, given_words())
-    datamodule = make_datamodule(config)
-    datamodule.collate = Collate(detector.size_multiple, detector.pad_beyond)
-    datamodule.read_val(detector.class_names, detector.category_ids)
-    views = view_sizes(config) or tiled_sizes(config)
-    model: bytes | None = None
-    if config.backend == "onnx":
-        from fcos_lightning.inference import OnnxDetector, export_onnx
-
-        sides = {key: config.data.get(key) for key in ("shorter_side", "longer_side")}
-        model = export_onnx(detector, **sides)
-        detector = OnnxDetector(detector, model)
+    if is_file_for_engines(given):
+        measured = Measured.of_file(given, backend, config)
     else:
-        detector = quicker(detector, config.trainer.accelerator, config.channels_last)
+        measured = Measured.of_checkpoint(read_once(given, config.recipe), backend, config)
+    classes = measured.classes
+    path, choices, views = measured.path, _choices(measured.detector.decoder), measured.views
+    datamodule = make_datamodule(config)
+    if measured.collate is not None:
+        datamodule.collate = measured.collate
+    datamodule.read_val(*classes)
+    detector, model = measured.ready(config)
     # A folder that was asked for stays, empty, where nothing comes of it.
     split, made = datamodule.val, new_levels(None) if config.run_dir is None else 0
     folder = new_run_folder(config.run_dir, config.name)
@@ -147,6 +137,7 @@ def test(config: DictConfig) -> None:
             if split.annotated:
                 write_metrics(summary, kept.metrics)
                 if config.report:
+                    assert isinstance(detector, DenseDetector)  # as files have no reports
                     pages = report_on(path, kept, datamodule, detector, table, summary)
     written = [kept.predictions.name]
     if split.annotated:
@@ -163,12 +154,7 @@ def test(config: DictConfig) -> None:
             f"could not be read and counts as without detections: {printable(file)}",
             file=sys.stderr,
         )
-    if isinstance(views, TiledSizes):
-        cut = views.tiles
-        size = f"in tiles of {cut.height}x{cut.width} pixels, each {size}"
-    elif views is not None:
-        size = f"shorter sides {', '.join(map(str, views.sizes))}, longer at most"
-        size += f" {views.longer_side}" + (", each also mirrored" if views.flip else "")
+    size = measured.size
     named = f"{len(split.truth.class_names)} classes"
     print(printable(f"{split.name}: {len(split)} images, {size}; {named}{choices}", LONGEST_LINE))
     *others, last = written
@@ -176,9 +162,8 @@ def test(config: DictConfig) -> None:
     print(printable(f"{path.name} on {split.name}; {files} in {folder}", LONGEST_LINE))
 
 
-def _choices(detector: DenseDetector) -> str:
-    """Return how detections are chosen, for people."""
-    decoder = detector.decoder
+def _choices(decoder: object) -> str:
+    """Return how a decoder chooses detections, for people."""
     shown = {
         "score_threshold": "scores above",
         "nms_iou": "NMS at",
@@ -188,34 +173,6 @@ def _choices(detector: DenseDetector) -> str:
         f"{said} {getattr(decoder, key):g}" for key, said in shown.items() if hasattr(decoder, key)
     ]
     return f"; {', '.join(found)} an image" if found else ""
-
-
-def view_sizes(config: DictConfig) -> ViewSizes | None:
-    """Return the sizes that ``test.tta`` asks for; None: the one of the data."""
-    from fcos_lightning.training.testing import ViewSizes
-
-    if config.test.tta is not None and config.tiles is not None:
-        raise UserError(f"tiles={config.tiles} test.tta={config.test.tta}: give one of the two")
-    if config.test.tta is None:
-        return None
-    if config.test.tta != "multiscale":
-        raise UserError(f"test.tta={config.test.tta}: give multiscale, or null for one size")
-    return ViewSizes(tuple(config.test.sizes), config.test.longer_side, config.test.flip)
-
-
-def tiled_sizes(config: DictConfig) -> TiledSizes | None:
-    """Return the tiles that ``tiles`` asks for; None: images are looked at as a whole.
-
-    Raises:
-        UserError: for what is no size.
-    """
-    from fcos_lightning.inference.tiling.windows import Tiles
-    from fcos_lightning.training.testing import TiledSizes
-
-    if config.tiles is None:
-        return None
-    sides = int(config.data.shorter_side), int(config.data.longer_side)
-    return TiledSizes(Tiles.of(config.tiles, config.tiles_overlap, sides[0]), sides)
 
 
 if __name__ == "__main__":

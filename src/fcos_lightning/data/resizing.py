@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +41,44 @@ def resized(image: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
     return cv2.resize(image, (new_width, new_height), interpolation=interpolation).astype(
         np.uint8, copy=False
     )
+
+
+@dataclass(frozen=True)
+class Sides:
+    """How large a detector sees pictures.
+
+    Attributes:
+        shorter: side in pixels after resizing.
+        longer: what the longer side may at most become.
+        size_hw: height and width that every picture has, black beside what it holds; None: its own.
+    """
+
+    shorter: int
+    longer: int
+    size_hw: tuple[int, int] | None = None
+
+    def scale(self, height: int, width: int) -> float:
+        """Return the factor by which an image of a size is resized."""
+        if self.size_hw is None:
+            return fitting_scale(height, width, self.shorter, self.longer)
+        return min(self.size_hw[0] / height, self.size_hw[1] / width)
+
+    def inner(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an image ``[H, W, 3]`` resized, without black beside it."""
+        return resized(image, self.scale(*image.shape[:2]))
+
+    def inner_hw(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of what an image of a given size becomes, without black."""
+        return resized_hw(height, width, self.scale(height, width))
+
+    def seen(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return an image ``[H, W, 3]`` as the detector sees it."""
+        small = self.inner(image)
+        if self.size_hw is None:
+            return small
+        whole = np.zeros((*self.size_hw, 3), np.uint8)
+        whole[: small.shape[0], : small.shape[1]] = small
+        return whole
 
 
 def planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

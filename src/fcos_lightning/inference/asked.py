@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,13 +12,14 @@ from torch import Tensor
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.thresholds import Thresholds
+from fcos_lightning.structures.batches import LARGEST_SIDES
 
 if TYPE_CHECKING:
-    from fcos_lightning.detector import DenseDetector
+    from fcos_lightning.inference.engines.finder import Finder
 
 
 def least_scores(
-    detector: DenseDetector,
+    detector: Finder,
     score_threshold: float,
     thresholds: Mapping[str, float] | str | Path | None,
 ) -> float | Tensor:
@@ -52,22 +53,63 @@ def sides_of(
     Raises:
         UserError: if nobody says, or what is given does not fit the checkpoint's other side.
     """
-    sides = {"shorter_side": shorter_side, "longer_side": longer_side}
-    for key, given in sides.items():
-        if given is None:
-            sides[key] = checkpoint.about.get(key)
-    missing = [f"{key}=" for key, side in sides.items() if side is None]
-    if missing:
+    own = (checkpoint.about.get("shorter_side"), checkpoint.about.get("longer_side"))
+    return complete_sides(f"checkpoint {checkpoint.path}", own, (shorter_side, longer_side))
+
+
+def said_sides(about: Mapping[str, Any]) -> dict[str, int | None]:
+    """Return the sides that a checkpoint says images were resized to, as its copies state them."""
+    return {key: about.get(key) for key in LARGEST_SIDES}
+
+
+def complete_sides(
+    whose: str,
+    own: tuple[int | None, int | None],
+    asked: tuple[int | None, int | None] = (None, None),
+) -> tuple[int, int]:
+    """Return the shorter and the longer side that images are resized to, in pixels.
+
+    Args:
+        whose: the file that ``own`` stands in, for messages.
+        own: the sides that it says.
+        asked: those to use instead.
+
+    Raises:
+        UserError: if nobody says, or what is asked for does not fit the other side.
+    """
+    chosen = [mine if given is None else given for mine, given in zip(own, asked, strict=True)]
+    names = ("shorter_side=", "longer_side=")
+    missing = [name for name, side in zip(names, chosen, strict=True) if side is None]
+    shorter, longer = chosen
+    if shorter is None or longer is None:
         raise UserError(
-            f"checkpoint {checkpoint.path} does not say at which size it was evaluated; give "
+            f"{whose} does not say at which size it was evaluated; give "
             f"{' and '.join(missing)} in pixels, for the paper's detectors 800 and 1333"
         )
-    shorter, longer = sides["shorter_side"], sides["longer_side"]
-    assert shorter is not None and longer is not None
     numbers = isinstance(shorter, int) and isinstance(longer, int)
-    if (shorter_side or longer_side) and numbers and longer < shorter:
+    if any(asked) and numbers and longer < shorter:
         raise UserError(
             f"longer_side={longer} is below shorter_side={shorter}; what is not given is the "
             "checkpoint's; give both"
         )
     return shorter, longer
+
+
+def check_numbers(score_threshold: float, **counts: int) -> None:
+    """Refuse numbers of a predictor that are out of their range.
+
+    Args:
+        score_threshold: 0 to 1.
+        **counts: 1 or more; sides at most so many pixels as any image has.
+
+    Raises:
+        UserError: naming the first.
+    """
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise UserError(f"{name}={value}: give a whole number of at least 1")
+        if value > LARGEST_SIDES.get(name, value):
+            raise UserError(f"{name}={value}: give at most {LARGEST_SIDES[name]} pixels")
+    is_number = isinstance(score_threshold, int | float) and not isinstance(score_threshold, bool)
+    if not is_number or not 0 <= score_threshold <= 1:
+        raise UserError(f"score_threshold={score_threshold}: give 0 to 1")

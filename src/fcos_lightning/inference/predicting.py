@@ -218,7 +218,7 @@ def _detecting(predictor: Predictor) -> Iterator[int]:
     they do another image's meanwhile. On a GPU one batch follows the other.
     """
     threads = torch.get_num_threads()
-    if predictor.device.type != "cpu" or threads < _TOGETHER:
+    if predictor.by_engine or predictor.device.type != "cpu" or threads < _TOGETHER:
         yield 1
         return
     torch.set_num_threads(threads // _TOGETHER)

@@ -10,17 +10,17 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fcos_lightning.checkpoints import Checkpoint
-from fcos_lightning.data.resizing import fitting_scale, planes, resized
+from fcos_lightning.data.resizing import Sides, planes
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.asked import least_scores, sides_of
+from fcos_lightning.inference.asked import check_numbers, least_scores
 from fcos_lightning.inference.devices import chosen_device
+from fcos_lightning.inference.engines.dense import EngineDetector
+from fcos_lightning.inference.engines.file_detector import FileDetector
+from fcos_lightning.inference.engines.loading import opened
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.in_order import in_order, thread_count
 from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
@@ -28,8 +28,7 @@ from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
 from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
 from fcos_lightning.inference.tiling.tiff_rows import rows_of
 from fcos_lightning.inference.tiling.windows import Tiles
-from fcos_lightning.structures import Detections
-from fcos_lightning.structures.batches import LARGEST_SIDES
+from fcos_lightning.structures import Detections, Images
 
 if TYPE_CHECKING:
     from fcos_lightning.detector import DenseDetector
@@ -57,12 +56,13 @@ class Predictor:
     The same image gives what ``fcos-test`` finds in it.
 
     Attributes:
-        detector: the copy that runs, see ``for_inference``.
-        device: where it lies.
+        detector: what runs: a copy, see ``for_inference``, or what an engine computes.
+        device: where torch's part of it lies.
         class_names: one per label, or None where the checkpoint does not say.
 
     Args:
-        detector: stays as it is.
+        detector: stays as it is; one that an engine computes (``on_engine``, ``open_file``) is used
+            itself, on the device that it was made for.
         shorter_side: what the shorter side of an image is resized to, in pixels.
         longer_side: what the longer side may at most become, in pixels.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
@@ -83,7 +83,7 @@ class Predictor:
 
     def __init__(
         self,
-        detector: DenseDetector,
+        detector: DenseDetector | FileDetector,
         shorter_side: int,
         longer_side: int,
         *,
@@ -95,33 +95,33 @@ class Predictor:
         tiles: str | None = None,
         tiles_overlap: float = 0.2,
     ) -> None:
-        for name, value in (
-            ("shorter_side", shorter_side),
-            ("longer_side", longer_side),
-            ("batch_size", batch_size),
-        ):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"{name}={value}: give a whole number of at least 1")
-            if value > LARGEST_SIDES.get(name, value):
-                raise UserError(f"{name}={value}: give at most {LARGEST_SIDES[name]} pixels")
-        is_number = isinstance(score_threshold, int | float) and not isinstance(
-            score_threshold, bool
+        check_numbers(
+            score_threshold,
+            shorter_side=shorter_side,
+            longer_side=longer_side,
+            batch_size=batch_size,
         )
-        if not is_number or not 0 <= score_threshold <= 1:
-            raise UserError(f"score_threshold={score_threshold}: give 0 to 1")
-        self.device = chosen_device(device)
         self.shorter_side, self.longer_side = shorter_side, longer_side
         self.score_threshold = score_threshold
         self._least = least_scores(detector, score_threshold, thresholds)
         self.batch_size = batch_size
-        self.detector = for_inference(detector, channels_last, self.device).to(self.device)
+        self.by_engine = isinstance(detector, FileDetector | EngineDetector)
+        self.detector: DenseDetector | FileDetector
+        if isinstance(detector, FileDetector | EngineDetector):
+            self.device = torch.device("cpu")
+            self.detector = detector
+        else:
+            self.device = chosen_device(device)
+            self.detector = for_inference(detector, channels_last, self.device).to(self.device)
+        size_hw = detector.size_hw if isinstance(detector, FileDetector) else None
+        self._sides = Sides(shorter_side, longer_side, size_hw)
         names = detector.class_names
         self.class_names = None if names is None else tuple(names)
         self.in_tiles: InTiles | None = None
         if tiles is not None:
             cut = Tiles.of(tiles, tiles_overlap, shorter_side)
-            sides = (shorter_side, longer_side)
-            self.in_tiles = InTiles(self._looked_at, cut, sides, nms_iou_of(detector), batch_size)
+            sides, iou = (shorter_side, longer_side), nms_iou_of(detector)
+            self.in_tiles = InTiles(self._looked_at, cut, sides, iou, batch_size, size_hw)
 
     @classmethod
     def load(
@@ -129,6 +129,7 @@ class Predictor:
         checkpoint: str | Path,
         device: str | torch.device = "auto",
         *,
+        backend: str = "auto",
         score_threshold: float = 0.0,
         thresholds: Mapping[str, float] | str | Path | None = None,
         decoder: Mapping[str, Any] | Part | None = None,
@@ -141,12 +142,15 @@ class Predictor:
         recipe: str | None = None,
         **parts: Mapping[str, Any] | Part | nn.Module,
     ) -> Predictor:
-        """Return the predictor of a checkpoint of ours or of another project.
+        """Return the predictor of a checkpoint of ours or of another project, or a converted file.
 
         Args:
             checkpoint: a file, or the name of a published one, as
-                ``official/FCOS_imprv_R_50_FPN_1x``, which is fetched once.
-            device: see the class.
+                ``official/FCOS_imprv_R_50_FPN_1x``, which is fetched once; or the ``model.onnx`` or
+                ``model.xml`` of ``fcos-convert``, which says itself what it needs.
+            device: see the class; for engines ``auto`` or ``cpu``, for ONNX Runtime ``cuda`` too.
+            backend: ``torch``, ``onnx`` or ``openvino``; ``auto``: torch, and of a converted file
+                its own. For the others a checkpoint is converted once, see ``on_engine``.
             score_threshold: see the class.
             thresholds: see the class.
             decoder: see ``load_detector``.
@@ -163,14 +167,14 @@ class Predictor:
             UserError: if the file is no checkpoint, does not say at which size it was evaluated, or
                 an option is out of its range.
         """
-        chosen = chosen_device(device)
-        read = Checkpoint.read(checkpoint, recipe)
-        shorter_side, longer_side = sides_of(read, shorter_side, longer_side)
+        options = {"decoder": decoder, "recipe": recipe, "channels_last": channels_last, **parts}
+        detector, sides = opened(
+            checkpoint, backend, str(device), (shorter_side, longer_side), options
+        )
         return cls(
-            read.detector(chosen, decoder=decoder, **parts),
-            shorter_side,
-            longer_side,
-            device=chosen,
+            detector,
+            *sides,
+            device=device,
             score_threshold=score_threshold,
             thresholds=thresholds,
             channels_last=channels_last,
@@ -259,7 +263,15 @@ class Predictor:
         height, width = pixels.shape[:2]
         if self.in_tiles is not None and self.in_tiles.cuts(height, width):
             return self.prepared(InMemory(pixels))
-        return Prepared(torch.from_numpy(planes(self._resized(pixels))), (height, width))
+        return Prepared(torch.from_numpy(planes(self._sides.inner(pixels))), (height, width))
+
+    def padded_hw(self, image: Prepared) -> tuple[int, int]:
+        """Return the size at which the detector sees an image that is alone in its batch."""
+        height, width = image.planes.shape[1:]
+        detector = self.detector
+        if isinstance(detector, FileDetector):  # nothing is laid beside images of a batch
+            return detector.size_hw or (height, width)
+        return Images.padded_hw(height, width, detector.size_multiple, detector.pad_beyond)
 
     def _prepared_or_error(self, image: AnyImage) -> Prepared | UserError:
         try:
@@ -302,7 +314,3 @@ class Predictor:
                 "the checkpoint gives boxes that are not finite: its training went wrong"
             )
         return found
-
-    def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        height, width = image.shape[:2]
-        return resized(image, fitting_scale(height, width, self.shorter_side, self.longer_side))

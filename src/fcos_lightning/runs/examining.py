@@ -129,6 +129,7 @@ def learning_of(config: DictConfig, predictor: Predictor | None = None) -> Learn
     """
     if predictor is not None:
         detector, sides = predictor.detector, (predictor.shorter_side, predictor.longer_side)
+        assert isinstance(detector, DenseDetector)  # as ``_predictor`` gives it
         return Learning(detector.grid, detector.assigner, *sides, detector.size_multiple)
     detector = _without_weights(config)
     finer = None

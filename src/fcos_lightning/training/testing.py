@@ -16,6 +16,8 @@ from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import DetectionTable
+from fcos_lightning.inference.engines.file_detector import FileDetector
+from fcos_lightning.inference.engines.finder import Finder
 from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
 from fcos_lightning.inference.tiling.rows import InMemory
 from fcos_lightning.inference.tiling.windows import Tiles
@@ -82,35 +84,35 @@ class _Merging(FCOSModule):
 
 @dataclass(frozen=True)
 class TiledSizes:
-    """How an image is cut when it is tested in tiles.
+    """How an image is cut when it is tested in tiles, or by a file that is given whole images.
 
     Attributes:
-        tiles: where they lie.
+        tiles: where they lie; None: images are not cut.
         sides: to which a tile, and the whole image, is resized: the shorter side, and what the
             longer one may at most become.
+        size_hw: height and width of the only images that the detector takes; None: of any.
     """
 
-    tiles: Tiles
+    tiles: Tiles | None
     sides: tuple[int, int]
+    size_hw: tuple[int, int] | None = None
 
 
-class _Tiling(FCOSModule):
-    """Tests large images in tiles, as ``Predictor`` looks at them."""
+class _AsPredicted(L.LightningModule):
+    """Tests images as ``Predictor`` looks at them, large ones in tiles."""
 
-    def __init__(
-        self, detector: DenseDetector, data: DetectionDataModule, tiled: TiledSizes
-    ) -> None:
-        super().__init__(detector)
+    def __init__(self, detector: Finder, data: DetectionDataModule, tiled: TiledSizes) -> None:
+        super().__init__()
+        self.detector = detector
         self.data = data
-        self.in_tiles = InTiles(self._found, tiled.tiles, tiled.sides, nms_iou_of(detector))
-        self.sides = tiled.sides
+        self.in_tiles = InTiles(
+            self._found, tiled.tiles, tiled.sides, nms_iou_of(detector), size_hw=tiled.size_hw
+        )
 
     def val_dataloader(self) -> DataLoader[Views]:
         return self.data.views_dataloader([None], LARGEST_SIDES["longer_side"])
 
-    def validation_step(  # type: ignore[override]  # of another kind of batch
-        self, batch: Views, batch_idx: int
-    ) -> dict[str, list[Detections]]:
+    def validation_step(self, batch: Views, batch_idx: int) -> dict[str, list[Detections]]:
         (view,) = batch.images
         height, width = view.sizes_hw[0].tolist()
         planes = view.pixels[0, :, :height, :width]
@@ -128,7 +130,7 @@ class _Tiling(FCOSModule):
 
 
 def evaluate(
-    detector: DenseDetector,
+    detector: DenseDetector | FileDetector,
     datamodule: DetectionDataModule,
     trainer: Mapping[str, Any],
     progress: bool = True,
@@ -138,7 +140,7 @@ def evaluate(
     """Evaluate a detector on a split.
 
     Args:
-        detector: to be measured.
+        detector: to be measured; a converted file with ``views`` that say its sides.
         datamodule: of the images.
         trainer: settings of the Trainer; those that concern training are left out.
         progress: whether to show a progress bar.
@@ -164,11 +166,13 @@ def evaluate(
         )
         with together(tester), signals_left_alone(tester):
             if views is None:
+                assert isinstance(detector, DenseDetector)
                 tester.validate(FCOSModule(detector), datamodule=datamodule, verbose=False)
             else:
                 datamodule.trainer = tester  # which rank asks for the loader is known only then
                 if isinstance(views, TiledSizes):
-                    tester.validate(_Tiling(detector, datamodule, views), verbose=False)
+                    tester.validate(_AsPredicted(detector, datamodule, views), verbose=False)
                 else:
+                    assert isinstance(detector, DenseDetector)
                     tester.validate(_Merging(detector, datamodule, views), verbose=False)
         return evaluation.summary, evaluation.metric.table, evaluation

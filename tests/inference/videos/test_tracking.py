@@ -98,3 +98,21 @@ def test_a_tracker_that_is_not_there_says_what_to_do(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "trackers", None)
     with pytest.raises(UserError, match=r"tracker=bytetrack needs trackers, .* pip install"):
         tracker_of("bytetrack", Fraction(25))
+
+
+def test_the_tracker_itself_keeps_the_numbers_of_what_moves() -> None:
+    pytest.importorskip("trackers")
+    tracker = tracker_of("bytetrack", Fraction(25))
+    assert tracker is not None
+    seen = [
+        tracker.follow(frame(100 + 3 * step, 300 - 3 * step, scores=(0.9, 0.8)))
+        for step in range(12)
+    ]
+    numbers = [one.track_ids.tolist() for one in seen if one.track_ids is not None]
+    assert len(numbers) == 12
+    # Once both have a number, each keeps its own, also where the order of boxes changes.
+    settled = numbers[6]
+    assert min(settled) >= 1 and settled[0] != settled[1]
+    assert all(one == settled for one in numbers[6:])
+    turned = tracker.follow(frame(300 - 3 * 12, 100 + 3 * 12, scores=(0.8, 0.7)))
+    assert turned.track_ids is not None and turned.track_ids.tolist() == settled[::-1]

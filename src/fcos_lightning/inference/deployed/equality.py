@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
@@ -39,7 +40,32 @@ class Compared:
 def check_same(
     detector: DenseDetector, run: Run, images: Iterable[tuple[str, NDArray[np.uint8]]]
 ) -> Compared:
-    """Compare what a file finds with what its detector finds in torch, image by image.
+    """Compare what a file finds with what its detector finds in torch, see ``compared``.
+
+    Args:
+        detector: in evaluation mode.
+        run: the file.
+        images: see ``compared``.
+
+    Raises:
+        UserError: naming the first image that differs, and how.
+    """
+
+    def found_by_file(planes: Tensor) -> Detections:
+        return detections_of(run(planes.numpy()[None]))[0]
+
+    try:
+        return compared(detector, found_by_file, images)
+    except DifferentError as error:
+        raise UserError(f"nothing is written, as {error}") from None
+
+
+def compared(
+    detector: DenseDetector,
+    find: Callable[[Tensor], Detections],
+    images: Iterable[tuple[str, NDArray[np.uint8]]],
+) -> Compared:
+    """Compare what something else finds with what a detector finds in torch, image by image.
 
     Boxes may differ by ``BOX_PX`` pixels and scores by ``SCORE``; detections whose scores differ by
     less than that may stand in any order, and where an image has as many as are allowed, any of
@@ -47,24 +73,22 @@ def check_same(
 
     Args:
         detector: in evaluation mode.
-        run: the file.
+        find: the other, of an image ``[3, H, W]``.
         images: their names, and uint8 RGB ``[H, W, 3]`` at the size that the detector sees.
 
     Raises:
-        UserError: naming the first image that differs, and how.
+        DifferentError: naming the first image that differs, and how.
     """
     count, total, box_px, score = 0, 0, 0.0, 0.0
     for name, image in images:
-        planes = np.ascontiguousarray(image.transpose(2, 0, 1))
-        (wanted,) = detector.detect([torch.from_numpy(planes)])
-        found = detections_of(run(planes[None]))[0]
+        planes = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+        (wanted,) = detector.detect([planes])
         most = getattr(detector.decoder, "max_detections", None)
         try:
-            off = _differences(found, wanted.to("cpu"), most)
+            off = _differences(find(planes), wanted.to("cpu"), most)
         except _OtherwiseError as error:
-            raise UserError(
-                f"nothing is written, as its detections differ from torch's: image {count + 1}, "
-                f"{name}: {error}"
+            raise DifferentError(
+                f"its detections differ from torch's: image {count + 1}, {name}: {error}"
             ) from None
         box_px, score = max(box_px, off[0]), max(score, off[1])
         count, total = count + 1, total + len(wanted)
@@ -78,6 +102,10 @@ def detections_of(outputs: Iterable[NDArray[np.generic]]) -> list[Detections]:
         Detections(box[label >= 0].float(), score[label >= 0].float(), label[label >= 0].long())
         for box, score, label in zip(boxes, scores, labels, strict=True)
     ]
+
+
+class DifferentError(UserError):
+    """Something finds other boxes than torch."""
 
 
 class _OtherwiseError(Exception):

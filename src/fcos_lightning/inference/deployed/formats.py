@@ -9,13 +9,10 @@ from typing import TypeAlias
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.inference.deployed.equality import Run
 from fcos_lightning.inference.deployed.onnx_file import run_onnx, whole_onnx
-from fcos_lightning.inference.deployed.openvino_files import (
-    check_openvino,
-    openvino_files,
-    run_openvino,
-)
+from fcos_lightning.inference.deployed.openvino_files import openvino_files, run_openvino
 from fcos_lightning.inference.deployed.smaller import in_float16
 from fcos_lightning.inference.deployed.torch_program import run_torch_program, torch_program
+from fcos_lightning.inference.engines.openvino_engine import check_openvino
 
 Size: TypeAlias = tuple[int, int] | None
 

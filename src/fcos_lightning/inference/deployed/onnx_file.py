@@ -14,9 +14,9 @@ from fcos_lightning.inference.deployed.about import INPUT, OUTPUTS
 from fcos_lightning.inference.deployed.equality import Run
 from fcos_lightning.inference.deployed.pipeline import Pipeline
 from fcos_lightning.inference.deployed.suppression import in_onnx, unsuppressed_by_runtime
+from fcos_lightning.inference.engines.onnx_engine import OnnxEngine, check_packages
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.onnx_export import name_axes, to_onnx
-from fcos_lightning.inference.onnx_runtime import check_packages, onnx_session
 
 #: Names of what varies, by axis.
 _FOUND = {0: "batch", 1: "found"}
@@ -73,9 +73,10 @@ def run_onnx(model: bytes) -> Run:
     Raises:
         UserError: if ONNX Runtime is not installed or cannot run it.
     """
-    session = onnx_session(model)
+    engine = OnnxEngine(model)
 
     def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
-        return tuple(session.run(list(OUTPUTS), {INPUT: images}))
+        found = engine({INPUT: images})
+        return tuple(found[name] for name in OUTPUTS)
 
     return run

@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.extras import pip_install
 from fcos_lightning.inference.deployed.about import INPUT, OUTPUTS
 from fcos_lightning.inference.deployed.equality import Run
+from fcos_lightning.inference.engines.openvino_engine import OpenVinoEngine, check_openvino
 from fcos_lightning.printing import first_line
-
-
-def check_openvino() -> None:
-    """Make sure that OpenVINO is there.
-
-    Raises:
-        UserError: if it is not.
-    """
-    if find_spec("openvino") is None:
-        raise UserError(f"OpenVINO is not installed; {pip_install('openvino')}")
 
 
 def openvino_files(onnx_model: bytes, half: bool = False) -> dict[str, bytes]:
@@ -61,22 +49,10 @@ def run_openvino(files: dict[str, bytes]) -> Run:
     Raises:
         UserError: if OpenVINO is not installed or cannot run it.
     """
-    check_openvino()
-    import openvino
-
-    core: Any = openvino.Core()
-    weights = openvino.Tensor(np.frombuffer(files[".bin"], np.uint8))
-    try:
-        read = core.read_model(files[".xml"], weights)
-        # Processors with AMX compute in bfloat16 unless they are told otherwise.
-        model = core.compile_model(read, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    except RuntimeError as error:
-        raise UserError(
-            f"openvino {openvino.__version__} cannot run this detector: {first_line(error)}"
-        ) from error
+    engine = OpenVinoEngine(files[".xml"], files[".bin"])
 
     def run(images: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
-        found = model({INPUT: images})
-        return tuple(np.array(found[name]) for name in OUTPUTS)
+        found = engine({INPUT: images})
+        return tuple(found[name] for name in OUTPUTS)
 
     return run

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.about import INPUT
-from fcos_lightning.inference.onnx_runtime import onnx_session
+from fcos_lightning.inference.engines.onnx_engine import onnx_session
 from fcos_lightning.printing import first_line
 
 #: Of a node's metadata: the modules that it lies in, outermost first, as Python writes a list.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data.images import image_frame
 from fcos_lightning.data.orientation import as_stored
-from fcos_lightning.detector.dense import DenseDetector
+from fcos_lightning.inference.engines.finder import Finder
 from fcos_lightning.inference.picture import Picture
 from fcos_lightning.structures import Detections
 
@@ -30,7 +30,7 @@ class ClassList:
     ids: tuple[int, ...]
 
     @classmethod
-    def of(cls, detector: DenseDetector) -> ClassList:
+    def of(cls, detector: Finder) -> ClassList:
         """Return the classes of a detector, which may not say their names or numbers."""
         names, ids = detector.class_names, detector.category_ids
         given = names or ids

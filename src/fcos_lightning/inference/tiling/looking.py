@@ -11,22 +11,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fcos_lightning.data.resizing import fitting_scale, planes, resized
+from fcos_lightning.data.resizing import Sides, planes, resized
 from fcos_lightning.inference.tiling.merging import cut_by, merged
 from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
 from fcos_lightning.inference.tiling.windows import Tiles, Window
 from fcos_lightning.structures import Detections
 
 if TYPE_CHECKING:
-    from fcos_lightning.detector import DenseDetector
+    from fcos_lightning.inference.engines.finder import Finder
 
 #: Where a decoder has none of its own: FCOS's.
 _NMS_IOU = 0.6
+#: So many rows are read at a time: they are there twice, for the tiles and to be shrunk.
+_ROWS = 256
 #: From RGB uint8 images ``[3, h, w]`` to what is found in each, in its pixels.
 Detect = Callable[[Sequence[Tensor]], list[Detections]]
 
 
-def nms_iou_of(detector: DenseDetector) -> float:
+def nms_iou_of(detector: Finder) -> float:
     """Return the overlap at which boxes of tiles are merged: that of the detector's own NMS."""
     return float(getattr(detector.decoder, "nms_iou", _NMS_IOU))
 
@@ -40,41 +42,44 @@ class InTiles:
 
     Args:
         detect: looks at a batch.
-        tiles: how images are cut.
+        tiles: how images are cut; None: they are not.
         sides: to which images are resized, the shorter one, and what the longer may become.
         nms_iou: of the detector's decoder, see ``nms_iou_of``.
         batch_size: tiles at a time.
+        size_hw: height and width of the only images that the detector takes; None: of any.
     """
 
     def __init__(
         self,
         detect: Detect,
-        tiles: Tiles,
+        tiles: Tiles | None,
         sides: tuple[int, int],
         nms_iou: float,
         batch_size: int = 1,
+        size_hw: tuple[int, int] | None = None,
     ) -> None:
         self.detect = detect
         self.tiles = tiles
-        self.sides = sides
+        self.sides = Sides(*sides, size_hw)
         self.nms_iou = nms_iou
         self.batch_size = batch_size
 
     def cuts(self, height: int, width: int) -> bool:
         """Tell whether an image of a size is looked at in tiles."""
-        return self.tiles.cut(height, width, fitting_scale(height, width, *self.sides))
+        scale = self.sides.scale(height, width)
+        return self.tiles is not None and self.tiles.cut(height, width, scale)
 
     def whole(self, image: NDArray[np.uint8]) -> Detections:
         """Return what is found in an image ``[H, W, 3]`` that is not cut, in its pixels."""
         height, width = image.shape[:2]
-        seen = planes(resized(image, fitting_scale(height, width, *self.sides)))
+        seen = planes(self.sides.inner(image))
         (found,) = self.detect([torch.from_numpy(seen)])
         return found.to("cpu").resized(torch.tensor(seen.shape[1:]), torch.tensor((height, width)))
 
     def __call__(self, image: PixelRows) -> Detections:
         """Return what is found in an image, in its pixels, on the processor, best first."""
         height, width = image.height, image.width
-        whole = _Shrinking(image, fitting_scale(height, width, *self.sides))
+        whole = _Shrinking(image, self.sides.scale(height, width))
         found: list[Detections] = []
         cut: list[Tensor] = []
 
@@ -87,8 +92,7 @@ class InTiles:
 
         waiting: list[tuple[Window, Tensor]] = []
         for window, pixels in self._windows(image, whole):
-            scale = fitting_scale(pixels.shape[0], pixels.shape[1], *self.sides)
-            waiting.append((window, torch.from_numpy(planes(resized(pixels, scale)))))
+            waiting.append((window, torch.from_numpy(planes(self.sides.inner(pixels)))))
             if len(waiting) == self.batch_size:
                 self._look(waiting, take)
                 waiting = []
@@ -115,14 +119,20 @@ class InTiles:
         self, image: PixelRows, whole: _Shrinking
     ) -> Iterator[tuple[Window, NDArray[np.uint8]]]:
         """Yield the tiles, row by row; every pixel is read once, and shrunk on the way."""
+        assert self.tiles is not None
         columns = self.tiles.columns(image.width)
-        band, top = np.empty((0, image.width, 3), dtype=np.uint8), 0
-        for first, last in self.tiles.rows(image.height):
-            end = top + len(band)
-            new = image.rows(end, last)
-            whole.add(new)
-            kept = band[max(0, first - top) :]
-            band, top = np.concatenate([kept, new]) if len(kept) else new, end - len(kept)
+        bands = self.tiles.rows(image.height)
+        band = np.empty((bands[0][1], image.width, 3), dtype=np.uint8)
+        end = 0
+        for first, last in bands:
+            kept = end - first
+            if kept:
+                band[:kept] = band[-kept:].copy()
+            while end < last:
+                new = image.rows(end, min(end + _ROWS, last))
+                whole.add(new)
+                band[end - first : end - first + len(new)] = new
+                end += len(new)
             for left, right in columns:
                 tile = np.ascontiguousarray(band[:, left:right])
                 yield Window(left, first, right, last), tile

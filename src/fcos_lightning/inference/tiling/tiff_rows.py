@@ -111,24 +111,27 @@ class TiffRows:
         if self._kept is None or self._kept[0] != block:
             self._kept = None  # before the next one needs its memory
             across = range(block * self._across, (block + 1) * self._across)
+            # The last strip has only the rows that are left; the last tile has all of them.
+            height = self._block_height
+            if self._block_width == self.width:
+                height = min(height, self.height - block * self._block_height)
+            row = np.empty((height, self._across * self._block_width, 3), dtype=np.uint8)
             try:
                 with self._path.open("rb") as file:
-                    parts = []
-                    for one in across:
+                    for place, one in enumerate(across):
                         file.seek(self._offsets[one])
-                        parts.append(self._block(file.read(self._sizes[one]), block))
+                        left = place * self._block_width
+                        row[:, left : left + self._block_width] = self._block(
+                            file.read(self._sizes[one]), height, block
+                        )
             except (OSError, ValueError, zlib.error) as error:
                 reason = str(error) or type(error).__name__
                 raise DamagedImage(f"image {self._path} cannot be read: {reason}") from None
-            row = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
             self._kept = block, row[:, : self.width]
         return self._kept[1]
 
-    def _block(self, content: bytes, block: int) -> NDArray[np.uint8]:
-        # The last strip has only the rows that are left; the last tile has all of them.
-        height = self._block_height
-        if self._block_width == self.width:
-            height = min(height, self.height - block * self._block_height)
+    def _block(self, content: bytes, height: int, block: int) -> NDArray[np.uint8]:
+        """Return ``[height, width of a block, 1 or 3]``."""
         shape = (height, self._block_width, self._samples)
         size = height * self._block_width * self._samples
         if self._deflated:
@@ -139,7 +142,7 @@ class TiffRows:
         values = values.reshape(shape)
         if self._differences:
             values = np.cumsum(values, axis=1, dtype=np.uint8)
-        return values[:, :, :3] if self._samples > 1 else np.repeat(values, 3, axis=2)
+        return values[:, :, :3]
 
 
 def _numbers(tags: Mapping[int, Any], tag: int, absent: int) -> tuple[int, ...]:

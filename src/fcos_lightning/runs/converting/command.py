@@ -16,16 +16,18 @@ from omegaconf import DictConfig
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.resizing import Sides
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.decoding import check_decoder
+from fcos_lightning.inference.deployed.drawn import NUMBER, drawn_pictures
 from fcos_lightning.inference.deployed.equality import Compared, check_same
 from fcos_lightning.inference.deployed.formats import FORMATS, SMALLER, Built, as_onnx
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
-from fcos_lightning.inference.deployed.openvino_files import check_openvino
 from fcos_lightning.inference.deployed.page_files import RUNTIME, page_files, runtime_files
 from fcos_lightning.inference.deployed.smaller import in_float16, in_int8, layers_to_blame
+from fcos_lightning.inference.engines.openvino_engine import check_openvino
 from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.config.composed import given_words
@@ -38,13 +40,7 @@ from fcos_lightning.runs.converting.measuring import (
     by_torch,
     planes_of,
 )
-from fcos_lightning.runs.converting.pictures import (
-    NUMBER,
-    Sides,
-    drawn_pictures,
-    pictures_of,
-    split_of,
-)
+from fcos_lightning.runs.converting.pictures import pictures_of, split_of
 from fcos_lightning.runs.converting.wanted import Wanted
 from fcos_lightning.runs.objects.detectors import detector_from
 from fcos_lightning.runs.session import make_datamodule, quiet
@@ -186,7 +182,7 @@ class Data:
             UserError: if they are needed, or the user named them, and they cannot be read.
         """
         try:
-            if config.data is None:
+            if config.get("data") is None:
                 raise UserError("the checkpoint does not say which data")
             module = make_datamodule(config)
             return cls(module, split_of(module, detector, draw=needed is not None))
@@ -196,7 +192,7 @@ class Data:
                     f"{needed}: AP is measured before anything is written, and the data cannot be "
                     f"had: {error}; give data=NAME and data.root=DIR"
                 ) from error
-            if config.data is not None and _named_by_user():
+            if config.get("data") is not None and _named_by_user():
                 raise
             return cls(None, None, str(error))
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.resizing import Sides
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.metric import DetectionMetric
 from fcos_lightning.inference.deployed.equality import Run, detections_of
-from fcos_lightning.runs.converting.pictures import Sides
 from fcos_lightning.storage.bars import counting_bar
 from fcos_lightning.structures import Detections
 

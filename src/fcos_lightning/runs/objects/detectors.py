@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig
@@ -16,6 +16,9 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.opaque import opaque
 from fcos_lightning.runs.objects.instantiate import check_part, make
+
+if TYPE_CHECKING:
+    from fcos_lightning.inference.engines.file_detector import FileDetector
 
 #: What makes a detector of ours of its parts.
 _BUILDERS = ("fcos_lightning.build_detector", "fcos_lightning.build_fcos")
@@ -71,6 +74,48 @@ def detector_from(
     for key in own:
         given[key] = make(config.model, key)
     return checkpoint.detector(**given)
+
+
+def on_backend(
+    detector: DenseDetector,
+    backend: str,
+    sides: Mapping[str, int | None],
+    device: str = "auto",
+) -> tuple[DenseDetector, bytes | None]:
+    """Return a detector on what is to run it, and the ONNX model that it runs by, if any.
+
+    Args:
+        detector: of a checkpoint.
+        backend: one of ``BACKENDS``.
+        sides: see ``on_engine``.
+        device: for an engine, see ``on_engine``.
+
+    Raises:
+        UserError: see ``on_engine``.
+    """
+    if backend == "torch":
+        return detector, None
+    from fcos_lightning.inference.engines.kept import on_engine
+
+    return on_engine(detector, backend, device, sides)
+
+
+def converted_from(path: str, backend: str, device: str) -> FileDetector:
+    """Return the detector of a converted file, where nothing is asked that it has settled.
+
+    Args:
+        path: of the file.
+        backend: one of ``BACKENDS``.
+        device: see ``open_file``.
+
+    Raises:
+        UserError: if something is, or it cannot be opened.
+    """
+    from fcos_lightning.inference.engines.opening import open_file, refuse_settled
+
+    settled = ("decoder", "recipe", "channels_last", "model", "method")
+    refuse_settled(path, [key for key in given_words() if key.split(".")[0] in settled])
+    return open_file(path, backend, device)
 
 
 def write_out_model(config: DictConfig, detector: DenseDetector) -> None:

@@ -1,0 +1,1 @@
+"""Detectors that something else than torch computes: ONNX Runtime or OpenVINO."""
