@@ -9,6 +9,7 @@ from fcos_lightning.errors import (
     MESSAGE_CHARACTERS,
     SharedError,
     UserError,
+    calling,
     shown,
 )
 
@@ -66,3 +67,10 @@ def test_what_there_is_to_choose_from_is_shown_behind_the_message() -> None:
     assert type(pickle.loads(pickle.dumps(error))) is SharedError
     many = UserError("there are", choices=[f"choice_{number}" for number in range(4000)])
     assert len(str(many)) <= CHOICES_CHARACTERS and str(many).endswith(" more")
+
+
+def test_a_path_that_nobody_knows_of_has_a_name_however_long_it_is() -> None:
+    path = "/home/" + "x/" * 200 + "root"
+    with calling(path, "s3://bucket/x"):
+        assert str(UserError(f"{path}/a.json is wrong")) == "s3://bucket/x/a.json is wrong"
+    assert "s3://" not in str(UserError(f"{path}/a.json is wrong"))

@@ -6,6 +6,7 @@ Legend: ``N`` images, ``M`` boxes as found in the files, ``G`` boxes of one imag
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +28,9 @@ from fcos_lightning.data.stores.loose import LooseFiles
 from fcos_lightning.data.stores.store import ImageStore
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import GroundTruth
+
+#: Images from afar that are looked at together.
+_AT_A_TIME = 8
 
 NO_BOX = "missing, in entries without a box"
 
@@ -145,8 +149,11 @@ class DataSplit:
         """
         check_largest(self.truth.sizes_hw, max_pixels, self.name, self.images.name)
         if not self.images.is_packed:
-            for image in np.unique(np.linspace(0, len(self) - 1, most, dtype=np.int64)):
-                self.check_size(int(image), image_size(self.source(int(image))))
+            places = np.unique(np.linspace(0, len(self) - 1, most, dtype=np.int64)).tolist()
+            with ThreadPoolExecutor(1 if self.elsewhere is None else _AT_A_TIME) as pool:
+                sizes = pool.map(lambda image: image_size(self.source(image)), places)
+                for image, size_hw in zip(places, sizes, strict=True):
+                    self.check_size(image, size_hw)
 
     def source(self, image: int) -> ImageSource:
         """Return what the ``image``-th image is read from: its file, or the bytes of a member.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import threading
 import time
@@ -453,6 +454,50 @@ def test_an_image_larger_than_the_cache_is_read(
     folder, address = data
     theirs = AutoDataModule(address, cache_gb=1e-7, **SMALL)
     same(AutoDataModule(folder, **SMALL), theirs)
+
+
+def _start(address: str) -> None:
+    data = AutoDataModule(address, **SMALL)
+    for _ in data.train_dataloader(), data.val_dataloader():
+        pass
+
+
+@pytest.mark.parametrize("data", ["yolo_roboflow"], indirect=True)
+def test_processes_bring_everything_once(data: tuple[Path, str], served: ObjectStorage) -> None:
+    """As the ranks of a run, which start at the same time with nothing at hand."""
+    started = multiprocessing.get_context("fork")
+    processes = [started.Process(target=_start, args=(data[1],)) for _ in range(3)]
+    for one in processes:
+        one.start()
+    for one in processes:
+        one.join(60)
+    assert [one.exitcode for one in processes] == [0, 0, 0]
+    once = asked_for(served, ".jpg", ".txt", ".yaml")
+    assert set(once.values()) == {1} and len(once) > 12
+
+
+def test_a_start_that_was_interrupted_goes_on(
+    data: tuple[Path, str], served: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, address = data
+    monkeypatch.setattr(mirror, "_THREADS", 1)
+    left = [1]
+
+    def fault(request: dict[str, Any], ask: Any) -> Answer:
+        answer: Answer = ask()
+        if request["PATH_INFO"].endswith("7.json"):
+            left[0] -= 1
+        if left[0] < 0:
+            answer = Answer("403 Forbidden", [("Content-Length", "0")], b"")
+        return answer
+
+    served.fault = fault
+    with pytest.raises(StoreError, match=rf"^{address}/annotations/.*access is refused"):
+        _ = AutoDataModule(address).train
+    served.fault = None
+    same_truth(AutoDataModule(folder), AutoDataModule(address))
+    times = asked_for(served, "7.json")
+    assert sorted(times.values())[0] == 1  # the one that had come is not asked for again
 
 
 # Names that come from strangers

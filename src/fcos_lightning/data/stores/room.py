@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 
 from fcos_lightning.storage.caches import cache_folder, waiting_for
-from fcos_lightning.storage.replacing import DRAFT
+from fcos_lightning.storage.replacing import DRAFT, replacing
 
 #: Ends the names of files that processes hold, which are empty.
 LOCK = ".lock"
@@ -62,7 +62,8 @@ class Room:
             if taken is None or taken + size > self.most_bytes:
                 taken = self._make_room(size, slack)
             # Before the draft is large: were this the last thing done, too much would be counted.
-            self._count.write_text(str(taken + size))
+            with replacing(self._count, durable=False) as file:
+                file.write(str(taken + size).encode())
             draft.truncate(size)  # so that whoever looks through the folder sees what it will take
 
     @property

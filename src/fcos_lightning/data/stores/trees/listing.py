@@ -9,12 +9,14 @@ Legend: ``N`` objects.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -32,7 +34,7 @@ from fcos_lightning.storage.archives import leads_out
 _MOST_NAME_BYTES, _MOST_PATH_BYTES = 255, 2048
 #: What tells versions of an object apart, the first that a library gives. Those of the first group
 #: depend on the content alone.
-_CONTENT_KEYS = ("md5Hash", "blob_id", "oid")
+_CONTENT_KEYS = ("blob_id", "oid")
 _VERSION_KEYS = (
     *("ETag", "etag", "generation", "LastModified", "last_modified", "updated", "mtime", "created"),
 )
@@ -224,6 +226,9 @@ def _or_none(ask: partial[Any]) -> Any:  # noqa: ANN401
 
 def version_of(about: Mapping[str, Any]) -> str:
     """Return the version of an object, see ``Listed``, from what a library says of it."""
+    with suppress(ValueError, TypeError):  # as of an object that was put together of others
+        if about.get("md5Hash"):  # GCS writes it in base64
+            return f"md5:{base64.b64decode(about['md5Hash'], validate=True).hex()}"
     for key in _CONTENT_KEYS:
         if about.get(key):
             return f"same:{about[key]}"

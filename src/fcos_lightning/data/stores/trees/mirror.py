@@ -25,7 +25,7 @@ from fcos_lightning.errors import UserError, shown
 from fcos_lightning.storage.bars import progress_bar, readable_size
 from fcos_lightning.storage.caches import cache_folder, waiting_for
 from fcos_lightning.storage.folders import complete_or_absent, hold
-from fcos_lightning.storage.replacing import DRAFT, replacing
+from fcos_lightning.storage.replacing import DRAFT, replacing, write_whole
 
 #: What readers may open of a folder's names.
 Chooser = Callable[[str, Sequence[str]], Sequence[str]]
@@ -114,7 +114,7 @@ def mirror_of(place: RemotePlace, listing: Listing, chosen: Chooser) -> Mirror:
                 _fetch(place, base, [listing[row] for row in read])
                 with complete_or_absent(version, last=_LISTING) as draft:
                     _fill(place, base, draft / within, listing, set(read))
-                    (draft / _LISTING).write_bytes(listing.packed())
+                    write_whole(listing.packed(), draft / _LISTING)
             _hold(version)
             _remove_others(base, version)
     return Mirror(place, base, version / within)
