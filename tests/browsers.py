@@ -41,6 +41,13 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core."""
+    file = Path(os.environ.get("FCOS_AXE", ROOT / ".venv/node_modules/axe-core/axe.min.js"))
+    return file.read_text(encoding="utf-8") if file.is_file() else missing("axe-core")
+
+
 def pictures_shown(page: Any, selector: str) -> int:
     """Count the pictures of a page; -1 if one of them has no pixels."""
     shown: int = page.evaluate(

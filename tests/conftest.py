@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from tests.browsers import axe as axe
 from tests.browsers import browser as browser  # for all: Playwright is started but once
 from tests.served_files import site as site
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -162,3 +163,22 @@ def object_storage(bucket: str = "bucket") -> Iterator[ObjectStorage]:
         finally:
             served.close()
             s3fs.S3FileSystem.clear_instance_cache()
+
+
+def put(address: str, content: bytes) -> None:
+    """Store an object."""
+    import s3fs
+
+    s3fs.S3FileSystem().pipe_file(address, content)
+
+
+def upload(folder: Path, address: str) -> None:
+    """Store all files of a folder below an address, in place of what is there."""
+    import s3fs
+
+    system = s3fs.S3FileSystem()
+    if system.exists(address):
+        system.rm(address, recursive=True)
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            put(f"{address}/{file.relative_to(folder).as_posix()}", file.read_bytes())

@@ -71,7 +71,7 @@ def test_nothing_else_travels(names: set[str]) -> None:
     (info,) = (top for top in tops if top.endswith(".dist-info"))
     assert tops == {"fcos_lightning", info}
     package = {name for name in names if name.startswith("fcos_lightning/")}
-    pages = ("/reports/templates/", "/inference/deployed/page/")
+    pages = ("/reports/templates/", "/inference/deployed/page/", "/serving/page/")
     templates = {name for name in package if any(folder in name for folder in pages)}
     assert {Path(name).suffix for name in templates} == {".html", ".css", ".js"}
     assert {Path(name).suffix for name in package - templates} == {".py", ".yaml", ".typed"}
@@ -117,6 +117,7 @@ def test_the_commands_lead_somewhere(wheel: Path, names: set[str]) -> None:
             "predict",
             "convert",
             "pack",
+            "serve",
         )
     }
     for target in points["console_scripts"].values():

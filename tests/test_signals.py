@@ -1,7 +1,10 @@
+import importlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -90,3 +93,44 @@ def test_a_loader_process_heeds_its_parent_alone() -> None:
         time.sleep(0.05)
         status = os.waitpid(child, os.WNOHANG)
     assert status == (child, 0)
+
+
+def test_an_import_is_not_interrupted_in_the_midst(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else what tidies up may import the half of it again, and torch then crashes."""
+    name = "imported_while_asked"
+    (tmp_path / f"{name}.py").write_text(
+        "import os, signal, time\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "time.sleep(0.2)\n"
+        "whole = True\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    reached = []
+    with pytest.raises(SystemExit) as stop, stopped_in_one_line():
+        module = importlib.import_module(name)
+        reached.append(module.whole)
+        time.sleep(10)
+        reached.append("too late")
+    sys.modules.pop(name)
+    assert stop.value.code == 130 and reached in ([True], [])
+    assert capsys.readouterr().err == "stopped by SIGINT\n"
+
+
+def test_signals_are_answered_inside_of_an_import_that_a_run_is_started_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "a_script_that_trains"
+    (tmp_path / f"{name}.py").write_text(
+        "import os, signal, time\n"
+        "from fcos_lightning.signals import stopped_in_one_line\n"
+        "with stopped_in_one_line():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(10)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    began = time.monotonic()
+    with pytest.raises(SystemExit) as stop:
+        importlib.import_module(name)
+    assert stop.value.code == 130 and time.monotonic() - began < 9

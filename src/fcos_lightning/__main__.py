@@ -15,6 +15,7 @@ COMMANDS = {
     "fcos-compare": "fcos_lightning.cli.compare",
     "fcos-predict": "fcos_lightning.cli.predict",
     "fcos-convert": "fcos_lightning.cli.convert",
+    "fcos-serve": "fcos_lightning.cli.serve",
     "fcos-pack": "fcos_lightning.cli.pack",
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from reprlib import Repr
 
 from fcos_lightning.printing import LONGEST_LINE, LONGEST_MESSAGE, message_line, printable, some_of
@@ -11,6 +13,23 @@ from fcos_lightning.printing import LONGEST_LINE, LONGEST_MESSAGE, message_line,
 MESSAGE_CHARACTERS = LONGEST_MESSAGE
 #: What it is cut to where it ends with all that may be chosen, which is the help itself.
 CHOICES_CHARACTERS = LONGEST_MESSAGE + LONGEST_LINE
+
+
+#: What errors say, and what they say in its place.
+_CALLED: ContextVar[tuple[str, str] | None] = ContextVar("called", default=None)
+
+
+@contextmanager
+def calling(path: str, name: str) -> Iterator[None]:
+    """Let errors say a name where their messages say a path, as of a copy that nobody knows of.
+
+    It is exchanged before a message is cut to its length, so that none of the path is left over.
+    """
+    token = _CALLED.set((path, name))
+    try:
+        yield
+    finally:
+        _CALLED.reset(token)
 
 
 class UserError(ValueError):
@@ -28,6 +47,8 @@ class UserError(ValueError):
     """
 
     def __init__(self, message: str = "", choices: Collection[str] = (), pasted: str = "") -> None:
+        if called := _CALLED.get():
+            message = message.replace(*called)
         # A loader process's error comes back with the lines of its traceback around it.
         line = message if message.startswith("Caught ") else message_line(message)
         if choices:

@@ -21,6 +21,7 @@ STOPPING = tuple(
 #: After a first signal, further ones are passed over so long: what was begun is being taken back,
 #: and a scheduler, or a terminal, often tells more than once.
 _PATIENCE_S = 10.0
+_LOOK_S = 0.05
 
 
 class Stopped(Exception):
@@ -49,6 +50,37 @@ class Asked(BaseException):
         self.signum = signum
 
 
+class _BetweenImports:
+    """Tells whether a signal comes in the midst of an import, and sends it again until it does not.
+
+    An error raised there leaves a module half made. What tidies up afterwards may import it once
+    more, and then torch ends in a crash, or in an error about something else altogether.
+    """
+
+    def __init__(self) -> None:
+        self._outside = _imports(sys._getframe(1))
+        self._again: threading.Timer | None = None
+
+    def puts_off(self, signum: int, frame: FrameType | None) -> bool:
+        """Return whether the signal will come again, and is not to be answered now."""
+        if _imports(frame) <= self._outside:
+            return False
+        if self._again is None or not self._again.is_alive():
+            self._again = threading.Timer(_LOOK_S, os.kill, (os.getpid(), signum))
+            self._again.daemon = True
+            self._again.start()
+        return True
+
+
+def _imports(frame: FrameType | None) -> int:
+    """Return how many calls of the machinery of imports a frame is in."""
+    number = 0
+    while frame is not None:
+        number += frame.f_code.co_filename == "<frozen importlib._bootstrap>"
+        frame = frame.f_back
+    return number
+
+
 class SignalWatch:
     """Takes note of signals; a second Ctrl-C interrupts at once.
 
@@ -62,10 +94,12 @@ class SignalWatch:
         self.at_once = False
         self._process = os.getpid()
         self._before: dict[int, Any] = {}
+        self._between = _BetweenImports()
 
     def start(self) -> None:
         """Begin to take note; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
+            self._between = _BetweenImports()
             for signum in STOPPING:
                 self._before[signum] = signal.signal(signum, self._note)
 
@@ -81,6 +115,8 @@ class SignalWatch:
             return
         if self.at_once or (self.received and signum == signal.SIGINT):
             self.received = self.received or signum
+            if self._between.puts_off(signum, frame):
+                return
             raise Asked(signum)
         if not self.received:
             self.received = signum
@@ -120,7 +156,7 @@ def stopped_in_one_line(speaks: Callable[[], bool] = lambda: True) -> Iterator[N
     Args:
         speaks: whether this process prints the line, of several that work together.
     """
-    process, asked_at = os.getpid(), 0.0
+    process, asked_at, between = os.getpid(), 0.0, _BetweenImports()
 
     def stop(signum: int, frame: FrameType | None) -> None:
         nonlocal asked_at
@@ -128,6 +164,8 @@ def stopped_in_one_line(speaks: Callable[[], bool] = lambda: True) -> Iterator[N
             return
         now = time.monotonic()
         if asked_at and now - asked_at < _PATIENCE_S:
+            return
+        if between.puts_off(signum, frame):
             return
         asked_at = now
         raise Asked(signum)

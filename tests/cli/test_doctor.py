@@ -15,6 +15,7 @@ from tests.cli.running import Command
 from tests.cli.test_layouts import FAST, TWO_STEPS
 from tests.data import layouts
 from tests.doctor.data_sets import SMALL, clean, picture
+from tests.object_storage import object_storage, upload
 
 from fcos_lightning import build_fcos
 from fcos_lightning.checkpoints import describe
@@ -235,3 +236,40 @@ def test_shards_are_looked_at_as_the_folder_is(command: Command) -> None:
     assert ("split.shared", 1) in told["d"] and ("image.ending", 1) in told["d"]
     assert told["d"] == told["packed"]
     assert state(Path("packed")) == before
+
+
+def test_a_folder_at_an_address_is_looked_at_as_the_one_here(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    layouts.yolo_without_yaml(Path("d"))
+    pictures = sorted(Path("d").rglob("*.jpg"))
+    pictures[0].write_bytes(b"no picture")
+    pictures[1].write_bytes(pictures[2].read_bytes())
+    label = next(iter(sorted(Path("d").rglob("a.txt"))))
+    label.write_text(label.read_text() + "word 1 2\n0 0.5 0.5 0 0\n")
+    label.with_name("alone.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    told = {}
+    with object_storage():
+        upload(Path("d"), "s3://bucket/d")
+        for root, run in (("d", "here"), ("s3://bucket/d", "there")):
+            result = command("doctor", f"data.root={root}", *WORDS, f"run_dir={run}")
+            assert result.code == 1, result.err
+            told[run] = json.loads(Path(f"{run}/doctor.json").read_text("utf-8"))
+    size = sum(one.stat().st_size for one in pictures)
+    assert f"reading {size / 1000:.1f} kB of images from s3://bucket/d\n" in result.out
+    page = Path("there/doctor.html").read_text("utf-8")
+    assert str(tmp_path / "cache") not in json.dumps(told) + page + result.out + result.err
+    assert (told["here"].pop("root"), told["there"].pop("root")) == ("d", "s3://bucket/d")
+    plain = json.dumps(told["there"]).replace("s3://bucket/d/", "d/")
+    assert json.loads(plain) == json.loads(json.dumps(told["here"]).replace(f"{tmp_path}/d/", "d/"))
+    codes = {kind["code"] for kind in told["here"]["kinds"]}
+    assert {"image.unreadable", "image.duplicate", "annotation.unreadable"} < codes
+    assert "annotation.no_file" in codes
+
+
+def test_what_cannot_be_asked_for_is_a_status_of_its_own(command: Command) -> None:
+    with object_storage():
+        result = command("doctor", "data.root=s3://bucket/none", *WORDS, "run_dir=none")
+    assert result.code == 2 and "there is no shards.json, nor anything else" in result.err
+    assert not Path("none").exists()

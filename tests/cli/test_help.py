@@ -12,7 +12,10 @@ from omegaconf import OmegaConf
 from fcos_lightning.cli.short_help import short_help
 from fcos_lightning.runs.config.composed import composed, config_dir
 
-COMMANDS = ("doctor", "explain", "train", "test", "report", "compare", "predict", "convert", "pack")
+COMMANDS = (
+    *("doctor", "explain", "train", "test", "report", "compare", "predict", "convert", "pack"),
+    "serve",
+)
 #: Libraries that cost seconds and that help has no use for.
 SLOW = ("torch", "torchvision", "lightning", "torchmetrics", "albumentations", "cv2", "numpy")
 SLOW += ("matplotlib", "tensorboard", "scipy", "pycocotools", "PIL", "rich", "timm", "optuna")

@@ -60,6 +60,7 @@ OTHERS = {
     "compare": ("runs=", "out=", "x="),
     "report": ("run=", "ckpt=", "x="),
     "pack": ("data.root=", "out=", "x="),
+    "serve": ("ckpt=", "host=", "token_file=", "recipe=", "x="),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 from tests.cli.running import Command
-from tests.object_storage import ObjectStorage, object_storage
+from tests.object_storage import ObjectStorage, object_storage, upload
 
 from fcos_lightning.data.shapes.drawn import write_shapes
 
@@ -101,6 +101,64 @@ def test_a_run_goes_on_within_an_epoch_of_shards(
     assert again.code == 0, again.err
     expected, found = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(torch.equal(value, found[key]) for key, value in expected.items())
+
+
+def test_a_run_on_a_folder_at_an_address_goes_on_within_an_epoch(
+    command: Command,
+    drawn: Path,
+    served: ObjectStorage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And it is the run on the folder here, whichever of the two it goes on with."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    upload(drawn, "s3://bucket/loose")
+    whole = command("train", *RUN, f"data.root={drawn}", "run_dir=whole")
+    assert whole.code == 0, whole.err
+    stop = ("+callbacks.end._target_=interruptions.AtStep", "+callbacks.end.step=8")
+    trusted = ("+callbacks.end.how=SIGTERM", "trusted_packages=[interruptions]")
+    cut = command("train", *RUN, "data.root=s3://bucket/loose", "run_dir=cut", *stop, *trusted)
+    assert cut.code == 128 + 15 and "after step 8" in cut.out, cut.err
+    config = OmegaConf.load(tmp_path / "cut" / "config.yaml")
+    assert config.data.root == "s3://bucket/loose" and config.data.shuffle_window is None
+    del config.callbacks.end
+    OmegaConf.save(config, tmp_path / "cut" / "config.yaml")
+    unasked = command("train", "resume=cut")
+    assert unasked.code == 2 and "'s3://bucket/loose'" in unasked.err
+    again = command("train", "resume=cut", "data.root=s3://bucket/loose")
+    assert again.code == 0, again.err
+    expected, found = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(value, found[key]) for key, value in expected.items())
+    for name in ("metrics.json", "predictions.json"):
+        assert (tmp_path / "whole" / name).read_text() == (tmp_path / "cut" / name).read_text()
+    told = cut.out + cut.err + again.out + again.err
+    for kept in (everything(tmp_path), told.encode()):
+        assert SECRET.encode() not in kept and b"AKIAEXAMPLE" not in kept
+    assert str(tmp_path / "cache") not in told
+
+
+def test_a_folder_at_an_address_is_packed_as_the_one_here(
+    command: Command,
+    drawn: Path,
+    served: ObjectStorage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import s3fs
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    upload(drawn, "s3://bucket/unpacked")
+    words = ("data.root=s3://bucket/unpacked", "out=s3://bucket/from_there", "shard_mb=0.02")
+    packed = command("pack", *words)
+    assert packed.code == 0, packed.err
+    assert command("pack", f"data.root={drawn}", "out=here", "shard_mb=0.02").code == 0
+    system = s3fs.S3FileSystem()
+    names = {path.rsplit("/", 1)[-1] for path in system.ls("s3://bucket/from_there")}
+    assert names == {file.name for file in (tmp_path / "here").iterdir()}
+    for name in names:
+        there = system.cat_file(f"s3://bucket/from_there/{name}")
+        assert there == (tmp_path / "here" / name).read_bytes(), name
 
 
 @pytest.mark.parametrize(

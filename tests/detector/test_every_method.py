@@ -189,6 +189,53 @@ def test_no_shape_depends_on_the_data_and_nothing_is_asked_of_the_device(method:
     assert all(p.grad is not None for p in detector.parameters() if p.requires_grad)
 
 
+class _Waits(TorchDispatchMode):
+    """Notes what makes a processor wait for a GPU: numbers read back, copies not deferred."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = str(func).split(".")[1]
+        deferred = (kwargs or {}).get("non_blocking") or (name == "copy_" and args[2:] == (True,))
+        source = args[1] if name == "copy_" else args[0] if args else None
+        copied = name in ("copy_", "_to_copy") and source.device.type != out.device.type
+        if copied and not deferred:
+            self.found.append(f"{name} from {source.device} to {out.device}")
+        if name in ("_local_scalar_dense", "nonzero", "masked_select"):
+            self.found.append(name)
+        return out
+
+
+@every_method
+def test_a_step_never_waits_for_a_gpu(method: str) -> None:
+    """On tensors without content, so that no GPU is needed; tests/gpu asks a real one."""
+    gpu = torch.device("cuda")
+    with FakeTensorMode():
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            config = hydra.compose("train", [f"method={method}", *SMALL])
+        with gpu:
+            detector = make(config, "model", class_names=("a", "b", "c"), category_ids=(1, 2, 3))
+            pixels = torch.zeros(2, 3, 128, 96, dtype=torch.uint8)
+            sizes = torch.zeros(2, 2, dtype=torch.int64)
+            targets = Targets(torch.rand(2, 5, 4), torch.zeros(2, 5, dtype=torch.int64))
+        with _Waits() as watched:
+            losses, _ = step(detector.train(), Images(pixels, sizes), targets)
+        assert losses.total.device.type == "cuda"
+        assert watched.found == []
+        with _Waits() as watched:  # which would have noticed
+            torch.tensor([1.0], device=gpu)
+        assert watched.found
+
+
 class _LargestTensor(TorchDispatchMode):
     """Notes how many numbers the largest tensor has that any operation makes."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -18,12 +17,3 @@ def device() -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         pytest.fail("these tests need a GPU that torch can use: torch.cuda.is_available() is false")
     return torch.device(name)
-
-
-@pytest.fixture(autouse=True)
-def whole_float32() -> Iterator[None]:
-    """Compare what is computed and not how exactly: convolutions round to ten bits by default."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    yield
-    torch.backends.cudnn.allow_tf32 = before

@@ -28,6 +28,15 @@ SIZES = ((96, 120), (128, 64), (7, 5))
 COUNTS = (3, 0, 5)
 
 
+@pytest.fixture(autouse=True)
+def whole_float32() -> Iterator[None]:
+    """Compare what is computed and not how exactly: convolutions round to ten bits by default."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
 def batch(detector: DenseDetector, device: torch.device) -> tuple[Images, Targets]:
     images = detector.collate(noise(*SIZES))
     return images.to(device), Targets.stack(targets_of(*COUNTS)).to(device)

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.gpu
 @pytest.fixture(autouse=True)
 def on_it(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FCOS_SCENES_ON", "gpu" if device.type == "cuda" else "cpu")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # as in the other processes
 
 
 def nodes(number: int) -> list[dict[str, str]]:

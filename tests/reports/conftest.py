@@ -12,16 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.browsers import ROOT, missing
 
 WIDTHS = (390, 1440)
-
-
-@pytest.fixture(scope="session")
-def axe() -> str:
-    """The source of axe-core."""
-    file = Path(os.environ.get("FCOS_AXE", ROOT / ".venv/node_modules/axe-core/axe.min.js"))
-    return file.read_text(encoding="utf-8") if file.is_file() else missing("axe-core")
 
 
 @pytest.fixture(scope="session")

@@ -181,3 +181,35 @@ def test_a_backbone_without_stages_has_one_rate() -> None:
 def test_what_means_nothing_for_a_backbone_is_refused(key: str) -> None:
     with pytest.raises(UserError, match=rf"schedule\.{key}=-1: give a number of at least 0"):
         learning(**{key: -1})
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_a_run_goes_on_where_weights_lie_otherwise_in_memory(optimizer: str) -> None:
+    """From a processor, where channels lie last, on a GPU, or in another precision."""
+    made = getattr(torch.optim, optimizer)
+    schedule = Schedule(
+        partial(made, fused=True, **({"momentum": 0.9} if optimizer == "SGD" else {})),
+        0.01,
+        max_steps=9,
+        reference_batch=1,
+    )
+    pixels = torch.randn(1, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    weights, states = [], []
+    for layouts in (("channels_last",) * 3, ("channels_last", "contiguous_format") * 2):
+        torch.manual_seed(0)
+        net = torch.nn.Conv2d(4, 3, 3)
+        state: dict[str, object] | None = None
+        for layout in layouts[:3]:
+            net = net.to(memory_format=getattr(torch, layout))
+            own, _ = schedule.configure(net, 1, 9)
+            if state is not None:
+                own.load_state_dict(state)
+            for _ in range(2):
+                own.zero_grad()
+                net(pixels).square().sum().backward()
+                own.step()
+            state = own.state_dict()
+        weights.append(net.weight.detach())
+        states.append(own.state[net.weight])
+    torch.testing.assert_close(weights[0], weights[1])
+    torch.testing.assert_close(states[0], states[1])

@@ -13,7 +13,6 @@ from fcos_lightning.signals import stopped_in_one_line
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from fcos_lightning.inference import Predictor
     from fcos_lightning.inference.sources import ImageFiles
     from fcos_lightning.inference.videos.video import VideoFile
 
@@ -49,12 +48,13 @@ def predict(config: DictConfig) -> None:
     from fcos_lightning.inference.labels.choice import chosen_formats
     from fcos_lightning.inference.outputs import check_free
     from fcos_lightning.inference.predicting import Wanted, predict_into
+    from fcos_lightning.runs.objects.predictors import predictor_from
 
     words = [config.save] if isinstance(config.save, str) else list(config.save)
     labels = chosen_formats(words, config.save_images, source, config.draw)
     _check_video_options(config, source)
     out = check_free(results_in)
-    predictor = _predictor(config, path)
+    predictor = predictor_from(config, path)
     wanted_files = Wanted(
         config.draw, labels, config.save_images, clean(wanted), Path(path).stem, config.tracker
     )
@@ -104,36 +104,6 @@ def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) 
     if messages and not skip:
         what = messages[0] if len(messages) == 1 else f"{len(messages)} parts cannot be read"
         raise UserError(f"{what}; all else is in {out}, and on_bad_image=skip makes this no error")
-
-
-def _predictor(config: DictConfig, path: str) -> Predictor:
-    """Return the predictor of a checkpoint, as the user wants it."""
-    from fcos_lightning.checkpoints import Checkpoint
-    from fcos_lightning.inference import Predictor
-    from fcos_lightning.inference.asked import said_sides, sides_of
-    from fcos_lightning.inference.engines.engine import backend_for, is_file_for_engines
-    from fcos_lightning.runs.config.composed import given_words
-    from fcos_lightning.runs.objects.detectors import converted_from, detector_from, on_backend
-
-    options = {
-        key: config[key]
-        for key in (
-            *("device", "score_threshold", "thresholds", "channels_last", "batch_size"),
-            *("tiles", "tiles_overlap"),
-        )
-    }
-    if config.thresholds is not None and "score_threshold" not in given_words():
-        options["score_threshold"] = 0.0  # the file has one for classes that it does not name
-    sides = {key: config.get(key) for key in ("shorter_side", "longer_side")}
-    backend = backend_for(path, config.backend)
-    if is_file_for_engines(path):
-        file = converted_from(path, backend, config.device)
-        return Predictor(file, *file.sides(**sides), **options)
-    checkpoint = Checkpoint.read(path, config.recipe)
-    shorter_side, longer_side = sides_of(checkpoint, **sides)
-    detector = detector_from(checkpoint, config)
-    detector, _ = on_backend(detector, backend, said_sides(checkpoint.about), config.device)
-    return Predictor(detector, shorter_side, longer_side, **options)
 
 
 if __name__ == "__main__":

@@ -41,9 +41,10 @@ def train(config: DictConfig) -> None:
         print(stop, flush=True)
         raise SystemExit(128 + stop.signum) from None
     except BaseException:
-        from fcos_lightning.training.ranks.other_ranks import end_started
-
-        end_started()
+        # Where this was not imported nothing was started; an import that failed is not repeated.
+        other_ranks = sys.modules.get("fcos_lightning.training.ranks.other_ranks")
+        if other_ranks is not None:
+            other_ranks.end_started()
         raise
 
 

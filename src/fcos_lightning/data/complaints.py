@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fcos_lightning.errors import UserError
@@ -80,6 +80,17 @@ class Heard:
     counts: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
     boxes: RawBoxes | None = None
+
+    def told(self, tell: Callable[[str], str]) -> Heard:
+        """Return the same with other names of files and places."""
+        complaints = [
+            replace(one, message=tell(one.message), file=tell(one.file)) for one in self.complaints
+        ]
+        boxes = self.boxes
+        if boxes is not None:
+            where = boxes.where
+            boxes = replace(boxes, where=lambda row: tell(where(row)))
+        return replace(self, complaints=complaints, boxes=boxes)
 
     def add(self, complaint: Complaint) -> None:
         """Keep a complaint, or count it where there are many."""

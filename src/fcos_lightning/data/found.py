@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 from fcos_lightning.data.datamodule import DetectionDataModule
+from fcos_lightning.data.finding.annotation_files import annotation_files
 from fcos_lightning.data.finding.find import FORMATS, find_layout
 from fcos_lightning.data.finding.layout import AnyLayout, Options
 from fcos_lightning.data.finding.shards import shards_at
 from fcos_lightning.data.finding.splits import AUTO, Splits, find_measured, find_splits
+from fcos_lightning.data.finding.survey import SeenFolder
 from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.stores.packed_index import INDEX
-from fcos_lightning.data.stores.places import place_of
+from fcos_lightning.data.stores.places import RemotePlace, place_of
+from fcos_lightning.data.stores.trees.tree import Tree, tree_at
 from fcos_lightning.errors import UserError
 
 
@@ -21,7 +26,7 @@ class AutoDataModule(DetectionDataModule):
     """Images and annotations in whatever layout they are, see ``docs/data.md``.
 
     Args:
-        root: folder of the data set, or the address of one that is packed, as ``s3://...``.
+        root: folder of the data set, or its address on object storage, as ``s3://...``.
         class_names: the classes in the order of their labels; None: those found. For COCO's format,
             which numbers them, it can only be these.
         cache: see ``read_coco``.
@@ -61,6 +66,7 @@ class AutoDataModule(DetectionDataModule):
         self.cache = cache
         self.leave_out_parents = leave_out_parents
         self._layout: AnyLayout | None = None
+        self._tree: Tree | None = None
 
     @property
     def layout(self) -> AnyLayout:
@@ -69,24 +75,50 @@ class AutoDataModule(DetectionDataModule):
         Raises:
             UserError: if it is none of the layouts, or several.
         """
+        folder = self.folder  # of an address it tells whether shards are there
         if self._layout is None:
-            if self.place.remote:
-                self._layout = shards_at(self.place)
-            else:
-                self._layout = find_layout(self.root, self.formats)
-            self.protocol = self._layout.protocol
+            with self._telling():
+                self._layout = find_layout(folder, self.formats)
+        self.protocol = self._layout.protocol
         return self._layout
+
+    @property
+    def folder(self) -> Path:
+        """The folder that readers look at: ``root``, or one with the names that are at an address.
+
+        Raises:
+            UserError: if the address cannot be listed.
+        """
+        if self._tree is None and self._layout is None and isinstance(self.place, RemotePlace):
+            self._layout = shards_at(self.place)
+            if self._layout is None:
+                self._tree = tree_at(self.place, _chosen, self._cache_bytes)
+        return self.root if self._tree is None else self._tree.root
+
+    def near(self, name: str) -> Path:
+        """Return a path below ``folder``, where a file of an address is brought if it is one."""
+        path = self.folder / name
+        if self._tree is not None:
+            self._tree.mirror.bring(path)
+        return path
 
     @property
     def is_packed(self) -> bool:
         """Whether the data are shards, of whatever layout was packed."""
-        return self.place.remote or (self.root / INDEX).is_file()
+        if self.place.remote:
+            _ = self.folder
+            return self._tree is None
+        return (self.root / INDEX).is_file()
 
     @property
     def found(self) -> str | None:
         """What the folder was found to be, and why; None where it was not looked at."""
         layout = self._layout
         return None if layout is None else f"{layout.title}: {layout.why}"
+
+    def told(self, text: str) -> str:
+        """Return what a reader says, with the address where it names a folder of its names."""
+        return text if self._tree is None else self._tree.told(text)
 
     def set_names(self) -> Sequence[str]:
         """Return the names of all sets of images that there are."""
@@ -117,14 +149,38 @@ class AutoDataModule(DetectionDataModule):
 
     def read(self, split: str, classes: Classes | None) -> DataSplit:
         """Read a set of images by its name."""
+        _ = self.folder
+        with self._telling():
+            found = self.read_set(split, classes)
+        return found if self._tree is None else self._tree.over(found)
+
+    def read_set(self, split: str, classes: Classes | None) -> DataSplit:
+        """Read a set of images of ``folder``."""
+        return self.layout.read(split, classes, self.options)
+
+    @property
+    def options(self) -> Options:
+        """How annotations are read."""
         options = Options(
             self.strict,
             self.class_names,
             self.cache,
             self.leave_out_parents,
-            round(self.cache_gb * 1e9),
+            self._cache_bytes,
         )
-        return self.layout.read(split, classes, options)
+        return options if self._tree is None else replace(options, headers=self._tree.headers)
+
+    @property
+    def _cache_bytes(self) -> int:
+        return round(self.cache_gb * 1e9)
+
+    def _telling(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._tree is None else self._tree.telling()
+
+
+def _chosen(folder: str, names: Sequence[str]) -> list[str]:
+    """Return which files of a folder at an address are brought here at once."""
+    return annotation_files(SeenFolder(folder, tuple(names)))
 
 
 class YoloDataModule(AutoDataModule):

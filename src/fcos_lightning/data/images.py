@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from fcos_lightning.data.complaints import unusable
 from fcos_lightning.errors import UserError
 from fcos_lightning.storage.small_files import is_pipe_or_device
 
@@ -180,19 +179,6 @@ def belongs_to(ending: str, format: str) -> bool:
     pairs = {known, format}
     # Phones call their pictures JPEG that hold a second one, or a map of depth.
     return known == format or pairs == {"JPEG", "MPO"}
-
-
-def usable_frame(path: ImageSource) -> tuple[tuple[int, int], int]:
-    """Return what ``image_frame`` does; no size at all where complaints are kept.
-
-    Raises:
-        UserError: as ``image_frame``, where they are not.
-    """
-    try:
-        return image_frame(path)
-    except UserError as error:
-        unusable(error)
-        return (0, 0), 1
 
 
 def is_turned(path: ImageSource) -> bool:

@@ -53,14 +53,15 @@ class DataSplit:
     Attributes:
         truth: the annotations, less those dropped.
         image_dir: resolved folder that ``truth.file_names`` are relative to; of packed images the
-            place where they are packed.
+            place where they are packed, of others on object storage the folder of their names.
         dropped: how many annotations were left out, by reason; only reasons that occurred.
         name: of the split, for messages.
         remarks: what the user should know of the annotations: read otherwise than they stand, or
             odd though they are kept.
         annotated: False where the data set's own files hold no list of annotations at all, as
             for a test set: then nothing can be learnt or measured.
-        packed: where the images are if they are no files of their own.
+        elsewhere: where the images are if they are no files of ``image_dir``: in shards, or on
+            object storage.
     """
 
     truth: GroundTruth
@@ -69,7 +70,7 @@ class DataSplit:
     name: str
     remarks: tuple[str, ...] = ()
     annotated: bool = True
-    packed: ImageStore | None = None
+    elsewhere: ImageStore | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -77,8 +78,8 @@ class DataSplit:
     @cached_property
     def images(self) -> ImageStore:
         """Where the images are."""
-        if self.packed is not None:
-            return self.packed
+        if self.elsewhere is not None:
+            return self.elsewhere
         return LooseFiles(self.image_dir, self.truth.file_names)
 
     @property
@@ -100,11 +101,12 @@ class DataSplit:
         """File of the ``image``-th image. It existed inside ``image_dir`` at indexing.
 
         Raises:
-            UserError: if the images are packed.
+            UserError: if the images are packed, or on object storage.
         """
-        if self.packed is not None:
+        if self.elsewhere is not None:
             raise UserError(
-                f"{self.packed.name(image)} is packed, and this needs a folder of images: unpack it"
+                f"{self.elsewhere.name(image)} is no file of a folder on this machine, and this "
+                "needs one: unpack or copy it"
             )
         return self.image_dir / str(self.truth.file_names[image])
 
@@ -142,9 +144,9 @@ class DataSplit:
             UserError: as ``image`` would.
         """
         check_largest(self.truth.sizes_hw, max_pixels, self.name, self.images.name)
-        if self.packed is None:
+        if not self.images.is_packed:
             for image in np.unique(np.linspace(0, len(self) - 1, most, dtype=np.int64)):
-                self.check_size(int(image), image_size(self.path(int(image))))
+                self.check_size(int(image), image_size(self.source(int(image))))
 
     def source(self, image: int) -> ImageSource:
         """Return what the ``image``-th image is read from: its file, or the bytes of a member.
@@ -152,9 +154,9 @@ class DataSplit:
         Raises:
             UserError: if the bytes cannot be had.
         """
-        if self.packed is None:
+        if self.elsewhere is None:
             return self.path(image)
-        return StoredImage(self.packed.name(image), self.packed.read(image))
+        return StoredImage(self.elsewhere.name(image), self.elsewhere.read(image))
 
     def check_size(self, image: int, size_hw: tuple[int, int]) -> None:
         """Compare a stored size with the annotated one.
@@ -181,7 +183,7 @@ class DataSplit:
             dropped=dropped,
             name=name,
             remarks=remarks,
-            packed=None if self.packed is None else self.packed.kept(kept),
+            elsewhere=None if self.elsewhere is None else self.elsewhere.kept(kept),
         )
 
     def target(

@@ -17,6 +17,7 @@ from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.voc import read_voc
 from fcos_lightning.data.shapes.drawn import default_cache, write_shapes
+from fcos_lightning.data.stores.addresses import checked_address, is_address
 from fcos_lightning.errors import UserError
 
 
@@ -46,18 +47,18 @@ class CocoDataModule(AutoDataModule):
         self.annotations = annotations
         self.images = images or "SPLIT"
 
-    def read(self, split: str, classes: Classes | None) -> DataSplit:
+    def read_set(self, split: str, classes: Classes | None) -> DataSplit:
         """Read a split; a category of its own that is not among given classes is an error."""
         self._check_root()
         if self.annotations is None or self.is_packed:
-            return super().read(split, classes)
-        annotation_file = self.root / self.annotations.replace("SPLIT", split)
-        image_dir = self.root / self.images.replace("SPLIT", split)
+            return super().read_set(split, classes)
+        annotation_file = self.near(self.annotations.replace("SPLIT", split))
+        image_dir = self.near(self.images.replace("SPLIT", split))
         for path, kind in ((annotation_file, "file"), (image_dir, "folder")):
             if not os.path.exists(path):
                 raise UserError(
-                    f"no COCO data: data.root={self.root} is there, but of the split {split} the "
-                    f"{kind} {path} is missing; say where data.annotations and data.images are "
+                    f"no COCO data: data.root={self.place.text} is there, but of the split {split} "
+                    f"the {kind} {path} is missing; say where data.annotations and data.images are "
                     "below it and how data.train_split and data.val_split are called, or let them "
                     "be found by data=auto"
                 )
@@ -68,6 +69,7 @@ class CocoDataModule(AutoDataModule):
             strict=self.strict,
             cache=self.cache,
             leave_out_parents=self.leave_out_parents,
+            headers=self.options.headers,
         )
 
     def set_names(self) -> Sequence[str]:
@@ -77,7 +79,7 @@ class CocoDataModule(AutoDataModule):
             return super().set_names()
         pattern = next((p for p in (self.annotations, self.images) if "SPLIT" in p), None)
         # Without a place for a name the file is the one set that there is.
-        return _filled_in(self.root, pattern) if pattern else [Path(self.annotations).stem]
+        return _filled_in(self.folder, pattern) if pattern else [Path(self.annotations).stem]
 
     def _check_root(self) -> None:
         if not self.place.remote and not os.path.isdir(self.root):
@@ -112,19 +114,20 @@ class VocDataModule(AutoDataModule):
         self.annotations = annotations
         self.images = images
 
-    def read(self, split: str, classes: Classes | None) -> DataSplit:
+    def read_set(self, split: str, classes: Classes | None) -> DataSplit:
         """Read a split; VOC has no category ids of its own, so that names alone count."""
         self._check_root()
         by_hand = self.annotations is not None or self.images is not None
         if self.is_packed or (not by_hand and split in self.layout.sets):
-            return super().read(split, classes)
+            return super().read_set(split, classes)
         return read_voc(
-            self.root,
+            self.folder,
             split,
             class_names=self.class_names if classes is None else classes.names,
             annotations=self.annotations,
             images=self.images,
             strict=self.strict,
+            headers=self.options.headers,
         )
 
     def set_names(self) -> Sequence[str]:
@@ -134,9 +137,9 @@ class VocDataModule(AutoDataModule):
             return super().set_names()
         pattern = next((p for p in (self.annotations, self.images) if p and "SPLIT" in p), None)
         if pattern is not None:
-            return _filled_in(self.root, pattern)
+            return _filled_in(self.folder, pattern)
         if self.annotations is not None or self.images is not None:
-            return _filled_in(self.root, "ImageSets/Main/SPLIT.txt")
+            return _filled_in(self.folder, "ImageSets/Main/SPLIT.txt")
         return super().set_names()
 
     def _check_root(self) -> None:
@@ -173,6 +176,12 @@ class ShapesDataModule(CocoDataModule):
             "size": image_px,
             "seed": drawing_seed,
         }
+        if root and is_address(str(root)):
+            raise UserError(
+                f"data.root={checked_address(str(root), 'data.root')}: shapes are drawn into a "
+                "folder of this machine; give one, or leave it out; for what lies at the address "
+                "give data=auto"
+            )
         where = Path(root) if root else default_cache(**drawing)
         super().__init__(where, **options)  # type: ignore[arg-type]  # checked there
         self.draw = partial(write_shapes, self.root, **drawing)

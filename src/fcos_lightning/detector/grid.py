@@ -76,7 +76,7 @@ class Grid(Part):
             return points
         count = self.per_cell
         per_level = [height * width for height, width in points.feature_sizes]
-        anchors = self.anchors_wh().to(points.xy.device)
+        anchors = self.anchors_wh().to(points.xy.device, non_blocking=True)
         size_wh = [one.repeat(cell, 1) for one, cell in zip(anchors, per_level, strict=True)]
         return Points(
             xy=points.xy.repeat_interleave(count, dim=0),

@@ -127,7 +127,8 @@ class Examined:
     """A data set as checks see it.
 
     Attributes:
-        root: its folder, None where it has none.
+        root: its folder, or that of the names of what is at an address; None where it has none.
+        address: on object storage; empty where it lies on this machine.
         format: how its boxes stand in files: ``coco``, ``voc``, ``yolo``, ``csv``, or empty.
         sets: that training and evaluation would use.
         max_pixels: larger images are refused.
@@ -137,6 +138,7 @@ class Examined:
 
     sets: Sequence[ExaminedSet]
     root: Path | None = None
+    address: str = ""
     format: str = ""
     max_pixels: int = LARGEST_PX
     alone: Sequence[str] = ()

@@ -101,17 +101,26 @@ def read_sets(data: SplitReader, of: Classes | None = None) -> Examined:
             continue
         with hearing() as heard:
             split = data.read(name, of)
+        if isinstance(data, AutoDataModule):
+            heard = heard.told(data.told)
         sets.append(ExaminedSet(role, split, heard))
         of = of or split.classes
     if not isinstance(data, AutoDataModule):
         return Examined(sets, max_pixels=data.max_pixels)
     return Examined(
         sets,
-        root=None if data.place.remote else data.root,
+        root=None if data.place.remote and data.is_packed else data.folder,
+        address=data.place.text if data.place.remote else "",
         format=data.formats[0] if len(data.formats) == 1 else data.layout.format,
         max_pixels=data.max_pixels,
         alone=_texts_alone(data),
     )
+
+
+def bytes_afar(data: Examined) -> int:
+    """Return how many bytes of images lie on object storage, all of which will be read."""
+    stores = (one.split.images for one in data.sets)
+    return sum(store.bytes_afar() for store in stores)
 
 
 def look_at_files(data: Examined, advance: Callable[[], None]) -> Examined:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data.images import ImageHeader, StoredImage, image_header, read_image
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.stores.ahead import in_a_row
 from fcos_lightning.data.stores.loose import content_digest, digest_of
 from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.errors import UserError
@@ -29,7 +29,6 @@ _GREY_PX, _SMALL_PX = 32, 16
 _WAVES = 8
 #: An image whose grey values spread by less than this has nothing on it.
 _BLANK = 1.5
-_AT_A_TIME = 64
 
 
 @dataclass
@@ -103,11 +102,10 @@ def look_at_images(
         advance: called after each.
     """
     facts = ImageFacts.of_none(len(split))
-    images = iter(range(len(split)))
     with ThreadPoolExecutor(min(processor_count(), 8)) as pool:
-        while some := list(islice(images, _AT_A_TIME)):
-            looks = pool.map(lambda image: _look(split, image, max_pixels), some)
-            for image, seen in zip(some, looks, strict=True):
+        for some in in_a_row(split.images, len(split)):
+            looks = pool.map(lambda image: _look(split, image, max_pixels), some.tolist())
+            for image, seen in zip(some.tolist(), looks, strict=True):
                 _note(facts, image, seen)
                 advance()
     return facts

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -36,7 +35,7 @@ def numbers_of(
     return {
         "format": FORMAT,
         "fcos_lightning": fcos_lightning.__version__,
-        "root": str(data.root) if data.root else None,
+        "root": data.address or (str(data.root) if data.root else None),
         "layout": layout,
         "sets": [
             {
@@ -71,7 +70,7 @@ def numbers_of(
                 "code": kind.code,
                 "severity": kind.severity,
                 "split": one.split or None,
-                "file": below(one.file, data.root) or None,
+                "file": below(one.file, data) or None,
                 "place": one.place or None,
                 "box": list(one.box) if one.box else None,
                 "score": None if one.score is None else round(one.score, 4),
@@ -89,14 +88,15 @@ def _counts(data: Examined) -> list[Any]:
     return [counted_boxes(one.split.truth) for one in data.sets]
 
 
-def below(file: str, root: Path | None) -> str:
+def below(file: str, data: Examined) -> str:
     """Return a file as it is named below the folder of the data set; others as they are."""
-    if not file or root is None:
+    if not file or data.root is None:
         return file
-    for base in (str(root), os.path.realpath(root), os.path.abspath(root)):
-        if file.startswith(base.rstrip(os.sep) + os.sep):
-            return file[len(base.rstrip(os.sep)) + 1 :]
-    return file
+    root = data.root
+    bases = [base.rstrip(os.sep) + os.sep for base in (str(root), os.path.realpath(root))]
+    bases += [os.path.abspath(root).rstrip(os.sep) + os.sep]
+    bases += [f"{data.address}/"] if data.address else []
+    return next((file[len(base) :] for base in bases if file.startswith(base)), file)
 
 
 def print_diagnosis(data: Examined, diagnosis: Diagnosis, console: Console) -> None:
@@ -106,7 +106,7 @@ def print_diagnosis(data: Examined, diagnosis: Diagnosis, console: Console) -> N
         row = Text(f"{kind.severity:<9}", _COLOURS[kind.severity])
         row.append(f"{kind.code:<{code}} {kind.count:>6}  ", "bold")
         _print(console, row.append(printable(kind.title, LONGEST_LINE), "default"))
-        _print(console, Text(f"{'':9}as {first_of(kind.kept, data.root)}"))
+        _print(console, Text(f"{'':9}as {first_of(kind.kept, data)}"))
         _print(console, Text(f"{'':9}-> {printable(kind.advice, LONGEST_LINE)}"))
     for said in diagnosis.advice:
         _print(console, Text(printable(f"advice   {said}", LONGEST_LINE)))
@@ -117,10 +117,10 @@ def _print(console: Console, line: Text) -> None:
     console.print(line, soft_wrap=True, highlight=False)
 
 
-def first_of(findings: Sequence[Finding], root: Path | None) -> str:
+def first_of(findings: Sequence[Finding], data: Examined) -> str:
     """Return the first finding in a line: where, and what is wrong."""
     one = findings[0]
-    where = ", ".join(part for part in (below(one.file, root), one.place) if part) or one.split
+    where = ", ".join(part for part in (below(one.file, data), one.place) if part) or one.split
     named = printable(where)
     message = one.message.replace(one.file, "it") if one.file else one.message
     return printable(f"{named}: {message}" if named else message, 300)

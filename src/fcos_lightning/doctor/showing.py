@@ -44,7 +44,7 @@ def doctor_page(
             "of_sets": {name: count for name, count in kind.splits.items() if name},
             "rows": [
                 {
-                    "file": below(one.file, data.root),
+                    "file": below(one.file, data),
                     "place": one.place,
                     "split": one.split,
                     "message": one.message.replace(one.file, "it") if one.file else one.message,
@@ -53,7 +53,7 @@ def doctor_page(
             ],
             "shots": [
                 {
-                    "file": below(shot["finding"].file, data.root),
+                    "file": below(shot["finding"].file, data),
                     "message": shot["finding"].message,
                     "panels": shot["panels"],
                 }

@@ -20,6 +20,7 @@ from fcos_lightning.evaluation.detections import xywh_of
 from fcos_lightning.inference.picture import Picture
 from fcos_lightning.inference.sources import ImageFiles
 from fcos_lightning.inference.videos.video import VideoFile, import_av
+from fcos_lightning.storage.encoding import encoded
 from fcos_lightning.storage.folders import remove_dead_drafts
 from fcos_lightning.structures import Detections
 
@@ -144,7 +145,7 @@ class DrawnImages:
         if max(drawn.shape) > _LONGEST_SIDES.get(file.suffix.lower(), max(drawn.shape)):
             file = file.with_name(f"{file.name}.drawn.png")
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(drawn).save(file, quality=90)
+        file.write_bytes(encoded(Image.fromarray(drawn), file.name, quality=90))
 
     def close(self) -> None:
         """Do nothing: every image is a file of its own."""

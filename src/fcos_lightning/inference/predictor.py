@@ -28,7 +28,7 @@ from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
 from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
 from fcos_lightning.inference.tiling.tiff_rows import rows_of
 from fcos_lightning.inference.tiling.windows import Tiles
-from fcos_lightning.structures import Detections
+from fcos_lightning.structures import Detections, Images
 
 if TYPE_CHECKING:
     from fcos_lightning.detector import DenseDetector
@@ -264,6 +264,14 @@ class Predictor:
         if self.in_tiles is not None and self.in_tiles.cuts(height, width):
             return self.prepared(InMemory(pixels))
         return Prepared(torch.from_numpy(planes(self._sides.inner(pixels))), (height, width))
+
+    def padded_hw(self, image: Prepared) -> tuple[int, int]:
+        """Return the size at which the detector sees an image that is alone in its batch."""
+        height, width = image.planes.shape[1:]
+        detector = self.detector
+        if isinstance(detector, FileDetector):  # nothing is laid beside images of a batch
+            return detector.size_hw or (height, width)
+        return Images.padded_hw(height, width, detector.size_multiple, detector.pad_beyond)
 
     def _prepared_or_error(self, image: AnyImage) -> Prepared | UserError:
         try:

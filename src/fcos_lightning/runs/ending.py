@@ -138,7 +138,7 @@ def report(session: Session, run: RunFolder) -> dict[str, Any]:
     write_metrics(summary, run.metrics)  # last: with them the run is finished
     extra = (run.split, run.test_metrics, run.test_predictions)
     files = (*("metrics.json", "predictions.json"), *(e.name for e in extra if e.is_file()))
-    images = data.val.image_dir if data.val.packed is None else None
+    images = data.val.image_dir if data.val.elsewhere is None else None
     commands = next_commands(session.config, run, images)
     console.print(
         f"run folder {shown_path(run.path)}: config.yaml, checkpoints, metrics.csv, "

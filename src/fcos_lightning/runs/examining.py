@@ -15,7 +15,7 @@ from rich.progress import Progress
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data.index import Classes
 from fcos_lightning.detector import DenseDetector
-from fcos_lightning.doctor.examine import assign, found, look_at_files, read_sets
+from fcos_lightning.doctor.examine import assign, bytes_afar, found, look_at_files, read_sets
 from fcos_lightning.doctor.findings import Diagnosis
 from fcos_lightning.doctor.judging import in_numbers, judge
 from fcos_lightning.doctor.learning import Learning
@@ -33,6 +33,7 @@ from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_st
 from fcos_lightning.runs.objects.detectors import detector_from
 from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.runs.session import make_datamodule, quiet
+from fcos_lightning.storage.bars import readable_size
 from fcos_lightning.storage.folders import complete_or_absent
 from fcos_lightning.storage.replacing import write_whole
 
@@ -62,6 +63,8 @@ def examined(config: DictConfig) -> int:
     folder = new_run_folder(config.run_dir, config.name)
     with removed_if_stopped(folder, made):
         total = sum(len(one.split) for one in data.sets)
+        if to_read := bytes_afar(data):
+            print(f"reading {readable_size(to_read)} of images from {data.address}", flush=True)
         with _bar("images", total) as advance:
             data = look_at_files(data, advance)
         data = assign(data, how)

@@ -38,6 +38,7 @@ from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.training.acceleration import accelerate
 from fcos_lightning.training.compiling import TranslationError
 from fcos_lightning.training.loggers.csv_log import rewind_logs
+from fcos_lightning.training.loggers.writer_threads import writers_fail_once
 from fcos_lightning.training.module import FCOSModule
 from fcos_lightning.training.moving_positives import MovingPositives
 from fcos_lightning.training.ranks.other_ranks import LostRank, together
@@ -116,6 +117,7 @@ class Session:
             started = Checkpoint.read(str(config.init_from)).start(detector)
         return cls(config, datamodule, detector, schedule, started)
 
+    @writers_fail_once()
     def fit(self, trainer: L.Trainer, run: RunFolder, resumed: bool) -> None:
         """Train until the end of the schedule.
 

@@ -189,14 +189,21 @@ def _tar_members(archive: Path) -> Iterator[tuple[_Member, int | None]]:
 
 
 def _safe_parts(archive: Path, name: str) -> tuple[str, ...]:
-    """Parts of a member's relative name.
-
-    Backslashes and colons are refused on every system, since Windows reads them as ways out.
-    """
-    parts = tuple(part for part in name.split("/") if part not in ("", "."))
-    if name.startswith("/") or ".." in parts or any(sign in name for sign in "\\:\0"):
+    """Parts of a member's relative name, of which empty ones and dots are left out."""
+    if leads_out(name):
         raise _unsafe(archive, name, "outside the folder or with a forbidden sign")
-    return parts
+    return tuple(part for part in name.split("/") if part not in ("", "."))
+
+
+def leads_out(name: str, forbidden: str = "\\:\0") -> bool:
+    """Tell whether a stranger's name of a file may lead out of the folder that it is meant for.
+
+    Args:
+        name: with ``/`` between folders.
+        forbidden: signs that it may not hold. Backslashes and colons are refused on every system,
+            since Windows reads them as ways out.
+    """
+    return name.startswith("/") or ".." in name.split("/") or any(one in name for one in forbidden)
 
 
 def _unsafe(archive: Path, name: str, what: str) -> UserError:

@@ -98,11 +98,12 @@ def _held(draft: Path) -> int | None:
         return None
 
 
-def hold(folder: Path, wait_s: float = 0.0) -> int | None:
+def hold(folder: Path, wait_s: float = 0.0, shared: bool = False) -> int | None:
     """Hold a folder for this process and those that it forks, until all have ended or let go.
 
     Args:
         folder: to be held.
+        shared: other processes may hold it too, if they share it likewise.
         wait_s: how long to wait for another process to let go: those of a run that was killed
             take some seconds to notice.
 
@@ -123,7 +124,8 @@ def hold(folder: Path, wait_s: float = 0.0) -> int | None:
         return None
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > until:
                 os.close(handle)

@@ -41,8 +41,8 @@ class Images(OnDevice):
         if not images:
             raise ValueError("expected at least one image")
         sizes = torch.tensor([image.shape[-2:] for image in images])
-        longest = [int(side) + beyond for side in sizes.amax(dim=0)]
-        height, width = (math.ceil(side / multiple) * multiple for side in longest)
+        tallest, widest = sizes.amax(dim=0).tolist()
+        height, width = cls.padded_hw(tallest, widest, multiple, beyond)
         device = images[0].device
         pixels = torch.empty(len(images), 3, height, width, dtype=torch.uint8, device=device)
         for row, image in zip(pixels, images, strict=True):
@@ -52,6 +52,14 @@ class Images(OnDevice):
             row[:, bottom:] = 0
             row[:, :bottom, right:] = 0
         return cls(pixels=pixels, sizes_hw=sizes)
+
+    @staticmethod
+    def padded_hw(height: int, width: int, multiple: int, beyond: bool = False) -> tuple[int, int]:
+        """Return height and width of the tensor that images of at most these are laid into."""
+        rows, columns = (
+            math.ceil((side + beyond) / multiple) * multiple for side in (height, width)
+        )
+        return rows, columns
 
     @property
     def padded_size(self) -> tuple[int, int]:

@@ -12,6 +12,14 @@ from torch import Tensor
 _Self = TypeVar("_Self", bound="OnDevice")
 
 
+def placed(values: object, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """Return plain numbers as a tensor on a device, without waiting for what the device still does.
+
+    ``torch.tensor(values, device=...)`` waits until a GPU has done all that it was given before.
+    """
+    return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
+
+
 class OnDevice:
     """Moves every tensor field of a dataclass, and leaves the others as they are."""
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fcos_lightning.printing import LONGEST_LINE, printable
-from fcos_lightning.storage.replacing import replacing, write_whole
+from fcos_lightning.storage.replacing import write_whole
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.sweeps.comparison import PAGE
 from fcos_lightning.sweeps.course import FIGURES, measured
@@ -191,8 +191,9 @@ def plot(manifest: Manifest, file: Path) -> bool:
     for key, panel in zip(keys, panels, strict=True):
         _panel(panel, key, [[job] for job in jobs] if key == SEED else _by_settings(jobs).values())
     panels[0].set_ylabel("AP")
-    with replacing(file) as draft:
-        figure.savefig(draft, format="png", dpi=120)
+    drawn = io.BytesIO()  # Pillow does not notice what a full disk has not taken
+    figure.savefig(drawn, format="png", dpi=120)
+    write_whole(drawn.getvalue(), file)
     return True
 
 

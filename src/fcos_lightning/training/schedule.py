@@ -7,7 +7,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -157,6 +158,7 @@ class Schedule:
         except Exception as error:  # whatever a library says to options that do not fit
             kind = type(error).__name__
             raise UserError(f"schedule.optimizer: {kind}: {first_line(error)}") from error
+        optimizer.register_load_state_dict_post_hook(_lie_as_parameters)
         waits = _steps(self.backbone_waits, total_steps)
 
         def waiting(step: int) -> float:
@@ -222,6 +224,19 @@ def _stages_behind(detector: nn.Module) -> dict[int, int]:
     }
     # What lies behind all stages, as a last normalisation.
     return {id(parameter): found.get(id(parameter), 0) for parameter in backbone.parameters()}
+
+
+def _lie_as_parameters(optimizer: Optimizer) -> None:
+    """Lay what an optimiser has loaded in memory as its parameters lie.
+
+    These lie otherwise where a run goes on on another device or in another precision, and fused
+    optimisers refuse to work on both.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            like = isinstance(value, Tensor) and value.shape == parameter.shape
+            if like and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _steps(mark: float, total_steps: int) -> int:

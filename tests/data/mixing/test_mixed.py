@@ -308,7 +308,7 @@ def test_in_a_window_of_shards_partners_are_of_the_same_shard(tmp_path: Path) ->
     packed = AutoDataModule(str(tmp_path / "packed"), shuffle_window=1, **without_splits())
     packed.augmentation = mixed(mosaic=1.0)
     dataset: Any = packed.train_dataloader().dataset
-    shard = packed.train.packed.rows.shard  # type: ignore[union-attr]
+    shard = packed.train.elsewhere.rows.shard  # type: ignore[union-attr]
     assert shard.max() > 2
     asked: list[int] = []
     read = dataset._read

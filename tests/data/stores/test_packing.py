@@ -111,7 +111,7 @@ def test_other_tools_find_samples_in_it(drawn: Path, shards: Path) -> None:
 
 
 def test_offsets_are_those_of_the_archive(shards: Path) -> None:
-    store = AutoDataModule(shards).train.packed
+    store = AutoDataModule(shards).train.elsewhere
     assert isinstance(store, ShardStore)
     for number, shard in enumerate(store.shards):
         assert (shards / shard.name).stat().st_size == shard.size
@@ -219,7 +219,7 @@ def test_columns_that_unpack_to_too_much_are_refused(shards: Path, tmp_path: Pat
 
 def test_a_changed_byte_of_an_image_is_noticed(shards: Path, tmp_path: Path) -> None:
     place = damaged(shards, tmp_path / "copy", lambda _: None)
-    store = AutoDataModule(place).train.packed
+    store = AutoDataModule(place).train.elsewhere
     assert isinstance(store, ShardStore)
     shard = place / store.shards[0].name
     content = bytearray(shard.read_bytes())

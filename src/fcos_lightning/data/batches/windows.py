@@ -43,7 +43,7 @@ def windows_of(split: DataSplit, shards: int | None) -> Windows | None:
     Raises:
         UserError: if the images are in no shards, or a window has no room.
     """
-    store = split.packed
+    store = split.elsewhere
     if not isinstance(store, ShardStore):
         if shards is not None:
             raise UserError(

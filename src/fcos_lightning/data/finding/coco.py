@@ -53,6 +53,7 @@ class CocoLayout(Layout[ListedSet]):
             cache=options.cache,
             leave_out_parents=options.leave_out_parents,
             by_last_name=one.images.by_last_name,
+            headers=options.headers,
         )
         given = options.class_names
         if classes is None and given is not None and given != split.truth.class_names:
@@ -65,7 +66,7 @@ class CocoLayout(Layout[ListedSet]):
 
 def find_coco(survey: Survey) -> list[AnyLayout]:
     """Find annotations in COCO's format: at most one layout, of all sets that there are."""
-    files = [(folder, name) for folder in survey for name in _candidates(folder)]
+    files = [(folder, name) for folder in survey for name in candidates(folder)]
     listed: dict[tuple[SeenFolder, str], list[str]] = {}
     for folder, name in files:
         names = _listed_images(survey.root / folder.below(name))
@@ -92,7 +93,7 @@ def find_coco(survey: Survey) -> list[AnyLayout]:
     return layouts
 
 
-def _candidates(folder: SeenFolder) -> list[str]:
+def candidates(folder: SeenFolder) -> list[str]:
     """Names of JSON files that may hold boxes."""
     names = folder.ending(".json")
     if len(names) > _MOST_FILES:

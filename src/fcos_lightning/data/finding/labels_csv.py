@@ -34,6 +34,7 @@ class CsvLayout(Layout[ListedSet]):
             category_ids=None if classes is None else classes.category_ids,
             by_last_name=one.images.by_last_name,
             strict=options.strict,
+            headers=options.headers,
         )
 
 

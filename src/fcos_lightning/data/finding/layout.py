@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from fcos_lightning.data.finding.image_folders import ImageFolder
 from fcos_lightning.data.index import Classes, DataSplit
+from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import some_of
 
@@ -24,6 +25,7 @@ class Options:
         cache: see ``read_coco``.
         leave_out_parents: see ``read_coco``.
         cache_bytes: of shards from object storage that are kept on this machine.
+        headers: reads the sizes of images that annotations do not state.
     """
 
     strict: bool = False
@@ -31,6 +33,7 @@ class Options:
     cache: bool = True
     leave_out_parents: bool = False
     cache_bytes: int = 0
+    headers: Headers = headers_of_files
 
 
 @dataclass(frozen=True)

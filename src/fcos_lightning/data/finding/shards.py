@@ -110,19 +110,10 @@ def find_shards(survey: Survey) -> list[AnyLayout]:
     return [] if index is None else [_layout(place, index)]
 
 
-def shards_at(place: Place) -> AnyLayout:
-    """Return the layout of a place on object storage, where nothing else is looked for.
-
-    Raises:
-        UserError: if there are no shards.
-    """
+def shards_at(place: Place) -> AnyLayout | None:
+    """Return the layout of a place on object storage; None if there are no shards."""
     index = read_index(place)
-    if index is None:
-        raise UserError(
-            f"data.root={place.text}: there is no {INDEX}; of object storage only packed data are "
-            "read: pack yours with fcos-pack data.root=DIR out=ADDRESS"
-        )
-    return _layout(place, index)
+    return None if index is None else _layout(place, index)
 
 
 def _layout(place: Place, index: PackedIndex) -> ShardsLayout:

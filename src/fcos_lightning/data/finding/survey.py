@@ -125,6 +125,11 @@ class Survey:
         return f"files ({', '.join(ending[:20] for ending in common)}{more}){below}"
 
 
+def is_looked_into(name: str) -> bool:
+    """Tell whether a file or folder of this name is worth a look."""
+    return not name.startswith(".") and name not in _NO_DATA
+
+
 def _names_in(path: Path, root: Path, required: bool) -> tuple[list[str], list[str]]:
     """Return the names of files and of folders that are worth a look."""
     files: list[str] = []
@@ -132,7 +137,7 @@ def _names_in(path: Path, root: Path, required: bool) -> tuple[list[str], list[s
     try:
         with os.scandir(path) as entries:
             for entry in entries:
-                if entry.name.startswith(".") or entry.name in _NO_DATA:
+                if not is_looked_into(entry.name):
                     continue
                 try:
                     if entry.is_dir():

@@ -71,7 +71,13 @@ class VocLayout(Layout[VocSet]):
     def read_set(self, one: VocSet, classes: Classes | None, options: Options) -> DataSplit:
         """Read a set; VOC has no category ids of its own, so that names alone count."""
         names = options.class_names if classes is None else classes.names
-        return read_voc_files(self.files(one), one.name, class_names=names, strict=options.strict)
+        return read_voc_files(
+            self.files(one),
+            one.name,
+            class_names=names,
+            strict=options.strict,
+            headers=options.headers,
+        )
 
 
 def find_voc(survey: Survey) -> list[AnyLayout]:

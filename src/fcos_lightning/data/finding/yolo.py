@@ -78,6 +78,7 @@ class YoloLayout(Layout[YoloSet]):
             numbers=None if own else self._numbers(classes),
             key_points=self.key_points,
             strict=options.strict,
+            headers=options.headers,
         )
 
     def texts_of(self, name: str) -> list[str]:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data.complaints import unknown_class
 from fcos_lightning.data.files import Folder
-from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.coco_checked import PlainColumns, refuse
 from fcos_lightning.data.readers.coco_quick import Columns, read_quick
+from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.values import spelt
 from fcos_lightning.data.saved_index import SavedIndex
 from fcos_lightning.errors import UserError, shown
@@ -31,6 +31,7 @@ def read_coco(
     cache: bool = True,
     leave_out_parents: bool = False,
     by_last_name: bool = False,
+    headers: Headers = headers_of_files,
 ) -> DataSplit:
     """Read annotations in COCO's detection format.
 
@@ -55,6 +56,7 @@ def read_coco(
         leave_out_parents: a category that others name as their ``supercategory`` is no class if
             no box has it, as the root that Roboflow adds; it is said. Not with ``categories``.
         by_last_name: of each ``file_name`` the part behind the last separator counts.
+        headers: reads the sizes of images that the file does not state.
 
     Raises:
         UserError: for anything that is not such a file, a missing or outside image file, or a
@@ -82,8 +84,10 @@ def read_coco(
         names, said = _without_parents(listed, names)
         remarks += said
     unsized = np.flatnonzero((images.sizes_hw == 0).any(axis=1))
-    for row in unsized:
-        images.sizes_hw[row], _ = usable_frame(images.folder.root / images.file_names[row])
+    names_unsized = [images.file_names[row] for row in unsized]
+    frames = headers(images.folder.root, names_unsized, oriented=False)
+    for row, (size_hw, _) in zip(unsized, frames, strict=True):
+        images.sizes_hw[row] = size_hw
 
     split = _build(listed, names, images, remarks, strict)
     # Sizes that stand in the images themselves would need a look at each of them.

@@ -13,8 +13,8 @@ import numpy as np
 
 from fcos_lightning.data.complaints import complain, unknown_class
 from fcos_lightning.data.files import Folder
-from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
+from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.values import is_text, number, whole
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.printing import some_of
@@ -133,6 +133,7 @@ def read_csv(
     category_ids: Sequence[int] | None = None,
     by_last_name: bool = False,
     strict: bool = False,
+    headers: Headers = headers_of_files,
 ) -> DataSplit:
     """Read a table of boxes.
 
@@ -148,6 +149,7 @@ def read_csv(
         category_ids: one per label; None: 1, 2, 3 and so on.
         by_last_name: of the name of an image the part behind the last separator counts.
         strict: refuse boxes that would otherwise be dropped and counted.
+        headers: reads the sizes of images that the table does not state.
 
     Raises:
         UserError: for anything that is not such a table, a missing image, or an unknown class; it
@@ -173,10 +175,11 @@ def read_csv(
     folder = Folder(image_dir)
     on_disk = folder.find_all(images, file)
     place_of = {image: place for place, image in enumerate(images)}
-    sizes = [
-        rows.sizes_hw.get(image) or usable_frame(folder.root / found)[0]
-        for image, found in zip(images, on_disk, strict=True)
-    ]
+    sizes = [rows.sizes_hw.get(image, (0, 0)) for image in images]
+    unsized = [place for place, image in enumerate(images) if image not in rows.sizes_hw]
+    frames = headers(folder.root, [on_disk[place] for place in unsized], oriented=False)
+    for place, (size_hw, _) in zip(unsized, frames, strict=True):
+        sizes[place] = size_hw
     boxes = [row for row, one in enumerate(rows.names) if one]
     for row in boxes:
         if rows.names[row] not in label_of:

@@ -11,8 +11,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from fcos_lightning.data.complaints import complain, unknown_class
-from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
+from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.values import flag, number
 from fcos_lightning.data.readers.voc_layout import VocFiles, find_files
 from fcos_lightning.data.readers.voc_xml import NO_TEXT, read_xml
@@ -37,6 +37,7 @@ def read_voc(
     annotations: str | None = None,
     images: str | None = None,
     strict: bool = False,
+    headers: Headers = headers_of_files,
 ) -> DataSplit:
     """Read one split of a data set in PASCAL VOC's layout.
 
@@ -60,17 +61,23 @@ def read_voc(
         class_names: the classes in the order of their labels; None takes the names found in this
             split, sorted.
         strict: refuse boxes that would otherwise be dropped and counted.
+        headers: reads the sizes of images that their XML does not state.
 
     Raises:
         UserError: for a missing, empty or broken file, an image name that leads out of its
             folder, an unknown class, or if there is no class at all; it names the file.
     """
     files = find_files(root, split, annotations, images)
-    return read_voc_files(files, split, class_names=class_names, strict=strict)
+    return read_voc_files(files, split, class_names=class_names, strict=strict, headers=headers)
 
 
 def read_voc_files(
-    files: VocFiles, name: str, *, class_names: Sequence[str] | None = None, strict: bool = False
+    files: VocFiles,
+    name: str,
+    *,
+    class_names: Sequence[str] | None = None,
+    strict: bool = False,
+    headers: Headers = headers_of_files,
 ) -> DataSplit:
     """Read the files of a split, wherever they were found; see ``read_voc``.
 
@@ -79,24 +86,22 @@ def read_voc_files(
         name: of the split.
         class_names: see ``read_voc``.
         strict: see ``read_voc``.
+        headers: see ``read_voc``.
 
     Raises:
         UserError: see ``read_voc``.
     """
-    sizes_hw: list[tuple[int, int]] = []
+    stated_hw: list[tuple[int, int] | None] = []
     objects: list[_Object] = []
     image_of_object: list[int] = []
     lacking = 0
-    for image, (xml_file, file_name) in enumerate(
-        zip(files.xml_files, files.file_names, strict=True)
-    ):
+    for image, xml_file in enumerate(files.xml_files):
         try:
             annotation = read_xml(xml_file)
         except UserError as error:
             complain(error, "annotation.unreadable", xml_file)
             annotation = Element("annotation")
-        size_hw = _size_hw(annotation) or usable_frame(files.images.root / file_name)[0]
-        sizes_hw.append(size_hw)
+        stated_hw.append(_size_hw(annotation))
         for place, element in enumerate(annotation.findall("object"), start=1):
             try:
                 thing = _read_object(element, f"{xml_file}: object {place}")
@@ -114,6 +119,11 @@ def read_voc_files(
             else:
                 lacking += 1
 
+    unsized = [image for image, size_hw in enumerate(stated_hw) if size_hw is None]
+    unsized_names = [files.file_names[image] for image in unsized]
+    frames = headers(files.images.root, unsized_names, oriented=False)
+    read_hw = {image: size_hw for image, (size_hw, _) in zip(unsized, frames, strict=True)}
+    sizes_hw = [size_hw or read_hw[image] for image, size_hw in enumerate(stated_hw)]
     names = tuple(class_names) if class_names is not None else _names_of(objects)
     if not names:
         raise UserError(f"{files.source}: no class, as none is given and no image has an object")

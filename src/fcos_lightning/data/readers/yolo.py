@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.data.complaints import complain, unknown_class
-from fcos_lightning.data.images import usable_frame
 from fcos_lightning.data.index import DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.orientation import as_stored, is_turned_by
+from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.plausible import in_pixels
 from fcos_lightning.data.readers.values import number, whole
 from fcos_lightning.errors import UserError, shown
@@ -55,6 +55,7 @@ def read_yolo(
     numbers: Mapping[int, int] | None = None,
     key_points: bool = False,
     strict: bool = False,
+    headers: Headers = headers_of_files,
 ) -> DataSplit:
     """Read one set of images with a text file for each.
 
@@ -73,6 +74,7 @@ def read_yolo(
         numbers: labels by the numbers in the files; None: these are the ``category_ids``.
         key_points: whether key points follow a box.
         strict: refuse boxes that would otherwise be dropped and counted.
+        headers: reads the sizes of images.
 
     Raises:
         UserError: for a file that cannot be read, a line that is none, or an unknown class; it
@@ -80,11 +82,9 @@ def read_yolo(
     """
     ids = list(range(len(class_names))) if category_ids is None else list(category_ids)
     found = _Lines()
-    sizes_hw: list[tuple[int, int]] = []
+    frames = headers(image_dir, images, oriented=True)
     turned = 0
-    for image, (file_name, label) in enumerate(zip(images, labels, strict=True)):
-        size_hw, orientation = usable_frame(image_dir / file_name)
-        sizes_hw.append(size_hw)
+    for image, ((_, orientation), label) in enumerate(zip(frames, labels, strict=True)):
         first = len(found.xyxy)
         if label is not None:
             _read_file(label, image, key_points, found)
@@ -104,7 +104,7 @@ def read_yolo(
             unknown_class(error, category, file, f"line {line}")
     found.keep([category in label_of for category in found.category])
     of_image = np.array(found.image, dtype=np.int64)
-    sizes = np.array(sizes_hw, dtype=np.int64).reshape(-1, 2)
+    sizes = np.array([size_hw for size_hw, _ in frames], dtype=np.int64).reshape(-1, 2)
     scale = sizes[:, [1, 0, 1, 0]].take(of_image, axis=0).astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         xyxy: NDArray[np.float64] = np.array(found.xyxy, dtype=np.float64).reshape(-1, 4) * scale

@@ -29,6 +29,11 @@ class LooseFiles:
     file_names: NDArray[np.str_]
 
     @property
+    def is_packed(self) -> bool:
+        """They are not."""
+        return False
+
+    @property
     def place_name(self) -> str:
         """The folder."""
         return str(self.folder)
@@ -54,6 +59,10 @@ class LooseFiles:
     def kept(self, kept: NDArray[np.bool_]) -> LooseFiles:
         """Return a store of some of the images, see ``ImageStore``."""
         return LooseFiles(self.folder, self.file_names[kept])
+
+    def bytes_afar(self) -> int:
+        """Return that there are none, see ``ImageStore``."""
+        return 0
 
     def duplicates(self) -> list[list[int]]:
         """Return groups of images with the same bytes. Only those of one size are read at all."""

@@ -9,12 +9,14 @@ import re
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 import numpy as np
 
 from fcos_lightning.data.images import StoredImage, image_size
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.stores.ahead import in_a_row
 from fcos_lightning.data.stores.packed_index import (
     DIGEST_BYTES,
     INDEX,
@@ -90,7 +92,7 @@ class Packer:
         )
         shards: list[Shard] = []
         tar = _Tar()
-        for image in range(number):
+        for image in chain.from_iterable(some.tolist() for some in in_a_row(split.images, number)):
             content = split.images.read(image)
             if not self.skip_bad:
                 name = split.images.name(image)

@@ -19,6 +19,8 @@ from fcos_lightning.storage.small_files import read_small
 
 #: Until a connection stands, and until something more comes over it.
 _CONNECT_S, _READ_S = 10, 20
+#: At the same time, of one process: as many as there are threads that bring images.
+_CONNECTIONS = 64
 
 #: Where a file's folder comes with the file, and making one would make a bucket.
 _WITHOUT_FOLDERS = ("s3", "s3a", "gs", "gcs", "hf")
@@ -146,7 +148,7 @@ class RemotePlace:
         address = f"{self.text}/{name}"
 
         def ask() -> bytes | None:
-            system, path = self._opened()
+            system, path = self.opened()
             try:
                 # Not asked for its size before: over HTTP whatever goes wrong then is "not found".
                 content: bytes = system.cat_file(f"{path}/{name}", start=0, end=most_bytes + 1)
@@ -162,7 +164,7 @@ class RemotePlace:
         """Return some bytes of a file, see ``Place``."""
 
         def ask() -> bytes:
-            system, path = self._opened()
+            system, path = self.opened()
             content: bytes = system.cat_file(f"{path}/{name}", start=start, end=stop)
             if len(content) < stop - start:
                 raise CutShort(f"{len(content)} of {stop - start} bytes came")
@@ -176,7 +178,7 @@ class RemotePlace:
         """Write a file, see ``Place``."""
 
         def ask() -> None:
-            system, path = self._opened()
+            system, path = self.opened()
             if self.text.split("://", 1)[0] not in _WITHOUT_FOLDERS:
                 system.makedirs(path, exist_ok=True)
             system.pipe_file(f"{path}/{name}", content)
@@ -186,14 +188,14 @@ class RemotePlace:
     def remove(self, name: str) -> None:
         """Remove a file, see ``Place``."""
         with suppress(Exception):  # each library of an object storage has its own
-            system, path = self._opened()
+            system, path = self.opened()
             system.rm_file(f"{path}/{name}")
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing below the address."""
 
         def ask() -> bool:
-            system, path = self._opened()
+            system, path = self.opened()
             system.invalidate_cache()
             try:
                 return not system.ls(path, detail=False)
@@ -202,7 +204,7 @@ class RemotePlace:
 
         return patiently(self.text, ask)
 
-    def _opened(self) -> tuple[Any, str]:
+    def opened(self) -> tuple[Any, str]:
         """Return fsspec's file system and the path in it; each process has one of its own."""
         if self._system is None or self._system[0] != os.getpid():
             self._system = (os.getpid(), *_file_system(self.text, self.key))
@@ -219,6 +221,7 @@ def _file_system(address: str, key: str) -> tuple[Any, str]:
             "connect_timeout": _CONNECT_S,
             "read_timeout": _READ_S,
             "retries": {"max_attempts": 0},  # ``patiently`` does that
+            "max_pool_connections": _CONNECTIONS,
         }
     elif scheme in ("http", "https"):
         options["get_client"] = partial(_http_client, _CONNECT_S, _READ_S)

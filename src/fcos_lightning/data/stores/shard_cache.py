@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -13,16 +11,14 @@ from typing import IO
 
 from fcos_lightning.data.stores.packed_index import Shard
 from fcos_lightning.data.stores.places import Place
+from fcos_lightning.data.stores.room import LOCK, Room, used
 from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.storage.bars import readable_size
-from fcos_lightning.storage.caches import cache_folder, waiting_for
-from fcos_lightning.storage.replacing import DRAFT, replacing
+from fcos_lightning.storage.caches import waiting_for
+from fcos_lightning.storage.replacing import replacing
 
 #: Of one answer: what is lost when a connection breaks.
 PART_BYTES = 8 << 20
-_LOCK = ".lock"
-#: A draft that nobody has written to for so long belongs to a process that was killed.
-_ABANDONED_AFTER_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -35,14 +31,12 @@ class ShardCache:
     Attributes:
         place: where the shards come from.
         folder: where the copies of this place are.
-        root: where those of all places are, which ``most_bytes`` is about.
-        most_bytes: of all copies.
+        room: that those of all places share.
     """
 
     place: Place
     folder: Path
-    root: Path
-    most_bytes: int
+    room: Room
 
     @classmethod
     def of(cls, place: Place, packing: str, most_bytes: int) -> ShardCache:
@@ -51,13 +45,16 @@ class ShardCache:
         Args:
             place: where the shards are.
             packing: tells what is packed there from what was there before.
-            most_bytes: see ``ShardCache``.
+            most_bytes: see ``Room``.
         """
-        root = cache_folder() / "shards"
+        room = Room.of_user(most_bytes)
         words = f"{place.text}\n{packing}".encode()
-        return cls(
-            place, root / hashlib.blake2b(words, digest_size=12).hexdigest(), root, most_bytes
-        )
+        return cls(place, room.root / hashlib.blake2b(words, digest_size=12).hexdigest(), room)
+
+    @property
+    def most_bytes(self) -> int:
+        """Of all copies."""
+        return self.room.most_bytes
 
     def part(self, shard: Shard, start: int, stop: int) -> bytes:
         """Return some bytes of a shard, which is brought first if it is not here.
@@ -77,8 +74,8 @@ class ShardCache:
             except OSError as error:
                 raise StoreError(f"{path} cannot be read: {error.strerror}") from None
         raise StoreError(
-            f"{shard.name} is taken out of {self.root} again and again before it is read: give a "
-            "greater data.cache_gb, or a smaller data.shuffle_window"
+            f"{shard.name} is taken out of {self.room.root} again and again before it is read: "
+            "give a greater data.cache_gb, or a smaller data.shuffle_window"
         )
 
     def bring(self, shard: Shard, stopped: Callable[[], bool] = lambda: False) -> None:
@@ -93,11 +90,11 @@ class ShardCache:
         """
         path = self.folder / shard.name
         try:
-            if _used(path, shard.size):
+            if used(path, shard.size):
                 return
             self.folder.mkdir(parents=True, exist_ok=True)
-            with waiting_for(path.with_name(path.name + _LOCK)):
-                if _used(path, shard.size):
+            with waiting_for(path.with_name(path.name + LOCK)):
+                if used(path, shard.size):
                     return
                 with (
                     suppress(_NotWanted),
@@ -106,7 +103,7 @@ class ShardCache:
                 ):
                     self._fill(draft, shard, stopped)
                     # Nobody counts while it gets its name, who might see neither of the two.
-                    named.enter_context(waiting_for(self.root / _LOCK))
+                    named.enter_context(self.room.held())
         except OSError as error:
             raise StoreError(
                 f"cannot keep {shard.name} ({readable_size(shard.size)}) in {self.folder}: "
@@ -119,48 +116,13 @@ class ShardCache:
             (self.folder / shard.name).unlink(missing_ok=True)
 
     def _fill(self, draft: IO[bytes], shard: Shard, stopped: Callable[[], bool]) -> None:
-        with waiting_for(self.root / _LOCK):
-            self._make_room(shard.size)
-            draft.truncate(shard.size)  # so that others see what it is going to take
+        self.room.take(draft, shard.size)
         for start in range(0, shard.size, PART_BYTES):
             if stopped():
                 raise _NotWanted
             stop = min(start + PART_BYTES, shard.size)
             draft.write(self.place.part(shard.name, start, stop))
 
-    def _make_room(self, needed: int) -> None:
-        kept: list[tuple[float, int, Path]] = []
-        taken = needed
-        for file in self.root.glob("*/*"):
-            with suppress(OSError):
-                about = file.stat()
-                if file.name.endswith(_LOCK):
-                    continue
-                if file.name.endswith(DRAFT):
-                    if time.time() - about.st_mtime > _ABANDONED_AFTER_S:
-                        file.unlink()
-                        continue
-                else:
-                    kept.append((about.st_mtime, about.st_size, file))
-                taken += about.st_size
-        for _, size, file in sorted(kept):
-            if taken <= self.most_bytes:
-                return
-            with suppress(OSError):
-                file.unlink()
-                taken -= size
-
 
 class _NotWanted(Exception):
     """Nobody waits for a shard any longer."""
-
-
-def _used(path: Path, size: int) -> bool:
-    """Tell whether a whole file is there, and note that it was used."""
-    try:
-        if path.stat().st_size != size:
-            return False
-        os.utime(path)
-    except FileNotFoundError:
-        return False
-    return True

@@ -34,6 +34,11 @@ class ShardStore:
     cache: ShardCache | None = None
 
     @property
+    def is_packed(self) -> bool:
+        """They are."""
+        return True
+
+    @property
     def place_name(self) -> str:
         """The folder or address."""
         return self.place.text
@@ -62,6 +67,10 @@ class ShardStore:
     def kept(self, kept: NDArray[np.bool_]) -> ShardStore:
         """Return a store of some of the images, see ``ImageStore``."""
         return replace(self, rows=self.rows.kept(kept), file_names=self.file_names[kept])
+
+    def bytes_afar(self) -> int:
+        """Return the size of all images, see ``ImageStore``."""
+        return int(self.rows.length.sum()) if self.place.remote else 0
 
     def duplicates(self) -> list[list[int]]:
         """Return groups of images whose files are the same byte for byte."""

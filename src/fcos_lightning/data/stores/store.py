@@ -35,6 +35,10 @@ class ImageStore(Protocol):
     def place_name(self) -> str:
         """The folder or address where all of them are."""
 
+    @property
+    def is_packed(self) -> bool:
+        """Whether they are in shards, and were all looked at when they were packed."""
+
     def read(self, image: int) -> bytes:
         """Return the bytes of an image's file.
 
@@ -51,3 +55,6 @@ class ImageStore(Protocol):
 
     def duplicates(self) -> list[list[int]]:
         """Return groups of images whose files are the same byte for byte."""
+
+    def bytes_afar(self) -> int:
+        """Return how many bytes have to come from object storage for all images to be read."""

@@ -135,7 +135,9 @@ class MostOverlapping:
             ious: ``[boxes, P]``.
             enough: an overlap, or one for each box, ``[boxes, 1]``.
         """
-        bounds = torch.as_tensor(enough, dtype=ious.dtype, device=ious.device).expand(len(ious), 1)
+        if not isinstance(enough, Tensor):
+            enough = ious.new_full((1, 1), enough)
+        bounds = enough.expand(len(ious), 1)
         for number, (one, bound) in enumerate(zip(ious, bounds, strict=True), start=first):
             self.box.lerp_(
                 torch.full_like(bound, number), torch.gt(one, self.overlap, out=self._is)

@@ -13,6 +13,7 @@ from fcos_lightning.boxes import iou_of_ltrb, xyxy_to_ltrb
 from fcos_lightning.detector.assigners.claims import Claims, padded
 from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
+from fcos_lightning.structures.on_device import placed
 
 #: By so much an overlap may miss the threshold: where all overlaps are alike, their mean is off by
 #: rounding.
@@ -116,7 +117,7 @@ def nearest_on_grid(grid_xy: Tensor, to_xy: Tensor, count: int) -> Tensor:
         for j in range(away_y.shape[-1])
         if (i + 1) * (j + 1) <= count
     ]
-    at_x, at_y = (torch.tensor(one, device=grid_xy.device) for one in zip(*pairs, strict=True))
+    at_x, at_y = (placed(one, grid_xy.device) for one in zip(*pairs, strict=True))
     index = row[..., at_y] * width + column[..., at_x]
     squared = away_x[..., at_x].square() + away_y[..., at_y].square()
     index, order = index.sort(dim=-1)

@@ -14,6 +14,7 @@ from torchvision.ops import batched_nms
 from fcos_lightning.boxes import clip_boxes, ltrb_to_xyxy
 from fcos_lightning.detector.parts import Decoder
 from fcos_lightning.structures import Detections, Points, Prediction
+from fcos_lightning.structures.on_device import placed
 
 #: Candidates that NMS looks at first; up to as many torchvision sorts all classes out in one go.
 _HEAD = 1000
@@ -104,7 +105,7 @@ class NMSDecoder(Decoder):
         """Return boxes as NMS takes them, see ``nms_sides``."""
         if self.nms_sides == "plain":
             return boxes_xyxy
-        return boxes_xyxy + boxes_xyxy.new_tensor([0.0, 0.0, 1.0, 1.0])
+        return boxes_xyxy + placed((0.0, 0.0, 1.0, 1.0), boxes_xyxy.device, boxes_xyxy.dtype)
 
     def passing(
         self, prediction: Prediction, points: Points, image: int
@@ -193,7 +194,7 @@ def _best_of_levels(
     """
     if len(point) <= topk:
         return None
-    ends = torch.tensor(per_level, device=point.device).cumsum(0)
+    ends = placed(per_level, point.device).cumsum(0)
     counts = torch.searchsorted(point, ends).diff(prepend=ends.new_zeros(1)).tolist()
     rows, start = [], 0
     for count in counts:

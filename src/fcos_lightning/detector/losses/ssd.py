@@ -15,6 +15,7 @@ from fcos_lightning.detector.losses.mined import RowLoss, mined_sum
 from fcos_lightning.detector.losses.retinanet import offsets_of
 from fcos_lightning.detector.parts import Loss
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
+from fcos_lightning.structures.on_device import placed
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class SSDLoss(Loss):
                 assignment.ignored,
             )
             positive = assignment.positive[..., None]
-            units = prediction.offsets.new_tensor(OFFSET_UNITS)
+            units = placed(OFFSET_UNITS, prediction.offsets.device, prediction.offsets.dtype)
             # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
             target = offsets_of(torch.where(positive, assignment.ltrb_px, 1.0), points.size_wh)
             target = target / units

@@ -21,7 +21,7 @@ class UnusedImage(Check):
 
     def __call__(self, data: Examined) -> Iterator[Finding]:
         """Yield each in the folders that hold images of the data set."""
-        packed = any(one.split.packed is not None for one in data.sets)
+        packed = any(one.split.images.is_packed for one in data.sets)
         if packed or data.root is None or not data.root.is_dir():
             return
         used: set[str] = set()

@@ -11,7 +11,7 @@ from fcos_lightning.errors import UserError
 
 #: Of the npm package onnxruntime-web, in its folder ``dist``.
 RUNTIME = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-_OURS = ("index.html", "detect.js")
+_OURS = ("index.html", "shown.js", "detect.js")
 #: Of what a model says about itself, what the page needs.
 _NEEDED = ("class_names", "size", "version", "license")
 #: More than any of them has.

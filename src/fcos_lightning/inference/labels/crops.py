@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fcos_lightning.inference.labels.found import Found, Place
+from fcos_lightning.storage.encoding import encoded
 
 
 class Crops:
@@ -44,7 +45,8 @@ class Crops:
             crop = np.ascontiguousarray(pixels[y1:y2, x1:x2])
             # A side beyond what JPEG holds is a PNG's.
             ending = ".jpg" if max(crop.shape) <= 65500 else ".png"
-            Image.fromarray(crop).save(file / f"{name.name}{frame}_{number}{ending}", quality=95)
+            file /= f"{name.name}{frame}_{number}{ending}"
+            file.write_bytes(encoded(Image.fromarray(crop), file.name, quality=95))
 
     def close(self) -> None:
         """Do nothing: every crop is a file of its own."""

@@ -86,6 +86,20 @@ OF_COMMANDS: dict[str, Any] = {
     "precision": str,
     "license": str | None,
     "onnxruntime_web": str | None,
+    "host": str,
+    "port": int,
+    "token": str | None,
+    "token_file": str | None,
+    "open": bool,
+    "hosts": list[str],
+    "delay_ms": float,
+    "queue": int,
+    "threads": int | None,
+    "max_bytes": int,
+    "max_pixels": int,
+    "timeout_s": float,
+    "urls": bool,
+    "private_urls": bool,
 }
 
 

@@ -17,6 +17,7 @@ from torchvision.utils import make_grid
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.drawing import draw, enlargement
 from fcos_lightning.inference.fonts import legible
+from fcos_lightning.storage.encoding import encoded
 from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import Batch, Detections
 from fcos_lightning.training.loggers.pictures import show_picture
@@ -107,7 +108,7 @@ class Previews(L.Callback):
         file = self.folder / f"{name}_{trainer.current_epoch + 1:03d}.jpg"
         picture = Image.fromarray(grid.permute(1, 2, 0).numpy())
         with replacing(file) as draft:
-            picture.save(draft, "JPEG", quality=90)
+            draft.write(encoded(picture, "JPEG", quality=90))
         show_picture(trainer, "previews" if name == "epoch" else "train_images", picture)
 
     def _pair(

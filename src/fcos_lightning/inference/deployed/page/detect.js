@@ -1,8 +1,7 @@
 // Boxes in a photo, found in the browser: nothing leaves the machine.
 "use strict";
 
-const at = (id) => document.getElementById(id);
-let session, about, photo, found = [];
+let session, about;
 
 async function start() {
   if (typeof ort === "undefined") {
@@ -51,9 +50,10 @@ async function detect(image) {
 async function look(file) {
   try {
     say("Looking.");
-    photo = await createImageBitmap(file, { imageOrientation: "from-image" });
+    const picture = await createImageBitmap(file, { imageOrientation: "from-image" });
     const began = performance.now();
-    found = await detect(photo);
+    const found = await detect(picture);
+    shown = { found, size: { width: picture.width, height: picture.height }, picture };
     show();
     say(`${file.name}: ${found.length} found in ${Math.round(performance.now() - began)} ms.`);
   } catch (error) {
@@ -61,48 +61,6 @@ async function look(file) {
   }
 }
 
-function show() {
-  const least = Number(at("least").value);
-  at("least-shown").value = least.toFixed(2);
-  if (!photo) return;
-  const canvas = at("picture"), context = canvas.getContext("2d");
-  [canvas.width, canvas.height] = [photo.width, photo.height];
-  context.drawImage(photo, 0, 0);
-  const line = Math.max(1, photo.width / 400);
-  context.lineWidth = line;
-  context.font = `${8 * line}px system-ui, sans-serif`;
-  const rows = found.filter((one) => one.score >= least).map((one) => {
-    const [left, top, right, bottom] = one.box, text = `${one.name} ${one.score.toFixed(2)}`;
-    context.strokeStyle = "#ffd60a";
-    context.strokeRect(left, top, right - left, bottom - top);
-    context.fillStyle = "#000c";
-    context.fillRect(left, top, context.measureText(text).width + 4 * line, 10 * line);
-    context.fillStyle = "#fff";
-    context.fillText(text, left + 2 * line, top + 8 * line);
-    const row = document.createElement("tr");
-    [one.name, one.score.toFixed(3), ...one.box.map((side) => side.toFixed(1))].forEach((value, i) => {
-      const cell = row.insertCell();
-      cell.textContent = value;
-      if (i) cell.className = "number";
-    });
-    return row;
-  });
-  at("found").tBodies[0].replaceChildren(...rows);
-  at("found").hidden = rows.length === 0;
-}
-
-function say(text) {
-  at("state").textContent = text;
-}
-
 at("file").addEventListener("change", () => at("file").files[0] && look(at("file").files[0]));
-at("least").addEventListener("input", show);
-for (const kind of ["dragover", "dragleave", "drop"]) {
-  at("drop").addEventListener(kind, (event) => {
-    event.preventDefault();
-    at("drop").classList.toggle("over", kind === "dragover");
-    const file = kind === "drop" && event.dataTransfer.files[0];
-    if (file && session) look(file);
-  });
-}
+onDrop(([file]) => session && look(file));
 start().catch((error) => say(`The page cannot start: ${error.message}`));
