@@ -324,5 +324,7 @@ if __name__ == "__main__":
     torch.backends.cudnn.allow_tf32 = False  # gradients are compared
     where, number, *scenes = sys.argv[1:]
     results = {scene: globals()[scene](Path(where), int(number), 1) for scene in scenes}
-    rank = os.environ.get("NODE_RANK", os.environ.get("LOCAL_RANK", "0"))
+    # Lightning's launcher says of processes on one machine, too, on which machine they are.
+    which = "NODE_RANK" if "FCOS_SCENES_NODES" in os.environ else "LOCAL_RANK"
+    rank = os.environ.get(which, "0")
     torch.save(results, Path(where) / f"rank{rank}.pt")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,24 @@ def test_a_damaged_model_is_said_in_a_line(tmp_path: Path) -> None:
             predictor(GREY)
         except UserError as error:
             assert "a.onnx" in str(error) or "not finite" in str(error)
+
+
+@pytest.mark.parametrize(
+    "text", [b"all_boxes", b"Identity", b"images", b"class_names", b"cat", b"labels", b"MIT"]
+)
+def test_text_that_is_none_is_said_in_a_line(
+    tmp_path: Path, text: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    content = pretending().SerializeToString()
+    assert text in content
+    (tmp_path / "a.onnx").write_bytes(content.replace(text, b"\xff" + text[1:]))
+    for backend in ("onnx", "openvino"):
+        if backend == "openvino" and find_spec("openvino") is None:
+            continue
+        with pytest.raises(UserError, match=r"a\.onnx") as caught:
+            open_file(tmp_path / "a.onnx", backend)
+        assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_is_none_of_ours_and_what_is_not_there(tmp_path: Path) -> None:

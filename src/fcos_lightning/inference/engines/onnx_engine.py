@@ -38,9 +38,12 @@ class OnnxEngine:
 
     def __init__(self, model: bytes, device: str = "auto") -> None:
         self._session = onnx_session(model, device)
-        self.about: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.inputs = tuple(one.name for one in self._session.get_inputs())
-        self.outputs = tuple(one.name for one in self._session.get_outputs())
+        try:
+            self.about: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+            self.inputs = tuple(one.name for one in self._session.get_inputs())
+            self.outputs = tuple(one.name for one in self._session.get_outputs())
+        except UnicodeDecodeError:
+            raise UserError("the model is damaged: a text in it is none") from None
 
     def __call__(self, feed: Mapping[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
         """Return what it gives, see ``Engine``."""
@@ -66,13 +69,19 @@ def check_self_contained(model: bytes) -> None:
     import onnx
 
     try:
-        read = onnx.load_model_from_string(model)
-    except Exception as error:  # of protobuf's own kinds
+        _check(onnx, onnx.load_model_from_string(model))
+    except UserError:
+        raise
+    except Exception as error:  # of protobuf's own kinds, and of text that is none
         raise UserError(f"is no ONNX model, or is damaged ({first_line(error)})") from None
-    waiting: list[Any] = [read]
+
+
+def _check(onnx: Any, model: Any) -> None:  # noqa: ANN401  # the package, and a ModelProto
+    waiting: list[Any] = [model]
     while waiting:  # every message in it, whatever holds it: weights, attributes, functions
         message = waiting.pop()
         if isinstance(message, onnx.TensorProto):
+            message.name.encode()  # all text is looked at, whatever else is not
             if message.data_location == _EXTERNAL or message.external_data:
                 raise UserError(
                     "keeps numbers in other files, and none but the model itself is read; save it "
@@ -136,7 +145,10 @@ def onnx_session(model: bytes, device: str = "auto") -> Any:  # noqa: ANN401  # 
         known = {_ON_GPU: {"use_tf32": "0", **place}, **known}
     providers = [(name, chosen) for name, chosen in known.items() if name in available]
     try:
-        return onnxruntime.InferenceSession(model, options, providers=providers)
+        # Not to be tried again in another way, with lines on the terminal.
+        return onnxruntime.InferenceSession(
+            model, options, providers=providers, enable_fallback=False
+        )
     except Exception as error:  # of its own kinds, none of which it exports
         raise UserError(
             f"onnxruntime {onnxruntime.__version__} cannot run this detector: {first_line(error)}"

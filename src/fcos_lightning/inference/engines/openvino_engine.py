@@ -65,7 +65,7 @@ class OpenVinoEngine:
             self._model = core.compile_model(read, "CPU", exact)
             self.inputs = tuple(sorted(one.get_any_name() for one in read.inputs))
             self.outputs = tuple(one.get_any_name() for one in read.outputs)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:  # the latter of text that is none
             raise UserError(
                 f"{self._named} cannot run this detector: {first_line(error)}"
             ) from error
