@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends, FastAPI, Query
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from pydantic import ValidationError
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from fcos_lightning import __version__
-from fcos_lightning.errors import shown
 from fcos_lightning.inference.predictor import Prepared
 from fcos_lightning.serving.access import Access
 from fcos_lightning.serving.answers import (
@@ -36,9 +33,10 @@ from fcos_lightning.serving.answers import (
 from fcos_lightning.serving.bodies import Bodies, Gone, image_of_form
 from fcos_lightning.serving.counters import Counters
 from fcos_lightning.serving.fetching import Fetcher
-from fcos_lightning.serving.guard import GONE, Guard
+from fcos_lightning.serving.guard import Guard
 from fcos_lightning.serving.limits import Limits
 from fcos_lightning.serving.page_routes import page_routes
+from fcos_lightning.serving.problems import PROBLEMS, answer_problems, first_of
 from fcos_lightning.serving.uploads import Prepares, prepared_upload
 from fcos_lightning.serving.waiting_line import Detects, WaitingLine
 
@@ -47,18 +45,6 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 #: Addresses that are fetched from at a time; each may bring as much as a body.
 _FETCHES = 4
 _DECODERS = "uploads"
-#: What a client may be told instead of an answer.
-_PROBLEMS = {
-    400: "The form or the list cannot be read, or the request is addressed to another host.",
-    403: "A page of another site asks.",
-    408: "The body arrives too slowly.",
-    413: "Too many bytes or pixels.",
-    415: "The body is of a kind that is not taken.",
-    422: "No image, a damaged one, or a threshold that is none.",
-    429: "Too many images wait; Retry-After says when to try again.",
-    500: "The detector failed, or memory ended; the server goes on.",
-    503: "The server stops, or had no time for this image.",
-}
 
 
 class Predicts(Detects, Prepares, Protocol):
@@ -129,13 +115,9 @@ class Service:
             redoc_url=None,
             lifespan=lambda _: self.running(),
         )
-        api.add_exception_handler(Refused, _refused)
-        api.add_exception_handler(Gone, _gone)
-        api.add_exception_handler(RequestValidationError, _invalid)
-        api.add_exception_handler(HTTPException, _http_error)
-        api.add_exception_handler(Exception, _failed)
+        answer_problems(api)
         problems: dict[int | str, dict[str, Any]] = {
-            status: {"model": Problem, "description": told} for status, told in _PROBLEMS.items()
+            status: {"model": Problem, "description": told} for status, told in PROBLEMS.items()
         }
         if locked:
             problems[401] = {"model": Problem, "description": "The token is missing or wrong."}
@@ -262,7 +244,7 @@ class Service:
         try:
             urls = Addresses.model_validate_json(body).urls
         except ValidationError as error:
-            raise Refused(422, f"the list of addresses: {_first_of(error.errors())}") from None
+            raise Refused(422, f"the list of addresses: {first_of(error.errors())}") from None
         self.line.check_room(len(urls))
 
         async def one(url: str) -> AtAddress:
@@ -320,39 +302,3 @@ async def _gone_from(request: Request) -> None:
     """Return once the client has closed its connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)
-    return error.response()
-
-
-def _gone(_: Request, error: Exception) -> Response:
-    return Response(status_code=GONE)
-
-
-def _invalid(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)
-    return Refused(422, _first_of(error.errors())).response()
-
-
-def _http_error(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    answer = Refused(error.status_code, str(error.detail)).response()
-    answer.headers.update(error.headers or {})
-    return answer
-
-
-def _failed(_: Request, error: Exception) -> JSONResponse:
-    return Refused(500, "the server failed; its log says why").response()
-
-
-def _first_of(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Return the first thing that is wrong with what was sent, in one line."""
-    first = errors[0]
-    place = ".".join(str(part) for part in first["loc"] if part != "query")
-    if place == "score_threshold":
-        return f"score_threshold={shown(first['input'])}: give 0 to 1"
-    if first["type"] == "extra_forbidden":
-        return f"{shown(place)}: there is no such parameter"
-    return f"{place}: {first['msg']}" if place else str(first["msg"])
