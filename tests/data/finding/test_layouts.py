@@ -19,6 +19,7 @@ from fcos_lightning.data import (
     YoloDataModule,
 )
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.doctor.examine import read_sets
 from fcos_lightning.errors import UserError
 
 BY_NAME = {
@@ -152,6 +153,15 @@ def test_splits_may_be_named(tmp_path: Path) -> None:
     assert data.train.name == "test" and data.val.name == "train" and data.test is None
     with pytest.raises(UserError, match=r"no set of images called odd; there are .*valid"):
         _ = AutoDataModule(tmp_path, train_split="odd").train
+
+
+@pytest.mark.parametrize("key", ["train_split", "val_split", "test_split"])
+def test_a_set_that_is_named_and_not_there_is_refused(made: tuple[Path, Made], key: str) -> None:
+    data = AutoDataModule(made[0], **{key: "odd"})
+    with pytest.raises(UserError, match=r"called odd; there (is only|are) "):
+        _ = data.train, data.val, data.test
+    with pytest.raises(UserError, match=r"called odd; there (is only|are) "):
+        read_sets(AutoDataModule(made[0], **{key: "odd"}))
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
