@@ -148,6 +148,11 @@ def unusable(error: UserError) -> None:
         raise error
 
 
+def is_heard() -> bool:
+    """Tell whether somebody keeps complaints."""
+    return _HEARD.get() is not None
+
+
 def show_boxes(boxes: RawBoxes) -> None:
     """Hand over the boxes of a split, where somebody wants to see them."""
     if (heard := _HEARD.get()) is not None:
