@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -162,6 +163,22 @@ def test_a_set_that_is_named_and_not_there_is_refused(made: tuple[Path, Made], k
         _ = data.train, data.val, data.test
     with pytest.raises(UserError, match=r"called odd; there (is only|are) "):
         read_sets(AutoDataModule(made[0], **{key: "odd"}))
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("server", ["../../label-studio/media/1/", "..\\..\\label-studio\\1\\"])
+def test_paths_to_the_folder_of_a_server_count_by_their_last_part(
+    tmp_path: Path, every: int, server: str
+) -> None:
+    made = LAYOUTS["coco_label_studio"](tmp_path)
+    file = tmp_path / "result.json"
+    tree = json.loads(file.read_text("utf-8"))
+    for image in tree["images"][::every]:
+        image["file_name"] = image["file_name"].replace("images\\", server)
+    file.write_text(json.dumps(tree))
+    data = AutoDataModule(tmp_path, val_split=None)
+    assert boxes_of(data.train, data.val) == made.pictures
+    assert any("their last parts are taken" in note for note in data.train.notes())
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
