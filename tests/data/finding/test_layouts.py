@@ -109,6 +109,19 @@ def test_two_layouts_are_both_named_and_how_to_choose(tmp_path: Path) -> None:
     assert len(YoloDataModule(tmp_path).train) and len(VocDataModule(tmp_path).train)
 
 
+def test_how_to_choose_among_many_layouts_is_said_to_its_end(tmp_path: Path) -> None:
+    root = tmp_path / "folder of data sets"
+    for kind, make in LAYOUTS.items():
+        make(root / kind)
+    with pytest.raises(UserError) as caught:
+        _ = AutoDataModule(root).train
+    said = str(caught.value)
+    assert " ... " not in said.removeprefix(f"data.root={root}: ") and "layouts fit: COCO" in said
+    assert said.endswith(
+        "choose by data=coco or data=voc or data=yolo or data=csv, or data.root= of a folder below"
+    )
+
+
 def test_two_of_one_kind_are_told_apart_by_their_folder(tmp_path: Path) -> None:
     layouts.voc_devkit(tmp_path)
     base = tmp_path / "VOCdevkit"

@@ -13,6 +13,7 @@ from fcos_lightning.data.finding.survey import Survey
 from fcos_lightning.data.finding.voc import find_voc
 from fcos_lightning.data.finding.yolo import find_yolo
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import some_of
 
 #: Looked for whatever layout is asked for, as any may have been packed.
 _SHARDS = "shards"
@@ -49,12 +50,16 @@ def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> AnyLayout:
             choices=[_FINDERS[one][1] for one in formats],
         )
     if len(found) > 1:
-        both = "; ".join(f"{one.title} ({one.why})" for one in found)
+        if len(found) == 2:
+            fit = "; ".join(f"{one.title} ({one.why})" for one in found)
+        else:  # room for how to choose
+            fit = some_of(list(dict.fromkeys(one.title.split(",")[0] for one in found)), room=100)
         names = list(dict.fromkeys(one.format for one in found))
         how = (
             " or ".join(f"data={name}" for name in names)
+            + (", or data.root= of a folder below" if len(found) > 2 else "")
             if len(names) > 1
             else "data.root= of the folder below that holds one alone"
         )
-        raise UserError(f"data.root={root}: {len(found)} layouts fit: {both}; choose by {how}")
+        raise UserError(f"data.root={root}: {len(found)} layouts fit: {fit}; choose by {how}")
     return found[0]
