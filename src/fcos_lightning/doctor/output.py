@@ -92,11 +92,25 @@ def below(file: str, data: Examined) -> str:
     """Return a file as it is named below the folder of the data set; others as they are."""
     if not file or data.root is None:
         return file
-    root = data.root
-    bases = [base.rstrip(os.sep) + os.sep for base in (str(root), os.path.realpath(root))]
-    bases += [os.path.abspath(root).rstrip(os.sep) + os.sep]
-    bases += [f"{data.address}/"] if data.address else []
+    bases = [f"{str(data.root).rstrip(os.sep)}{os.sep}", *_bases(data)]
     return next((file[len(base) :] for base in bases if file.startswith(base)), file)
+
+
+def said_below(finding: Finding, data: Examined) -> str:
+    """Return what a finding says, where its file is named beside it: other files likewise."""
+    said = finding.message.replace(finding.file, "it") if finding.file else finding.message
+    for base in _bases(data):
+        said = said.replace(base, "")
+    return said
+
+
+def _bases(data: Examined) -> list[str]:
+    """Return what whole paths of files of a data set begin with."""
+    if data.root is None:
+        return []
+    paths = [os.path.realpath(data.root), os.path.abspath(data.root)]
+    bases = [path + os.sep for path in paths if path != os.sep]
+    return [*bases, f"{data.address}/"] if data.address else bases
 
 
 def print_diagnosis(data: Examined, diagnosis: Diagnosis, console: Console) -> None:
@@ -122,5 +136,5 @@ def first_of(findings: Sequence[Finding], data: Examined) -> str:
     one = findings[0]
     where = ", ".join(part for part in (below(one.file, data), one.place) if part) or one.split
     named = printable(where)
-    message = one.message.replace(one.file, "it") if one.file else one.message
+    message = said_below(one, data)
     return printable(f"{named}: {message}" if named else message, 300)

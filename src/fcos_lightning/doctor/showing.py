@@ -8,7 +8,7 @@ from typing import Any
 from fcos_lightning.doctor.check import Examined
 from fcos_lightning.doctor.crops import SHOWN, shots_of
 from fcos_lightning.doctor.findings import Diagnosis
-from fcos_lightning.doctor.output import below
+from fcos_lightning.doctor.output import below, said_below
 from fcos_lightning.reports.page import page
 
 #: Of each kind so many are listed; ``doctor.json`` has more.
@@ -47,14 +47,14 @@ def doctor_page(
                     "file": below(one.file, data),
                     "place": one.place,
                     "split": one.split,
-                    "message": one.message.replace(one.file, "it") if one.file else one.message,
+                    "message": said_below(one, data),
                 }
                 for one in kind.kept[:_LISTED]
             ],
             "shots": [
                 {
                     "file": below(shot["finding"].file, data),
-                    "message": shot["finding"].message,
+                    "message": said_below(shot["finding"], data),
                     "panels": shot["panels"],
                 }
                 for shot in shots_of(data, kind, advance)
