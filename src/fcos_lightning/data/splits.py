@@ -53,6 +53,8 @@ class SplitReader(ABC):
         self.train_split = train_split
         self.val_split = val_split or None
         self.test_split = test_split or None
+        #: Whether the test split is found by its name; one that the user names is to be measured.
+        self._finds_test = test_split == AUTO
         self.val_share = val_share
         self.train_share = train_share
         self.on_bad_image: Literal["error", "skip"] = on_bad_image
@@ -145,7 +147,7 @@ class SplitReader(ABC):
             if self.test_split is None:
                 return None
             split = self.read(self.test_split, classes)
-            if not split.annotated:  # found by its name, as that of a challenge
+            if not split.annotated and self._finds_test:  # as that of a challenge
                 self.test_split = None
                 return None
             self._splits["test"] = self._checked(split)

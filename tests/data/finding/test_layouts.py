@@ -169,6 +169,20 @@ def test_splits_may_be_named(tmp_path: Path) -> None:
         _ = AutoDataModule(tmp_path, train_split="odd").train
 
 
+def test_a_set_without_annotations_that_is_named_is_refused(tmp_path: Path) -> None:
+    LAYOUTS["coco_roboflow"](tmp_path)
+    (file,) = (tmp_path / "test").glob("*.json")
+    tree = json.loads(file.read_text("utf-8"))
+    del tree["annotations"]
+    layouts.write_json(file, tree)
+    found = AutoDataModule(tmp_path)
+    assert found.find_splits().test == "test" and found.test is None
+    for key in ("val_split", "test_split"):
+        data = AutoDataModule(tmp_path, **{key: "test"})
+        with pytest.raises(UserError, match=r"split test has no list of annotations"):
+            _ = data.val, data.test
+
+
 @pytest.mark.parametrize("key", ["train_split", "val_split", "test_split"])
 def test_a_set_that_is_named_and_not_there_is_refused(made: tuple[Path, Made], key: str) -> None:
     data = AutoDataModule(made[0], **{key: "odd"})
