@@ -203,7 +203,7 @@ def test_a_checkpoint_of_the_method_asks_for_its_part(written: Path, tmp_path: P
     detector = made(written, "method/one_to_one.yaml")
     file = tmp_path / "a.safetensors"
     Checkpoint(file, detector.spec, detector.state_dict(), {}, {}).write(file)
-    with pytest.raises(UserError, match=r"its assigner is mypkg\.one_to_one\.OneToOne, code"):
+    with pytest.raises(UserError, match=r"its assigner is .+OneToOne, code .+ method=NAME "):
         load_detector(file)
     again = load_detector(file, assigner=detector.assigner)  # type: ignore[arg-type]
     assert again.assigner == detector.assigner and again.decoder == detector.decoder
