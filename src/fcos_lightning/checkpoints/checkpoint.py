@@ -127,10 +127,11 @@ class Checkpoint:
         for key, name in sorted(custom.items()):
             part = shown(key, 30)[1:-1]
             package = shown(str(name).split(".")[0], 30)[1:-1]
+            group = "model" if key in ("backbone", "fpn") else "method"
             raise UserError(
                 f"checkpoint {self.path}: its {part} is {shown(name)[1:-1]}, code that it does not "
                 f"carry; pass it as load_detector(path, {part}=...), or name its YAML file, as "
-                f"model=NAME, with trusted_packages=[{package}]"
+                f"--config-dir DIR {group}=NAME trusted_packages=[{package}]"
             )
         # All weights are in the file, whatever it says: nothing is fetched or read from elsewhere.
         if isinstance(spec.get("backbone"), dict):
