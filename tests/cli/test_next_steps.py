@@ -29,6 +29,20 @@ class Net(nn.Module):
         return maps
 """
 
+PARTS = """
+from dataclasses import dataclass
+from fcos_lightning.data import ShapesDataModule
+from fcos_lightning.detector import FCOSLoss
+
+@dataclass(frozen=True)
+class OwnLoss(FCOSLoss):
+    weight: float = 1.0
+    note: str = ""
+
+class OwnData(ShapesDataModule):
+    pass
+"""
+
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
@@ -77,6 +91,42 @@ def test_a_run_of_ones_own_parts_in_an_odd_folder(
     again = ("source=one.png", "out=again", *own, "++model.backbone.width=6")
     result = command("predict", "ckpt=own.safetensors", *again)
     assert result.code == 0, result.err
+
+
+def test_a_run_of_ones_own_parts_that_went_on(
+    command: Command, own: list[str], tmp_path: Path
+) -> None:
+    """What is said then needs no file of the user's, only the code."""
+    with (tmp_path / "nextpkg" / "__init__.py").open("a", encoding="utf-8") as file:
+        file.write(PARTS)
+    method = tmp_path / "my conf" / "method" / "own_loss.yaml"
+    method.parent.mkdir()
+    method.write_text(
+        "# @package model\n_target_: fcos_lightning.build_detector\n"
+        'loss: {_target_: nextpkg.OwnLoss, weight: 1.0, note: "it\'s {a: 1}, \\\\"}\n',
+        encoding="utf-8",
+    )
+    data = tmp_path / "my conf" / "data" / "own_data.yaml"
+    data.parent.mkdir()
+    ours = (Path(__file__).parents[2] / "conf" / "data" / "shapes.yaml").read_text("utf-8")
+    target = "fcos_lightning.data.ShapesDataModule"
+    assert target in ours
+    data.write_text(ours.replace(target, "nextpkg.OwnData"), encoding="utf-8")
+    words = (*own, "method=own_loss", "data=own_data", *SMALL, "logger=none")
+    cpu = "trainer.accelerator=cpu"
+    run = command("train", *words, "schedule.max_epochs=1", "data.root=drawn", cpu, "run_dir=r")
+    assert run.code == 0, run.err
+    root = f"data.root={tmp_path / 'drawn'}"
+    again = ("resume=r", "schedule.max_epochs=2", own[2], root)
+    run = command("train", *again)
+    assert run.code == 0, run.err
+    test, predict, explain = next_words(run.out)
+    for name, said in (("test", test), ("explain", explain)):
+        assert said[1] == f"fcos-{name}" and "--config-dir" not in said
+        result = command(name, *said[2:], *([cpu] if name == "test" else ["device=cpu"]))
+        assert result.code == 0, result.err
+    result = command("predict", *predict[2:])
+    assert result.code == 0 and result.out.startswith("8 images"), result.err
 
 
 def test_a_folder_that_is_taken_is_not_proposed(command: Command) -> None:

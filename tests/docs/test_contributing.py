@@ -24,10 +24,12 @@ from fcos_lightning.boxes import centerness
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.config.composed import composed
 from fcos_lightning.structures import Assignment, Batch, Losses, Points, Prediction, Targets
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "CONTRIBUTING.md"
-FENCE = re.compile(r"^```(\w+)\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+#: A block as it is printed, and the file that it names in its first comments.
+FENCE = re.compile(r"^```\w+\n((?:# @[^\n]*\n)?# (\S+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 CODE = [
     "mypkg/log_distance.py",
     "mypkg/one_to_one.py",
@@ -49,7 +51,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("recipes")
     (folder / "mypkg").mkdir()
     (folder / "mypkg" / "__init__.py").touch()
-    for _, name, body in FENCE.findall(DOCUMENT.read_text(encoding="utf-8")):
+    for body, name in FENCE.findall(DOCUMENT.read_text(encoding="utf-8")):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(body, encoding="utf-8")
@@ -201,7 +203,7 @@ def test_a_checkpoint_of_the_method_asks_for_its_part(written: Path, tmp_path: P
     detector = made(written, "method/one_to_one.yaml")
     file = tmp_path / "a.safetensors"
     Checkpoint(file, detector.spec, detector.state_dict(), {}, {}).write(file)
-    with pytest.raises(UserError, match=r"its assigner is mypkg\.one_to_one\.OneToOne, code"):
+    with pytest.raises(UserError, match=r"its assigner is .+OneToOne, code .+ method=NAME "):
         load_detector(file)
     again = load_detector(file, assigner=detector.assigner)  # type: ignore[arg-type]
     assert again.assigner == detector.assigner and again.decoder == detector.decoder
@@ -282,6 +284,18 @@ def command(written: Path, name: str, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_a_file_is_read_as_it_is_printed(written: Path, name: str) -> None:
+    """What it says arrives where the run looks for it, and nowhere else."""
+    group, choice = Path(name).parent.name, Path(name).stem
+    words = ["trusted_packages=[mypkg]", f"{group}={choice}"]
+    said = OmegaConf.load(written / name)
+    with composed("train", words, written / "myconf") as found:
+        part = found.model if group == "method" else found[group]
+        for key, value in said.items():
+            assert part[key] == value, key
 
 
 def test_hydra_composes_the_commands(written: Path) -> None:

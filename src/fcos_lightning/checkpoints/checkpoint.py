@@ -32,6 +32,10 @@ from fcos_lightning.weights.reading import read_file
 _CONVERTED = (".onnx", ".xml", ".pt2")
 
 
+#: By their keys in ``build_detector``.
+_PARTS = ("backbone", "fpn", "grid", "head", "assigner", "loss", "decoder", "input")
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What a file holds about one detector.
@@ -109,6 +113,9 @@ class Checkpoint:
         Raises:
             UserError: if a part is code that was not given, or the weights do not fit.
         """
+        for key in given:
+            if key not in _PARTS:
+                raise UserError(f"{key}=: a detector has no such part; there are", choices=_PARTS)
         spec = dict(self.spec)
         custom = dict(spec.pop("custom", {}))
         for key, choice in given.items():
@@ -120,10 +127,11 @@ class Checkpoint:
         for key, name in sorted(custom.items()):
             part = shown(key, 30)[1:-1]
             package = shown(str(name).split(".")[0], 30)[1:-1]
+            group = "model" if key in ("backbone", "fpn") else "method"
             raise UserError(
                 f"checkpoint {self.path}: its {part} is {shown(name)[1:-1]}, code that it does not "
                 f"carry; pass it as load_detector(path, {part}=...), or name its YAML file, as "
-                f"model=NAME, with trusted_packages=[{package}]"
+                f"--config-dir DIR {group}=NAME trusted_packages=[{package}]"
             )
         # All weights are in the file, whatever it says: nothing is fetched or read from elsewhere.
         if isinstance(spec.get("backbone"), dict):

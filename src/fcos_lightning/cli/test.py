@@ -35,7 +35,12 @@ def run_with_data_of_checkpoint(task: Callable[[DictConfig], None], config_name:
     # overrides as data.root= apply to it. The other processes of a run on several devices are
     # started with this one's words.
     given = {word.partition("=")[0]: text_of(word) for word in sys.argv[1:] if "=" in word}
-    if "ckpt" in given and given.get("data", "from_checkpoint") == "from_checkpoint":
+    spelt_out = any(word.startswith(("+data=", "++data=")) for word in sys.argv[1:])
+    if (
+        "ckpt" in given
+        and not spelt_out
+        and given.get("data", "from_checkpoint") == "from_checkpoint"
+    ):
         from fcos_lightning.inference.engines.engine import is_file_for_engines
 
         if config_name == "test" and is_file_for_engines(given["ckpt"]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -17,8 +17,9 @@ from fcos_lightning.data.stores.addresses import is_address
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import printable
 from fcos_lightning.runs.comparing.finished import check_finished
+from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.stored import outside, read_plain_yaml
-from fcos_lightning.runs.config.words import quoted
+from fcos_lightning.runs.config.words import quoted, valued
 from fcos_lightning.runs.objects.instantiate import trusted_packages
 from fcos_lightning.storage.run_folder import RunFolder
 
@@ -91,13 +92,29 @@ def _own(config: DictConfig, groups: tuple[str, ...]) -> list[str]:
     if not _names_own(node):
         return []
     hydra = HydraConfig.get()
-    if config.get("resume") is not None:  # the command line says nothing of them
-        return [*_trusted(), *(f"{group}=NAME" for group in groups)]
+    if "resume" in given_words():  # what the command line chose is not what the run is made of
+        return [*_trusted(), *_spelt_out(groups[0], node)]
     chosen = [f"{group}={hydra.runtime.choices[group]}" for group in groups]
     parts = [f"{groups[0]}.{key}" for key in node if _names_own(node[key])] or [groups[0]]
     words: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
     more = [f"++{word.lstrip('+')}" for word in words if _is_below(word, parts)]
     return [*_trusted(), *chosen, *more]
+
+
+def _spelt_out(group: str, node: DictConfig) -> list[str]:
+    """Return words that give parts of the user's own as the run's own configuration has them."""
+    tree: Any = OmegaConf.to_container(node, resolve=True)
+    if _is_own(tree):
+        return (
+            [f"~{group}", f"++{valued(group, tree)}"]
+            if group == "data"
+            else [f"++{valued(group, tree)}"]
+        )
+    own = {f"{group}.{name}": part for name, part in tree.items() if _names_own(part)}
+    # Hydra would merge a part into the command's default.
+    return [
+        word for key, part in own.items() for word in (f"++{key}=null", f"++{valued(key, part)}")
+    ]
 
 
 def _is_below(word: str, parts: list[str]) -> bool:
@@ -112,8 +129,11 @@ def _names_own(node: object) -> bool:
         return any(map(_names_own, tree))
     if not isinstance(tree, dict):
         return False
-    package = str(tree.get("_target_", "")).split(".")[0]
-    return package in trusted_packages() or any(map(_names_own, tree.values()))
+    return _is_own(tree) or any(map(_names_own, tree.values()))
+
+
+def _is_own(tree: Mapping[str, Any]) -> bool:
+    return str(tree.get("_target_", "")).split(".")[0] in trusted_packages()
 
 
 def _trusted() -> list[str]:

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.config.words import options_first, quoted_words, text_of
+from fcos_lightning.runs.config.words import options_first, quoted_words, text_of, valued
 from fcos_lightning.sweeps.space import parse_space
 
 PATHS = [
@@ -133,3 +133,10 @@ def test_options_may_stand_anywhere(given: str, said: str) -> None:
 def test_settings_have_no_dashes(word: str, said: str) -> None:
     with pytest.raises(UserError, match=f"^{word}: there is no such option; .*, {said}$"):
         options_first(["a=1", word, "3"])
+
+
+def test_a_tree_of_plain_values_comes_back_as_it_was() -> None:
+    tree = {"a b": [1, 2.5, 1e-05, None, True], "k:{},=": {"x": "it's {a: 1}, \\", "y": "${no}"}}
+    tree |= {"empty": {}, "none": [], "words": ["", "null", "1", "a=b"], "high": float("inf")}
+    override = OverridesParser.create().parse_override(valued("++a", tree))
+    assert OmegaConf.to_container(OmegaConf.create(override.value()), resolve=True) == tree

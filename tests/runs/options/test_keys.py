@@ -109,6 +109,31 @@ def test_a_file_of_ones_own_is_no_excuse(tmp_path: Path) -> None:
         assert config.schedule.lr == 0.5
 
 
+@pytest.mark.parametrize(("group", "package"), [("method", "model"), ("experiment", "_global_")])
+def test_a_file_that_does_not_say_where_it_belongs(
+    group: str, package: str, tmp_path: Path
+) -> None:
+    file = tmp_path / group / "mine.yaml"
+    file.parent.mkdir()
+    word = f"{group}=mine"
+    for text in (f"# mine.yaml\n# @package {package}\n", ""):
+        file.write_text(f"{text}loss: {{name: fcos}}\n")
+        said = refused("train", word, own_dir=tmp_path)
+        assert said.startswith(f"{group}: is a choice and no setting; a YAML file of yours in ")
+        assert f"`# @package {package}` as its first line" in said
+    file.write_text("# @package model\nloss: {name: fcos}\n")
+    with composed("train", [word], tmp_path) as config:
+        assert config.model.loss.name == "fcos"
+
+
+def test_no_setting_is_its_own_likeness() -> None:
+    from fcos_lightning.runs.config.composed import config_dir
+    from fcos_lightning.runs.options.keys import _known, unknown
+
+    for key in sorted(_known(config_dir(), "train")):
+        assert f"is {key} meant" not in str(unknown(key, config_dir(), "train"))
+
+
 def test_a_sweep_is_looked_at_before_a_job_runs() -> None:
     for word in ("lr=0.5", "+lr=0.5"):
         with pytest.raises(UserError, match=r"^lr: there is no such setting; is schedule.lr meant"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -125,6 +125,24 @@ def quoted(key: str, value: str) -> str:
         r"(\\*)('|\Z)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), opaque_text(value)
     )
     return f"{key}='{escaped}'"
+
+
+def valued(key: str, value: object) -> str:
+    """Return the override that gives ``key`` this plain value or tree, and no other."""
+    return f"{key}={_spelt(value)}"
+
+
+def _spelt(value: object) -> str:
+    if isinstance(value, Mapping):
+        # Of keys, Hydra's grammar quotes none.
+        keys = [re.sub(r"([\\()\[\]{}:=, \t])", r"\\\1", str(key)) for key in value]
+        pairs = zip(keys, map(_spelt, value.values()), strict=True)
+        return f"{{{','.join(f'{key}:{inner}' for key, inner in pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_spelt, value))}]"
+    if isinstance(value, str):
+        return quoted("", value)[1:]
+    return "null" if value is None else str(value).lower()
 
 
 def text_of(word: str) -> str:

@@ -56,7 +56,13 @@ def check_keys(config: DictConfig, conf: Path, command: str) -> None:
 
 def unknown(key: str, conf: Path, command: str) -> UserError:
     """Return the error that names the setting nearest to one that does not exist."""
-    known = _known(conf, command) | set(_groups(OmegaConf.load(conf / f"{command}.yaml"), conf))
+    groups = _groups(OmegaConf.load(conf / f"{command}.yaml"), conf)
+    if key in groups and (package := _package(conf / key)):
+        return UserError(
+            f"{printable(key)}: is a choice and no setting; a YAML file of yours in {key}/ needs "
+            f"`# @package {package}` as its first line, above any other comment"
+        )
+    known = {*_known(conf, command), *groups} - {key}
     guess = nearest(key, known)
     if guess is not None:
         return UserError(f"{printable(key)}: there is no such setting; is {guess} meant?")
@@ -156,8 +162,18 @@ def _groups(file: Any, conf: Path) -> list[str]:  # noqa: ANN401  # a DictConfig
 def _has_a_place(group: Path) -> bool:
     """Tell groups that become a setting from those whose files say where they belong."""
     # A choice may say more than its own part, as model=as_init does of the method.
-    files = group.glob("*.yaml")
-    return any("@package" not in file.read_text(encoding="utf-8")[:80] for file in files)
+    return any(_said_package(file) is None for file in group.glob("*.yaml"))
+
+
+def _package(group: Path) -> str | None:
+    """Return where the files of a group say they belong; None: it becomes a setting."""
+    said = [_said_package(file) for file in sorted(group.rglob("*.yaml"))]
+    return next(iter(said), None) if None not in said else None
+
+
+def _said_package(file: Path) -> str | None:
+    found = re.match(r"# @package (\S+)", file.read_text(encoding="utf-8"))
+    return found[1] if found else None
 
 
 def _inner(config: DictConfig, key: str) -> list[str]:
