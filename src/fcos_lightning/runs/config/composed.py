@@ -43,10 +43,7 @@ def composed(
     """
     words = quoted_words(overrides)
     if own_dir is not None:
-        folder = Path(own_dir).expanduser().absolute()
-        if not folder.is_dir():
-            raise UserError(f"config_dir={own_dir}: no such folder")
-        words.append(f"hydra.searchpath=[{quoted('', f'file://{folder}')[1:]}]")
+        words.append(search_path(own_dir, f"config_dir={own_dir}"))
     hydra_config = HydraConfig.instance()
     before = hydra_config.cfg
     try:
@@ -68,6 +65,22 @@ def composed(
         raise UserError(f"configuration: {first_line(error)}") from error
     finally:
         hydra_config.cfg = before
+
+
+def search_path(own_dir: str | Path, said: str) -> str:
+    """Return the override that has Hydra look into a folder of the user's own, too.
+
+    Args:
+        own_dir: the folder.
+        said: how it was given, for people.
+
+    Raises:
+        UserError: if there is none.
+    """
+    folder = Path(own_dir).expanduser().absolute()
+    if not folder.is_dir():
+        raise UserError(f"{said}: no such folder")
+    return f"hydra.searchpath=[{quoted('', f'file://{folder}')[1:]}]"
 
 
 def given_words() -> dict[str, str]:
