@@ -288,6 +288,10 @@ def test_two_processes_do_not_work_on_one_sweep(sweep: Sweep, tmp_path: Path) ->
         (("sweep=nothing",), "nothing"),
         (("model=r18,mnv2", "--config-dir", "none"), "--config-dir none: no such folder"),
         (("model=r18,mnv2", "--config-dir"), "--config-dir"),
+        (
+            ("model=r18,mnv2", "photos"),
+            "photos: settings are given with their names; say data.root",
+        ),
         (("model=r18,[",), "["),
     ],
 )

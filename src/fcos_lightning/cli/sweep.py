@@ -16,7 +16,8 @@ from fcos_lightning.cli.app import fail_if_refused
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.config.composed import config_dir, search_path
-from fcos_lightning.runs.config.words import quoted_words, text_of
+from fcos_lightning.runs.config.words import quoted_words, refuse_bare, text_of
+from fcos_lightning.runs.options.keys import settings_of
 from fcos_lightning.sweeps.settings import check_settings, with_base
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def sweep(words: Sequence[str]) -> int:
     """
     words = _own_files(words)
     _refuse_hydra(words)
+    refuse_bare(words, settings_of(config_dir(), "train"))
     own = [word for word in words if word.startswith(("sweep=", "sweep."))]
     settings = _settings([*(word for word in words if word.startswith(_SEARCHED)), *own])
     rest = [word for word in words if word not in own]
