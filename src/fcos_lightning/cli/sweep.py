@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fcos_lightning.cli.app import fail_if_refused
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
-from fcos_lightning.runs.config.composed import config_dir, search_path
+from fcos_lightning.runs.config.composed import SEARCHED, config_dir, own_files
 from fcos_lightning.runs.config.words import quoted_words, refuse_bare, text_of
 from fcos_lightning.runs.options.keys import settings_of
 from fcos_lightning.sweeps.settings import check_settings, with_base
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from fcos_lightning.sweeps.space import Space
 
 _FLAGS = ("-m", "--multirun")
-#: The option that names a folder of the user's own YAML files, and the word that does.
-_CONFIG_DIR = ("--config-dir", "-cd")
-_SEARCHED = "hydra.searchpath="
 #: Settings that say how jobs run rather than which; they may change when a sweep goes on.
 _MOVABLE = (
     *("parallel", "launcher", "slurm", "trials", "pruning", "pruning_warmup", "on_same_error"),
@@ -64,11 +61,11 @@ def sweep(words: Sequence[str]) -> int:
     Raises:
         UserError: if the command line or an earlier sweep in its folder does not fit.
     """
-    words = _own_files(words)
+    words = own_files(words)
     _refuse_hydra(words)
     refuse_bare(words, settings_of(config_dir(), "train"))
     own = [word for word in words if word.startswith(("sweep=", "sweep."))]
-    settings = _settings([*(word for word in words if word.startswith(_SEARCHED)), *own])
+    settings = _settings([*(word for word in words if word.startswith(SEARCHED)), *own])
     rest = [word for word in words if word not in own]
     folder = Path(settings["resume"]).absolute() if settings["resume"] else None
     if folder is not None and (rest or not folder.is_dir()):
@@ -144,32 +141,12 @@ def _say(line: str) -> None:
     print(printable(line, LONGEST_LINE), flush=True)
 
 
-def _own_files(words: Sequence[str]) -> list[str]:
-    """Return words in which ``--config-dir`` is one that jobs can be given and the manifest keeps.
-
-    Raises:
-        UserError: if it names no folder.
-    """
-    rest: list[str] = []
-    folder: str | None = None
-    left = iter(words)
-    for word in left:
-        option, equals, value = word.partition("=")
-        if option in _CONFIG_DIR:
-            folder = value if equals else next(left, "")
-        else:
-            rest.append(word)
-    if folder == "":
-        raise UserError("--config-dir: name a folder with YAML files of yours behind it")
-    return rest if folder is None else [search_path(folder, f"--config-dir {folder}"), *rest]
-
-
 def _refuse_hydra(words: Sequence[str]) -> None:
     for word in words:
         if word.startswith("-"):
             raise UserError(f"{word}: not known together with -m; try it on a single run")
         hydra = word.lstrip("+~").startswith(("hydra.", "hydra/"))
-        if hydra and not word.startswith(_SEARCHED):
+        if hydra and not word.startswith(SEARCHED):
             raise UserError(
                 f"{word}: fcos-train runs sweeps itself, see sweep.launcher and sweep.search"
             )
