@@ -457,7 +457,9 @@ def test_pictures_of_other_kinds_are_counted(
         (tmp_path / "in" / name).touch()
     result = command("predict", f"ckpt={checkpoint}", "source=in", "out=out")
     assert result.code == 0
-    assert result.err == "passed over: 2 files of kinds that are not read, as phone.HEIC\n"
+    assert result.err.startswith("passed over: 2 files of kinds that are not read from folders (1 ")
+    assert "1 .heic" in result.err and result.err.count("\n") == 1
+    assert "convert photographs to JPEG" in result.err
 
 
 def test_very_long_pictures(checkpoint: Path, tmp_path: Path, command: Command) -> None:

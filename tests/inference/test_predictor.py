@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -299,3 +300,24 @@ def test_tiles_find_what_lies_in_each_tile(checkpoint: Path) -> None:
     ):
         with pytest.raises(UserError, match=message):
             Predictor.load(checkpoint, device="cpu", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"threshold": 0.3}, "Predictor.load has no threshold=; give score_threshold="),
+        ({"conf": 0.3}, "give score_threshold="),
+        ({"shorter_sid": 64}, "give shorter_side="),
+        ({"necks": {}}, "necks=: a detector has no such part; there are backbone, fpn"),
+    ],
+)
+def test_options_that_there_are_not_are_named(
+    checkpoint: Path, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        Predictor.load(checkpoint, device="cpu", **given)
+
+
+def test_a_path_is_no_stream_of_letters(predictor: Predictor, photos: list[Path]) -> None:
+    with pytest.raises(UserError, match="stream takes several images: give a list of them"):
+        next(predictor.stream(str(photos[0])))

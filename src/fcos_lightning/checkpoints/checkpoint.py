@@ -32,6 +32,10 @@ from fcos_lightning.weights.reading import read_file
 _CONVERTED = (".onnx", ".xml", ".pt2")
 
 
+#: By their keys in ``build_detector``.
+_PARTS = ("backbone", "fpn", "grid", "head", "assigner", "loss", "decoder", "input")
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """What a file holds about one detector.
@@ -109,6 +113,9 @@ class Checkpoint:
         Raises:
             UserError: if a part is code that was not given, or the weights do not fit.
         """
+        for key in given:
+            if key not in _PARTS:
+                raise UserError(f"{key}=: a detector has no such part; there are", choices=_PARTS)
         spec = dict(self.spec)
         custom = dict(spec.pop("custom", {}))
         for key, choice in given.items():

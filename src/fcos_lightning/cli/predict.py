@@ -93,10 +93,11 @@ def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) 
     Raises:
         UserError: if there is any, unless it may be skipped.
     """
+    from fcos_lightning.inference.sources import passed_over
+
     others = getattr(source, "of_other_kinds", [])
     if others:
-        files = "1 file" if len(others) == 1 else f"{len(others)} files"
-        print(f"passed over: {files} of kinds that are not read, as {others[0]}", file=sys.stderr)
+        print(passed_over(others), file=sys.stderr)
     messages = source.unreadable
     if skip or len(messages) > 1:
         for message in messages:

@@ -131,6 +131,12 @@ def complain(error: UserError, code: str, file: object, place: str = "") -> None
     heard.add(Complaint(code, str(error), str(file), place))
 
 
+def nothing_left(error: UserError) -> UserError:
+    """Return why nothing of a split can be used: the first complaint of it, or else ``error``."""
+    heard = _HEARD.get()
+    return UserError(heard.complaints[0].message) if heard and heard.complaints else error
+
+
 def unknown_class(error: UserError, name: object, file: object, place: str) -> None:
     """Complain of a box whose class is none of the known ones, see ``complain``."""
     complain(error, "class.unknown", file, place)
@@ -146,6 +152,11 @@ def unusable(error: UserError) -> None:
     """
     if _HEARD.get() is None:
         raise error
+
+
+def is_heard() -> bool:
+    """Tell whether somebody keeps complaints."""
+    return _HEARD.get() is not None
 
 
 def show_boxes(boxes: RawBoxes) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain
@@ -73,6 +73,7 @@ class Folder:
         self.listed_ns: dict[str, int] = {}
         self._listings: dict[str, _Listing] = {}
         self._plain_files: dict[str, set[str]] = {}
+        self._by_stem: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
 
     def find(self, name: str) -> str | None:
         """Find a file by the name an annotation gives it.
@@ -98,6 +99,14 @@ class Folder:
             return name
         if "\0" in name:
             return None
+        found, is_file = self._walk(name)
+        if found == name and is_file:
+            # Further names of this folder lead through the same folders, all inside.
+            self._plain_files[name[:end]] = self._list(name[: max(end - 1, 0)]).plain_files
+        return found if is_file else None
+
+    def _walk(self, name: str) -> tuple[str | None, bool]:
+        """Return what a name leads to, as found on disk, or None; and whether that is a file."""
         parts = name.split("/")
         if ".." in parts or os.path.isabs(name):
             parts = self._inside(name).split(os.sep)
@@ -111,7 +120,7 @@ class Folder:
                 # The name differs, or only its normalisation does.
                 part = listing.by_nfc.get(unicodedata.normalize("NFC", part), "")
                 if not part:
-                    return None
+                    return None, False
             found = os.path.join(found, part)
             is_file = part in listing.plain_files
             if not is_file:
@@ -120,10 +129,7 @@ class Folder:
                     is_file = entry.is_file()
                 if entry.is_symlink():
                     self._inside(found)
-        if found == name and is_file:
-            # Further names of this folder lead through the same folders, all inside.
-            self._plain_files[name[:end]] = self._list(name[: max(end - 1, 0)]).plain_files
-        return found if is_file else None
+        return found, is_file
 
     def find_all(self, names: Iterable[str], source: Path) -> list[str]:
         """Find every file that ``source`` names.
@@ -161,18 +167,31 @@ class Folder:
             )
         return found
 
-    def by_stem(self, endings: Iterable[str]) -> dict[str, str]:
-        """Map the files directly below the folder from their NFC names less the ending.
+    def by_stem(self, endings: tuple[str, ...], below: str = "") -> Mapping[str, str]:
+        """Map the files directly in a folder from their NFC names less the ending.
 
         Args:
             endings: lower-case endings with their dots, the preferred one first.
+            below: which folder, as an annotation names it; empty: this one.
+
+        Returns:
+            Names relative to this folder, as on disk; none where there is no such folder.
+
+        Raises:
+            OutsideFolder: if ``below`` leads out of this folder.
         """
+        known = self._by_stem.get((below, endings))
+        if known is not None:
+            return known
         by_stem: dict[str, str] = {}
+        folder = None if "\0" in below else self._walk(below)[0]
+        names = {} if folder is None else self._list(folder).by_nfc
         for ending in endings:
-            for nfc, name in self._list("").by_nfc.items():
+            for nfc, name in names.items():
                 stem, own_ending = os.path.splitext(nfc)
                 if own_ending.lower() == ending:
-                    by_stem.setdefault(stem, name)
+                    by_stem.setdefault(stem, os.path.join(folder or "", name))
+        self._by_stem[below, endings] = by_stem
         return by_stem
 
     def _list(self, folder: str) -> _Listing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -168,7 +169,8 @@ class AutoDataModule(DetectionDataModule):
             self.leave_out_parents,
             self._cache_bytes,
         )
-        return options if self._tree is None else replace(options, headers=self._tree.headers)
+        headers = options.headers if self._tree is None else self._tree.headers
+        return replace(options, headers=partial(headers, skip=self.on_bad_image == "skip"))
 
     @property
     def _cache_bytes(self) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.complaints import RawBoxes, show_boxes
+from fcos_lightning.data.complaints import RawBoxes, is_heard, show_boxes
 from fcos_lightning.data.images import (
     LARGEST_PX,
     ImageSource,
@@ -262,15 +262,16 @@ def build_split(
 
     Dropped are boxes with NaN or infinite coordinates, with coordinates beyond 2**31, of zero or
     negative size, and those with nothing left inside the image. A box that is partly outside
-    stays as annotated. An area that cannot be is replaced by that of the box. Training,
-    evaluation and checking all see what this function leaves.
+    stays as annotated. An area that cannot be is replaced by that of the box. Images without a
+    size, whose files cannot be read, are left out and said. Training, evaluation and checking all
+    see what this function leaves.
 
     Args:
         name: see :class:`DataSplit`.
         image_dir: see :class:`DataSplit`.
         image_ids: ``[N]``.
         file_names: ``[N]``, relative to ``image_dir``.
-        sizes_hw: ``[N, 2]`` pixels.
+        sizes_hw: ``[N, 2]`` pixels; zeros where nothing states them and the file cannot be read.
         boxes: the annotations.
         class_names: one per label.
         category_ids: one per label.
@@ -282,11 +283,13 @@ def build_split(
         sides_stated: the files state width and height of a box, not its right and bottom end.
 
     Raises:
-        UserError: in strict mode, for the first box that would be dropped.
+        UserError: in strict mode, for the first box that would be dropped; if no image is left.
     """
     sizes = np.asarray(sizes_hw, dtype=np.int64).reshape(-1, 2)
+    # Whoever keeps complaints looks at all of them.
+    unsized = (sizes == 0).any(axis=1) & (not is_heard())
     counts = dict(dropped or {})
-    usable = np.ones(len(boxes.xyxy), dtype=bool)
+    usable = ~unsized.take(boxes.image)
     found = faults(boxes.xyxy, sizes.take(boxes.image, axis=0))
     for reason, bad in found.items():
         rows = np.flatnonzero(bad & usable)
@@ -321,4 +324,19 @@ def build_split(
         category_ids=tuple(category_ids),
     )
     said = (*remarks, *odd_areas, *odd_places(xyxy, sizes.take(kept.image, axis=0), sides_stated))
-    return DataSplit(truth, image_dir.resolve(), counts, name, said, annotated)
+    split = DataSplit(truth, image_dir.resolve(), counts, name, said, annotated)
+    return _without(unsized, split) if unsized.any() else split
+
+
+def _without(unreadable: NDArray[np.bool_], split: DataSplit) -> DataSplit:
+    """Leave out images that cannot be read, and say so."""
+    bad = np.flatnonzero(unreadable)
+    first = split.images.name(int(bad[0]))
+    if len(bad) == len(split):
+        raise UserError(
+            f"{split.name}: none of its {len(bad)} images can be read, the first is {first}"
+        )
+    said = (
+        f"{len(bad)} of {len(split)} images cannot be read and are left out, the first is {first}"
+    )
+    return replace(split, remarks=(*split.remarks, said)).kept(~unreadable, split.name, True)

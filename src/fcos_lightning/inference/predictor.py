@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -32,6 +33,20 @@ from fcos_lightning.structures import Detections, Images
 
 if TYPE_CHECKING:
     from fcos_lightning.detector import DenseDetector
+
+
+#: Options of ``Predictor.load`` that are plain values, and what some are called elsewhere.
+_OPTIONS = (
+    *("device", "backend", "score_threshold", "thresholds", "shorter_side", "longer_side"),
+    *("channels_last", "batch_size", "tiles", "tiles_overlap", "recipe"),
+)
+_ALSO_CALLED = {
+    **dict.fromkeys(("threshold", "conf", "confidence", "score_thresh"), "score_threshold"),
+    **dict.fromkeys(("imgsz", "min_size"), "shorter_side"),
+    "max_size": "longer_side",
+    "batch": "batch_size",
+}
+_PART_NAMES = ("backbone", "fpn", "grid", "head", "assigner", "loss", "input")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +182,11 @@ class Predictor:
             UserError: if the file is no checkpoint, does not say at which size it was evaluated, or
                 an option is out of its range.
         """
+        for name in parts:
+            # What it is called in other libraries.
+            meant = _ALSO_CALLED.get(name) or next(iter(get_close_matches(name, _OPTIONS, 1)), None)
+            if meant is not None and name != meant and name not in _PART_NAMES:
+                raise UserError(f"Predictor.load has no {name}=; give {meant}=")
         options = {"decoder": decoder, "recipe": recipe, "channels_last": channels_last, **parts}
         detector, sides = opened(
             checkpoint, backend, str(device), (shorter_side, longer_side), options
@@ -224,6 +244,8 @@ class Predictor:
         Raises:
             UserError: as ``__call__``, once what was found before is out.
         """
+        if isinstance(images, SINGLE):  # a path would be taken letter by letter
+            raise UserError("stream takes several images: give a list of them")
         threads = thread_count()
         prepared: Generator[Prepared | UserError, None, None]
         if isinstance(images, Sequence):

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -25,6 +26,25 @@ _OTHER_ENDINGS = (
     *(".rw2", ".pef", ".srw", ".psd", ".svg", ".exr", ".hdr", ".dcm"),
     *VIDEO_ENDINGS,
 )
+
+
+def passed_over(names: Sequence[str]) -> str:
+    """Return what is said of files that people would look for among a source's images.
+
+    Args:
+        names: of the files; not empty.
+    """
+    kinds = Counter(PurePath(name).suffix.lower() for name in names)
+    parts = [f"{count} {ending}" for ending, count in kinds.most_common()]
+    files = "1 file" if len(names) == 1 else f"{len(names)} files"
+    videos = [name for name in names if PurePath(name).suffix.lower() in VIDEO_ENDINGS]
+    advice = ["convert photographs to JPEG or PNG"] if len(videos) < len(names) else []
+    if videos:
+        advice.append("give a video by itself, as source=FILE")
+    return (
+        f"passed over: {files} of kinds that are not read from folders ({', '.join(parts)}), as "
+        f"{names[0]}; {'; '.join(advice)}"
+    )
 
 
 @dataclass

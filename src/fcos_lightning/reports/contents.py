@@ -114,7 +114,7 @@ def thresholds_of(numbers: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "about": "Score thresholds of the highest F1 at IoU .5; null: as overall. For "
-        "fcos-predict thresholds=FILE and Predictor(..., thresholds=FILE).",
+        "fcos-predict thresholds=FILE and Predictor.load(..., thresholds=FILE).",
         "split": numbers["split"],
         "overall": numbers["threshold"],
         "per_class": per_class,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from fcos_lightning.data import (
     YoloDataModule,
 )
 from fcos_lightning.data.index import DataSplit
+from fcos_lightning.doctor.examine import read_sets
 from fcos_lightning.errors import UserError
 
 BY_NAME = {
@@ -152,6 +154,31 @@ def test_splits_may_be_named(tmp_path: Path) -> None:
     assert data.train.name == "test" and data.val.name == "train" and data.test is None
     with pytest.raises(UserError, match=r"no set of images called odd; there are .*valid"):
         _ = AutoDataModule(tmp_path, train_split="odd").train
+
+
+@pytest.mark.parametrize("key", ["train_split", "val_split", "test_split"])
+def test_a_set_that_is_named_and_not_there_is_refused(made: tuple[Path, Made], key: str) -> None:
+    data = AutoDataModule(made[0], **{key: "odd"})
+    with pytest.raises(UserError, match=r"called odd; there (is only|are) "):
+        _ = data.train, data.val, data.test
+    with pytest.raises(UserError, match=r"called odd; there (is only|are) "):
+        read_sets(AutoDataModule(made[0], **{key: "odd"}))
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("server", ["../../label-studio/media/1/", "..\\..\\label-studio\\1\\"])
+def test_paths_to_the_folder_of_a_server_count_by_their_last_part(
+    tmp_path: Path, every: int, server: str
+) -> None:
+    made = LAYOUTS["coco_label_studio"](tmp_path)
+    file = tmp_path / "result.json"
+    tree = json.loads(file.read_text("utf-8"))
+    for image in tree["images"][::every]:
+        image["file_name"] = image["file_name"].replace("images\\", server)
+    file.write_text(json.dumps(tree))
+    data = AutoDataModule(tmp_path, val_split=None)
+    assert boxes_of(data.train, data.val) == made.pictures
+    assert any("their last parts are taken" in note for note in data.train.notes())
 
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:

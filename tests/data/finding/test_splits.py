@@ -45,6 +45,9 @@ def test_what_is_given_is_taken_and_not_given_again() -> None:
     assert find_splits(names, "D", AUTO, None, AUTO) == Splits("train", None, "test")
     assert find_splits(names, "D", AUTO, "test", None) == Splits("train", "test", None)
     assert find_splits(["a", "b"], "D", "a", "b", AUTO) == Splits("a", "b", None)
+    # Also where one set is all there is: the reader says then that these are not there.
+    assert find_splits(["default"], "D", AUTO, "val", AUTO) == Splits("default", "val", None)
+    assert find_splits(["default"], "D", AUTO, None, "test") == Splits("default", None, "test")
 
 
 @pytest.mark.parametrize(

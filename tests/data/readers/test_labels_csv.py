@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from fcos_lightning.data.complaints import hearing
 from fcos_lightning.data.index import NO_BOX, DataSplit
 from fcos_lightning.data.readers.labels_csv import look_at, read_csv
 from fcos_lightning.errors import UserError
@@ -46,6 +47,15 @@ def test_names_with_commas_and_images_without_boxes(tmp_path: Path) -> None:
     split = read(tmp_path, HEAD + '"b, c.png",1,2,30,40,x\na.png,,,,,\na.png,,,,,\n')
     assert split.truth.file_names.tolist() == ["b, c.png", "a.png"]
     assert split.truth.first_box.tolist() == [0, 1, 1] and not split.dropped
+
+
+def test_a_table_of_decimal_commas_is_said_also_where_complaints_are_kept(tmp_path: Path) -> None:
+    content = HEAD.replace(",", ";") + "a.png;130,5;88,5;245,5;188,5;x\n" * 2
+    said = r"t\.csv, line 2: the corners are '130,5, .*, not four numbers; correct them$"
+    with pytest.raises(UserError, match=said):
+        read(tmp_path, content)
+    with hearing(), pytest.raises(UserError, match=said):
+        read(tmp_path, content)
 
 
 def test_half_of_a_box_is_dropped_and_counted(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcos_lightning.data.complaints import hearing
 from fcos_lightning.data.index import NO_BOX, DataSplit
 from fcos_lightning.data.readers.plausible import NO_AREA, NOT_FINITE, OUTSIDE, TOO_FAR
 from fcos_lightning.data.readers.voc import read_voc
@@ -166,6 +167,24 @@ def test_a_path_below_the_image_folder_is_that_path(maker: Maker, line: str) -> 
     assert truth.file_names.tolist() == ["sub/a.png"] and truth.class_names == ("dog",)
 
 
+@pytest.mark.parametrize("ending", [".JPG", ".Png", ".jpeg"])
+@pytest.mark.parametrize("line", ["DCIM/100/a.b", "DCIM\\100\\a.b", "DCIM/100/a.b{}"])
+@pytest.mark.parametrize("xml", [".xml", ".XML"])
+def test_images_in_folders_are_found_by_their_stems(
+    maker: Maker, ending: str, line: str, xml: str
+) -> None:
+    for folder in ("JPEGImages", "Annotations"):
+        (maker.root / folder / "DCIM/100").mkdir(parents=True)
+    maker.image("a.b", thing("cat", (1, 1, 9, 9)))
+    maker.image("DCIM/100/a.b", thing("dog", (1, 1, 9, 9)), ending=ending)
+    written = maker.root / "Annotations/DCIM/100/a.b.xml"
+    written.rename(written.with_suffix(xml))
+    maker.split(line.format(ending))
+    truth = read_voc(maker.root, "train").truth
+    assert truth.file_names.tolist() == [f"DCIM/100/a.b{ending}"]
+    assert truth.class_names == ("dog",)
+
+
 def test_names_with_spaces_and_dots_are_found(maker: Maker) -> None:
     for stem in ("an image", "an", "image.v2"):
         maker.image(stem, thing("dog", (1, 1, 9, 9)))
@@ -221,6 +240,15 @@ def test_no_class_at_all_is_refused(maker: Maker) -> None:
     assert "no class" in maker.refused()
     assert "no class" in maker.refused(class_names=[])
     assert len(read_voc(maker.root, "train", class_names=["dog"]).truth.labels) == 0
+
+
+def test_objects_none_of_which_can_be_read_are_said_where_complaints_are_kept(maker: Maker) -> None:
+    maker.image("a", thing("cat", ("1,5", 1, 9, 9)))
+    maker.split("a")
+    said = maker.refused()
+    assert "a.xml: object 1" in said and "1,5" in said
+    with hearing():
+        assert maker.refused() == said
 
 
 def test_repeated_class_names_are_refused(maker: Maker) -> None:

@@ -226,6 +226,9 @@ def test_a_header_that_is_none_is_one_line(tmp_path: Path, served: ObjectStorage
     upload(tmp_path, "s3://bucket/bad")
     with pytest.raises(UserError, match=r"^s3://bucket/bad/train/images/.* is not an image"):
         AutoDataModule("s3://bucket/bad").whole_splits()
+    left = AutoDataModule("s3://bucket/bad", on_bad_image="skip").train
+    assert bad.name not in {Path(name).name for name in left.truth.file_names.tolist()}
+    assert f"is s3://bucket/bad/train/images/{bad.name}" in left.notes()[-1]
 
 
 # What the server does

@@ -43,8 +43,14 @@ def image_folder(
     first, rest = ([path for path in paths if suits(path, name)] for paths in (first, rest))
     named = [name.replace("\\", "/") for name in names]
     last = [name.rsplit("/", 1)[-1] for name in named]
+    inside = [one for one in named if _leads_inside(one)]
+    if len(inside) < len(named) == len(set(last)):
+        # Of what Label Studio wrote some may lead to the folder of its server: no path counts then.
+        for path in dict.fromkeys([*first, *rest]):
+            if all(_is_there(survey.root / path, one) for one in last):
+                return ImageFolder(path, by_last_name=True)
     # A path in the annotations says more than its last name, wherever the images are.
-    for by_last_name, sought in ((False, [n for n in named if _leads_inside(n)]), (True, last)):
+    for by_last_name, sought in ((False, inside), (True, last)):
         counted = {
             path: sum(_is_there(survey.root / path, one) for one in sought)
             for path in dict.fromkeys([*first, *rest])

@@ -81,7 +81,8 @@ def find_splits(
     elif len(roles["train"]) > len(apart):
         roles["train"] = [name for name in roles["train"] if name not in apart]
     if train == AUTO and len(names) == 1 and free and role_of(free[0]) is None:
-        return Splits(free[0], None, None)
+        # A name that is given and not there is for whoever reads it to refuse.
+        return Splits(free[0], None if val == AUTO else val, None if test == AUTO else test)
     chosen_train = _only(roles["train"], "train", names, where) if train == AUTO else train
     if chosen_train is None:
         raise UserError(

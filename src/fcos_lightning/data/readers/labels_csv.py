@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcos_lightning.data.complaints import complain, unknown_class
+from fcos_lightning.data.complaints import complain, nothing_left, unknown_class
 from fcos_lightning.data.files import Folder
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.headers import Headers, headers_of_files
@@ -169,7 +169,7 @@ def read_csv(
         )
     names = tuple(class_names) if class_names is not None else tuple(sorted(set(rows.names) - {""}))
     if not names:
-        raise UserError(f"{file}: no class, as none is given and no row has a box")
+        raise nothing_left(UserError(f"{file}: no class, as none is given and no row has a box"))
     label_of = {one: label for label, one in enumerate(names)}
     images = list(dict.fromkeys(rows.file))
     folder = Folder(image_dir)

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from fcos_lightning.data.complaints import complain, unknown_class
+from fcos_lightning.data.complaints import complain, nothing_left, unknown_class
 from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.values import flag, number
@@ -126,7 +126,8 @@ def read_voc_files(
     sizes_hw = [size_hw or read_hw[image] for image, size_hw in enumerate(stated_hw)]
     names = tuple(class_names) if class_names is not None else _names_of(objects)
     if not names:
-        raise UserError(f"{files.source}: no class, as none is given and no image has an object")
+        none = f"{files.source}: no class, as none is given and no image has an object"
+        raise nothing_left(UserError(none))
     if len(set(names)) < len(names):
         raise UserError(f"class names repeat: {some_of(names)}")
     label_of = {one: label for label, one in enumerate(names)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -191,8 +192,8 @@ class _Names:
 
     def __init__(self, images: Folder, annotations: Folder) -> None:
         self.images = images
+        self.annotations = annotations
         self._image_of = images.by_stem(IMAGE_ENDINGS)
-        self._xml_of = annotations.by_stem((".xml",))
 
     def of(self, line: str) -> tuple[str, str, bool]:
         """Return image and XML file, and whether the line says that the class is not in it."""
@@ -210,24 +211,24 @@ class _Names:
     def _found(self, name: str) -> tuple[str, str] | None:
         for stem in _stems(name):
             if stem in self._image_of:
-                return self._pair(stem)
-        path = name.replace("\\", "/")
-        if "/" not in path:
+                return self._pair("", stem)
+        below, slash, own = name.replace("\\", "/").rpartition("/")
+        if not slash:
             return None
-        for stem in _stems(path):
-            for ending in IMAGE_ENDINGS:
-                try:
-                    if self.images.find(stem + ending):
-                        return stem + ending, stem + ".xml"
-                except OutsideFolder:
-                    break
-        for stem in _stems(path.rsplit("/", 1)[1]):
-            if stem in self._image_of:
-                return self._pair(stem)
+        # In the folder that it names; else that is one of another machine.
+        for folder in (below, ""):
+            with suppress(OutsideFolder):
+                there = self.images.by_stem(IMAGE_ENDINGS, folder)
+                for stem in _stems(own):
+                    if stem in there:
+                        return self._pair(folder, stem)
         return None
 
-    def _pair(self, stem: str) -> tuple[str, str]:
-        return self._image_of[stem], self._xml_of.get(stem, stem + ".xml")
+    def _pair(self, folder: str, stem: str) -> tuple[str, str]:
+        """Return image and XML file of a stem that a folder below has."""
+        begin = f"{folder}/" if folder else ""
+        xml = self.annotations.by_stem((".xml",), folder).get(stem, f"{begin}{stem}.xml")
+        return self.images.by_stem(IMAGE_ENDINGS, folder)[stem], xml
 
 
 def _stems(name: str, endings: Sequence[str] = (*IMAGE_ENDINGS, ".xml")) -> Iterator[str]:

@@ -54,7 +54,8 @@ class UnreadableImage(Check):
         """Yield each."""
         for one in data.sets:
             for image, said in one.facts.bad.items() if one.facts else ():
-                yield one.at_image(image, said.replace(one.file(image), "it"))
+                file = one.file(image)
+                yield one.at_image(image, said.replace(f"image {file}", "it").replace(file, "it"))
 
 
 class TooLarge(Check):
@@ -165,7 +166,9 @@ class NoObjects(Check):
         """Yield each."""
         for one in data.sets:
             if one.split.annotated:
-                images = np.flatnonzero(np.diff(one.split.truth.first_box) == 0)
+                # Of an image that cannot be read no box is known.
+                sized = (one.split.truth.sizes_hw > 0).all(axis=1)
+                images = np.flatnonzero((np.diff(one.split.truth.first_box) == 0) & sized)
                 for image in images[:MOST_KEPT].tolist():
                     yield one.at_image(image, "has no box")
                 if len(images) > MOST_KEPT:

@@ -45,7 +45,9 @@ class RemoteHeaders:
     mirror: Mirror
     cache: KeptImages | None
 
-    def __call__(self, folder: Path, names: Sequence[str], *, oriented: bool) -> list[Frame]:
+    def __call__(
+        self, folder: Path, names: Sequence[str], *, oriented: bool, skip: bool = False
+    ) -> list[Frame]:
         """Return the frames of images, see ``Headers``."""
         if not names:
             return []
@@ -85,7 +87,8 @@ class RemoteHeaders:
                     oriented,
                 ).write(self.mirror.base / _FILE)
         return [
-            no_frame(wrong[place]) if frame is None else frame for place, frame in enumerate(frames)
+            no_frame(wrong[place], skip) if frame is None else frame
+            for place, frame in enumerate(frames)
         ]
 
     def _frame(self, one: Listed, oriented: bool) -> Frame | UserError:
