@@ -348,6 +348,7 @@ def test_a_run_goes_on_for_longer_in_a_new_place_with_its_data_moved(
     (tmp_path / "set").rename(tmp_path / "moved")
     longer = command("train", "resume=new", "data.root=moved", "schedule.max_epochs=2")
     assert longer.code == 0, longer.err
+    assert "the run's own: 6 steps" in longer.out
     assert "as it began: levels" in longer.out  # not what the command line would have chosen
     last = torch.load(tmp_path / "new/checkpoints/last.ckpt", weights_only=True)
     assert last["global_step"] == 6 and not (tmp_path / "old").exists()

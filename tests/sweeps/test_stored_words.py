@@ -80,6 +80,7 @@ BEYOND = [
     "resume=/etc",
     "hydra.run.dir=/etc",
     "hydra/launcher=evil",
+    "hydra.searchpath=['file:///tmp']",
 ]
 
 

@@ -286,6 +286,12 @@ def test_two_processes_do_not_work_on_one_sweep(sweep: Sweep, tmp_path: Path) ->
         (("seed=range(0,5000)",), "5000 jobs"),
         (("model=r18,mnv2", "--cfg=job"), "try it on a single run"),
         (("sweep=nothing",), "nothing"),
+        (("model=r18,mnv2", "--config-dir", "none"), "--config-dir none: no such folder"),
+        (("model=r18,mnv2", "--config-dir"), "--config-dir"),
+        (
+            ("model=r18,mnv2", "photos"),
+            "photos: settings are given with their names; say data.root",
+        ),
         (("model=r18,[",), "["),
     ],
 )
@@ -321,6 +327,39 @@ def test_the_same_command_finds_its_folder_again(
         assert cli.sweep(["+ap=0.1,0.2", "name=mine"]) == 0
     assert cli.sweep(["+ap=0.1,0.4", "name=mine"]) == 0
     assert len(list((tmp_path / "runs/mine").glob("sweep_*"))) == 2
+
+
+def test_files_of_ones_own_are_swept_however_they_are_named(sweep: Sweep, tmp_path: Path) -> None:
+    for group, text in (
+        ("schedule", "lr: 0.5"),
+        ("sweep", "defaults: [default]\nparams: {schedule: [mine, quick]}"),
+    ):
+        file = tmp_path / "it's, mine" / group / "mine.yaml"
+        file.parent.mkdir(parents=True)
+        file.write_text(f"{text}\n")
+    given = [
+        ("--config-dir", "it's, mine", "schedule=mine,quick"),
+        ("schedule=mine,quick", "--config-dir=it's, mine"),
+        ("-cd", str(tmp_path / "it's, mine"), "schedule=mine,quick"),
+        ("sweep=mine", "--config-dir", "it's, mine"),
+    ]
+    for number, words in enumerate(given):
+        folder = tmp_path / str(number)
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*words[:number], "-m", *words[number:], f"sweep.dir={folder}"])
+        assert ended.value.code == 0
+        jobs = Manifest.load(folder)
+        assert [job.swept for job in jobs.jobs] == [("schedule=mine",), ("schedule=quick",)]
+        assert cli.compose("train", [*jobs.fixed, "schedule=mine"])["schedule"]["lr"] == 0.5
+        calls = (folder / "calls.txt").read_text()
+        assert cli.sweep([*words, f"sweep.dir={folder}"]) == 0  # finished, from another start
+        assert (folder / "calls.txt").read_text() == calls
+        for job in jobs.jobs:  # which are told, too
+            told = json.loads((folder / job.folder / "config.yaml").read_text())
+            assert f"{tmp_path}/it\\'s, mine" in told["hydra.searchpath"]
+        # Whose folder it is, nobody knows.
+        with pytest.raises(UserError, match="give the command that began the sweep again"):
+            cli.sweep([f"sweep.resume={folder}"])
 
 
 def test_a_learning_curve_is_one_of_shares_of_the_images() -> None:

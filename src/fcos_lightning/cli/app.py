@@ -24,9 +24,9 @@ from fcos_lightning import __version__
 from fcos_lightning.errors import CHOICES_CHARACTERS, UserError
 from fcos_lightning.printing import first_line, message_line
 from fcos_lightning.runs.config.composed import config_dir
-from fcos_lightning.runs.config.words import options_first, quoted_words
+from fcos_lightning.runs.config.words import options_first, quoted_words, refuse_bare
 from fcos_lightning.runs.objects.instantiate import trusted_packages
-from fcos_lightning.runs.options.keys import check_keys, explained
+from fcos_lightning.runs.options.keys import check_keys, explained, settings_of
 from fcos_lightning.runs.refusals import refusal
 
 #: Exit status for everything the user can mend.
@@ -59,6 +59,7 @@ def run(task: Callable[[DictConfig], None], config_name: str) -> None:
             stream.reconfigure(errors="backslashreplace")
     swept = bool({"-m", "--multirun"} & set(sys.argv))
     try:
+        refuse_bare(sys.argv[1:], settings_of(config_dir(), config_name))
         sys.argv[1:] = options_first(quoted_words(sys.argv[1:], swept))
     except UserError as error:
         fail(error)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from fcos_lightning.cli.app import fail_if_refused
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
-from fcos_lightning.runs.config.composed import config_dir
-from fcos_lightning.runs.config.words import quoted_words, text_of
+from fcos_lightning.runs.config.composed import SEARCHED, config_dir, own_files
+from fcos_lightning.runs.config.words import quoted_words, refuse_bare, text_of
+from fcos_lightning.runs.options.keys import settings_of
 from fcos_lightning.sweeps.settings import check_settings, with_base
 
 if TYPE_CHECKING:
@@ -60,9 +61,11 @@ def sweep(words: Sequence[str]) -> int:
     Raises:
         UserError: if the command line or an earlier sweep in its folder does not fit.
     """
+    words = own_files(words)
     _refuse_hydra(words)
+    refuse_bare(words, settings_of(config_dir(), "train"))
     own = [word for word in words if word.startswith(("sweep=", "sweep."))]
-    settings = _settings(own)
+    settings = _settings([*(word for word in words if word.startswith(SEARCHED)), *own])
     rest = [word for word in words if word not in own]
     folder = Path(settings["resume"]).absolute() if settings["resume"] else None
     if folder is not None and (rest or not folder.is_dir()):
@@ -142,7 +145,8 @@ def _refuse_hydra(words: Sequence[str]) -> None:
     for word in words:
         if word.startswith("-"):
             raise UserError(f"{word}: not known together with -m; try it on a single run")
-        if word.lstrip("+~").startswith(("hydra.", "hydra/")):
+        hydra = word.lstrip("+~").startswith(("hydra.", "hydra/"))
+        if hydra and not word.startswith(SEARCHED):
             raise UserError(
                 f"{word}: fcos-train runs sweeps itself, see sweep.launcher and sweep.search"
             )

@@ -144,7 +144,7 @@ def _trusted() -> list[str]:
 def _conf_dir() -> Iterator[str]:
     """Return the option that names the user's own YAML files, if the command line did."""
     for source in HydraConfig.get().runtime.config_sources:
-        if source.provider == "command-line":
+        if source.provider.endswith("command-line"):  # also as the jobs of a sweep are told
             yield from ("--config-dir", _near(Path(source.path)))
 
 

@@ -40,7 +40,11 @@ def print_summary(
     """Print the summary of a run that is about to begin."""
     choices = dict(HydraConfig.get().runtime.choices) if HydraConfig.initialized() else {}
     if resumed:  # with what it has, not with what the command line would choose
-        choices = dict.fromkeys(("model", "augment", "schedule"), "as it began")
+        # Its length may have been made greater since.
+        choices = {
+            **dict.fromkeys(("model", "augment"), "as it began"),
+            "schedule": "the run's own",
+        }
     levels = [f"P{stride.bit_length() - 1}" for stride in detector.strides]
     total = sum(p.numel() for p in detector.parameters())
     learning = sum(p.numel() for p in detector.parameters() if p.requires_grad)

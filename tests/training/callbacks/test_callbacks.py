@@ -196,6 +196,22 @@ def test_waiting_for_data_is_remarked_upon_with_the_knob(
         assert remarks[0].startswith(f"training waited 73% of the epoch for data: {remedy}")
 
 
+def test_an_epochs_line_has_no_figure_of_an_earlier_one(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer: Any = Watched(CPUAccelerator)
+    trainer.callback_metrics = {"train/loss": 2.0, "val/AP": 0.25, "val/AP50": 0.5}
+    monitor = Monitor()
+    for measured, sanity in ((False, False), (True, True), (True, False), (False, False)):
+        trainer.sanity_checking = sanity
+        monitor.on_train_epoch_start(trainer, Toy())
+        if measured:
+            monitor.on_validation_end(trainer, Toy())
+        monitor.on_train_epoch_end(trainer, Toy())
+    lines = capsys.readouterr().out.splitlines()
+    assert ["AP 0.250, AP50 0.500" in line for line in lines] == [False, False, True, False]
+    assert ["AP" in line for line in lines] == [False, False, True, False]
+    assert all("loss 2.000" in line for line in lines)
+
+
 @pytest.mark.parametrize("size", [(1, 1333), (1333, 2), (3, 5)])
 def test_previews_of_very_long_images(tmp_path: Path, size: tuple[int, int]) -> None:
     previews = Previews(tmp_path)

@@ -19,6 +19,10 @@ from fcos_lightning.runs.config.words import quoted, quoted_words
 from fcos_lightning.runs.options.keys import check_keys, explained
 from fcos_lightning.runs.refusals import refusal
 
+#: The option that names a folder of the user's own YAML files, and the word that does.
+_CONFIG_DIR = ("--config-dir", "-cd")
+SEARCHED = "hydra.searchpath="
+
 
 def config_dir() -> Path:
     """Return the folder ``conf/``: inside an installed package, or at the top of a checkout."""
@@ -43,10 +47,7 @@ def composed(
     """
     words = quoted_words(overrides)
     if own_dir is not None:
-        folder = Path(own_dir).expanduser().absolute()
-        if not folder.is_dir():
-            raise UserError(f"config_dir={own_dir}: no such folder")
-        words.append(f"hydra.searchpath=[{quoted('', f'file://{folder}')[1:]}]")
+        words.append(_search_path(own_dir, f"config_dir={own_dir}"))
     hydra_config = HydraConfig.instance()
     before = hydra_config.cfg
     try:
@@ -68,6 +69,42 @@ def composed(
         raise UserError(f"configuration: {first_line(error)}") from error
     finally:
         hydra_config.cfg = before
+
+
+def _search_path(own_dir: str | Path, said: str) -> str:
+    """Return the override that has Hydra look into a folder of the user's own, too.
+
+    Args:
+        own_dir: the folder.
+        said: how it was given, for people.
+
+    Raises:
+        UserError: if there is none.
+    """
+    folder = Path(own_dir).expanduser().absolute()
+    if not folder.is_dir():
+        raise UserError(f"{said}: no such folder")
+    return f"{SEARCHED}[{quoted('', f'file://{folder}')[1:]}]"
+
+
+def own_files(words: Sequence[str]) -> list[str]:
+    """Return words in which ``--config-dir`` is one that the jobs of a sweep can be given.
+
+    Raises:
+        UserError: if it names no folder.
+    """
+    rest: list[str] = []
+    folder: str | None = None
+    left = iter(words)
+    for word in left:
+        option, equals, value = word.partition("=")
+        if option in _CONFIG_DIR:
+            folder = value if equals else next(left, "")
+        else:
+            rest.append(word)
+    if folder == "":
+        raise UserError("--config-dir: name a folder with YAML files of yours behind it")
+    return rest if folder is None else [_search_path(folder, f"--config-dir {folder}"), *rest]
 
 
 def given_words() -> dict[str, str]:

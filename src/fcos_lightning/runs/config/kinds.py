@@ -103,6 +103,10 @@ OF_COMMANDS: dict[str, Any] = {
 }
 
 
+#: What a setting may be, where its kind does not say it.
+_IN_WORDS = {"tiles": "auto, height x width as 640x640, or null"}
+
+
 def check_kinds(config: DictConfig) -> None:
     """Refuse settings of a kind that ``fcos-test``, ``fcos-predict`` or ``fcos-convert`` lacks.
 
@@ -135,7 +139,8 @@ def _check(config: DictConfig, hints: Mapping[str, Any], needed: Container[str])
         if OmegaConf.is_config(value):
             value = OmegaConf.to_container(value, resolve=True)
         if not fits(value, hint):
-            raise UserError(f"{key}={printable(_shown(value))}: give {described(hint)}")
+            may_be = _IN_WORDS.get(key) or described(hint)
+            raise UserError(f"{key}={printable(_shown(value))}: give {may_be}")
 
 
 def _shown(value: object) -> object:

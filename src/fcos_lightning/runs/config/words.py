@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -111,6 +111,31 @@ def plain_words(words: Iterable[str]) -> tuple[list[str], list[str]]:
         is_path = may_be and ("=" not in word or os.path.exists(word))
         (plain if is_path else rest).append(word)
     return plain, rest
+
+
+def refuse_bare(words: Iterable[str], keys: Container[str]) -> None:
+    """Refuse words that are neither options nor settings, as files without their keys.
+
+    Args:
+        words: of a command line.
+        keys: of the command's settings.
+
+    Raises:
+        UserError: with the words to say instead.
+    """
+    bare = [word for word in plain_words(words)[0] if "=" not in word and word[:1] != "~"]
+    if not bare:
+        return
+    instead = []
+    for word in bare:
+        weights = word.endswith((".ckpt", ".pth", ".pt", ".safetensors", ".onnx", ".xml"))
+        fitting = ("ckpt", "init_from") if weights else ("source", "runs", "data.root", "ckpt")
+        key = next((key for key in fitting if key in keys), "KEY")
+        instead.append(f"{key}={word}")
+    raise UserError(
+        f"{printable(bare[0])}: settings are given with their names; say "
+        f"{printable(' '.join(instead))}"
+    )
 
 
 def as_list(key: str, paths: Iterable[str]) -> str:

@@ -85,6 +85,8 @@ def explained(
         return UserError(
             f"{group}={name}: there is no such choice; {hint}there are", choices=error.options
         )
+    if several := re.search(r"Ambiguous value for argument '(.+?)' 1\. To use it as a list", said):
+        return _of_several(several[1], conf, command)
     found = re.search(r"Could not (?:override|delete from config\.) '?([\w./@-]+)'?", said)
     if found is None or "Multiple values" in said:
         return UserError(said)
@@ -98,6 +100,19 @@ def explained(
     if key in known:  # there, but not so: a value for a group, or a word with a wrong sign
         return UserError(said)
     return unknown(key, conf, command)
+
+
+def _of_several(word: str, conf: Path, command: str) -> UserError:
+    """Return the error of a word with a comma, which Hydra takes for several runs."""
+    key, _, value = word.partition("=")
+    if key in _groups(OmegaConf.load(conf / f"{command}.yaml"), conf):
+        hint = "choose one"
+    elif re.fullmatch(r"-?\d+,\d+", value):
+        hint = f"say {key}={value.replace(',', '.')}, or for a list {key}=[{value}]"
+    else:
+        hint = f"for a list say {key}=[{value}]"
+    each = "; to run each of them add -m" if command == "train" else ""
+    return UserError(f"{printable(f'{word}: {hint}')}{each}")
 
 
 def nearest(key: str, known: Iterable[str], certain: bool = False) -> str | None:
@@ -150,6 +165,12 @@ def _own_keys(conf: Path, command: str) -> dict[str, set[str]]:
         elif key != "hydra":
             own[str(key)] = set(map(str, value)) if isinstance(value, DictConfig) else set()
     return own
+
+
+def settings_of(conf: Path, command: str) -> set[str]:
+    """Return the settings of a command, and ``data.root`` where it has data."""
+    own = set(_own_keys(conf, command))
+    return own | {"data.root"} if "data" in own else own
 
 
 def _groups(file: Any, conf: Path) -> list[str]:  # noqa: ANN401  # a DictConfig, as the file is

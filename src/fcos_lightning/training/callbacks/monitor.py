@@ -36,6 +36,7 @@ class Monitor(L.Callback):
         self._waited = 0.0
         self._images = 0
         self._remarked = False
+        self._measured = False
         self.positives: dict[str, float] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -45,6 +46,11 @@ class Monitor(L.Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clocks."""
         self._start_clocks()
+        self._measured = False
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remember that figures are this epoch's; Lightning keeps those of earlier ones."""
+        self._measured = not trainer.sanity_checking
 
     def _start_clocks(self) -> None:
         self._epoch_began = self._batch_ended = time.perf_counter()
@@ -121,13 +127,15 @@ class Monitor(L.Callback):
             ("val/AP", "AP"),
             ("val/AP50", "AP50"),
         ):
+            if key.startswith("val/") and not self._measured:
+                continue
             if key in figures and not any(part.startswith(f"{name} ") for part in parts):
                 value = float(figures[key])
                 parts.append(f"{name} {value:.3f}" if math.isfinite(value) else f"{name} -")
         parts.extend(
             f"of {one.summary['images_seen']} of {one.summary['images']} images"
             for one in trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
-            if isinstance(one, Evaluation) and "images_seen" in one.summary
+            if self._measured and isinstance(one, Evaluation) and "images_seen" in one.summary
         )
         parts.append(f"{self.images_per_s:.1f} images/s")
         parts.append(f"waiting for data {self.wait_share:.0%}")
