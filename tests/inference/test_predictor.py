@@ -308,7 +308,7 @@ def test_tiles_find_what_lies_in_each_tile(checkpoint: Path) -> None:
         ({"threshold": 0.3}, "Predictor.load has no threshold=; give score_threshold="),
         ({"conf": 0.3}, "give score_threshold="),
         ({"shorter_sid": 64}, "give shorter_side="),
-        ({"necks": {}}, "necks=: a detector has no such part; there are backbone, fpn"),
+        ({"necks": {}}, "necks= is no part of a detector; there are backbone, fpn"),
     ],
 )
 def test_options_that_there_are_not_are_named(

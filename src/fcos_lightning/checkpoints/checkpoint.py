@@ -115,7 +115,7 @@ class Checkpoint:
         """
         for key in given:
             if key not in _PARTS:
-                raise UserError(f"{key}=: a detector has no such part; there are", choices=_PARTS)
+                raise UserError(f"{key}= is no part of a detector; there are", choices=_PARTS)
         spec = dict(self.spec)
         custom = dict(spec.pop("custom", {}))
         for key, choice in given.items():

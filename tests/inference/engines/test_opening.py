@@ -187,11 +187,11 @@ def test_what_is_none_of_ours_and_what_is_not_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decoder": {"nms_iou": 0.4}}, "decoder=: is settled in"),
-        ({"recipe": "plain"}, "recipe=: is settled in"),
-        ({"channels_last": True}, "channels_last=: is settled in"),
-        ({"channels_last": False}, "channels_last=: is settled in"),
-        ({"head": torch.nn.Identity()}, "head=: is settled in"),
+        ({"decoder": {"nms_iou": 0.4}}, "decoder= is settled in"),
+        ({"recipe": "plain"}, "recipe= is settled in"),
+        ({"channels_last": True}, "channels_last= is settled in"),
+        ({"channels_last": False}, "channels_last= is settled in"),
+        ({"head": torch.nn.Identity()}, "head= is settled in"),
         ({"backend": "torch"}, "backend=torch: .*model.onnx is an ONNX model"),
         ({"backend": "tensorrt"}, "backend=tensorrt: give auto, torch, onnx or openvino"),
         ({"device": "cuda"}, "device=cuda: this onnxruntime has"),

@@ -74,6 +74,6 @@ def refuse_settled(path: str | Path, given: Iterable[str]) -> None:
     """
     for key in given:
         raise UserError(
-            f"{key}=: is settled in {path}; leave it out, or give the checkpoint that it was made "
+            f"{key}= is settled in {path}; leave it out, or give the checkpoint that it was made "
             "of, which backend= runs as well"
         )
