@@ -134,3 +134,24 @@ def test_signals_are_answered_inside_of_an_import_that_a_run_is_started_by(
     with pytest.raises(SystemExit) as stop:
         importlib.import_module(name)
     assert stop.value.code == 130 and time.monotonic() - began < 9
+
+
+@pytest.mark.parametrize("signum", STOPPING)
+def test_a_signal_put_off_is_answered_at_the_end_at_the_latest(
+    signum: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And never comes to whoever answers afterwards, which may be nobody."""
+    name = "asked_at_its_end"
+    (tmp_path / f"{name}.py").write_text(f"import os\nos.kill(os.getpid(), {int(signum)})\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    late: list[int] = []
+    before = signal.signal(signum, lambda number, _: late.append(number))
+    try:
+        with pytest.raises(SystemExit) as stop, stopped_in_one_line():
+            importlib.import_module(name)
+        sys.modules.pop(name)
+        time.sleep(0.2)
+    finally:
+        signal.signal(signum, before)
+    assert stop.value.code == 128 + signum and late == []
+    assert capsys.readouterr().err == f"stopped by {signal.Signals(signum).name}\n"

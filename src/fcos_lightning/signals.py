@@ -60,16 +60,31 @@ class _BetweenImports:
     def __init__(self) -> None:
         self._outside = _imports(sys._getframe(1))
         self._again: threading.Timer | None = None
+        self._waiting = 0
+        self._lock = threading.Lock()
 
     def puts_off(self, signum: int, frame: FrameType | None) -> bool:
         """Return whether the signal will come again, and is not to be answered now."""
         if _imports(frame) <= self._outside:
             return False
         if self._again is None or not self._again.is_alive():
-            self._again = threading.Timer(_LOOK_S, os.kill, (os.getpid(), signum))
+            self._waiting = signum
+            self._again = threading.Timer(_LOOK_S, self._send)
             self._again.daemon = True
             self._again.start()
         return True
+
+    def _send(self) -> None:
+        with self._lock:
+            if self._waiting:
+                signum, self._waiting = self._waiting, 0
+                os.kill(os.getpid(), signum)
+
+    def end(self) -> int:
+        """Send nothing any more, as who answers will be gone; return the signal put off, or 0."""
+        with self._lock:
+            signum, self._waiting = self._waiting, 0
+        return signum
 
 
 def _imports(frame: FrameType | None) -> int:
@@ -105,6 +120,7 @@ class SignalWatch:
 
     def stop(self) -> None:
         """Leave signals to whoever had them before."""
+        self.received = self._between.end() or self.received
         for signum, handler in self._before.items():
             # None: set by something other than Python, which alone can set it again.
             signal.signal(signum, signal.SIG_DFL if handler is None else handler)
@@ -177,12 +193,15 @@ def stopped_in_one_line(speaks: Callable[[], bool] = lambda: True) -> Iterator[N
                 before[asked_by] = signal.signal(asked_by, stop)
     try:
         yield
+        if waiting := between.end():
+            raise Asked(waiting)
     except (Asked, KeyboardInterrupt) as asked:
         asking = signal.Signals(getattr(asked, "signum", signal.SIGINT))
         if speaks():
             print(f"stopped by {asking.name}", file=sys.stderr, flush=True)
         raise SystemExit(128 + asking) from None
     finally:
+        between.end()
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
