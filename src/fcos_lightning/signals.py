@@ -59,7 +59,6 @@ class _BetweenImports:
 
     def __init__(self) -> None:
         self._outside = _imports(sys._getframe(1))
-        self._again: threading.Timer | None = None
         self._waiting = 0
         self._lock = threading.Lock()
 
@@ -67,11 +66,11 @@ class _BetweenImports:
         """Return whether the signal will come again, and is not to be answered now."""
         if _imports(frame) <= self._outside:
             return False
-        if self._again is None or not self._again.is_alive():
+        if not self._waiting:
             self._waiting = signum
-            self._again = threading.Timer(_LOOK_S, self._send)
-            self._again.daemon = True
-            self._again.start()
+            again = threading.Timer(_LOOK_S, self._send)
+            again.daemon = True
+            again.start()
         return True
 
     def _send(self) -> None:
