@@ -121,7 +121,7 @@ def test_a_page_is_a_new_folder_with_all_it_needs(
     assert result.code == 0 and "equal to torch on 20 " in result.out, result.err
     assert "put ort.wasm.min.js, " in result.out
     made = {path.name for path in (tmp_path / "demo").iterdir()}
-    assert made == {"index.html", "detect.js", "about.json", "model.onnx"}
+    assert made == {"index.html", "detect.js", "shown.js", "about.json", "model.onnx"}
     about = json.loads((tmp_path / "demo/about.json").read_text())
     assert about["size"]["height_width"] == [64, 64] and "triangle" in about["class_names"]
     result = command("convert", *words)
