@@ -130,7 +130,7 @@ def test_a_page_is_a_new_folder_with_all_it_needs(
         (tmp_path / "dist" / name).write_text(name)
     result = command("convert", words[0], "out=other/", words[2], "onnxruntime_web=dist")
     assert result.code == 0 and "put " not in result.out, result.err
-    assert len(list((tmp_path / "other").iterdir())) == 7
+    assert len(list((tmp_path / "other").iterdir())) == 8
 
 
 def test_mistakes_are_one_line(command: Command, ckpt: Path, tmp_path: Path) -> None:
