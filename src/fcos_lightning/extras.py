@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 from importlib.metadata import PackageNotFoundError, requires
+from importlib.util import find_spec
 
 _NAME = "fcos-lightning"
+
+
+def absent(*modules: str) -> list[str]:
+    """Return those modules that are not installed; none is imported."""
+    return [name for name in modules if find_spec(name) is None]
 
 
 def pip_install(extra: str) -> str:

@@ -76,7 +76,7 @@ def test_a_port_that_is_taken_is_said_before_the_checkpoint_is_read(command: Com
 def test_what_is_not_installed_is_said(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = importlib.util.find_spec
     monkeypatch.setattr(
-        "fcos_lightning.cli.serve.find_spec",
+        "fcos_lightning.extras.find_spec",
         lambda name: None if name in ("uvicorn", "fastapi") else plain(name),
     )
     result = command("serve", "ckpt=none.ckpt")

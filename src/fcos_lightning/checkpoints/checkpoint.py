@@ -30,10 +30,8 @@ from fcos_lightning.weights.reading import read_file
 
 #: Ends of names of what ``fcos-convert`` writes for other programs: no weights can be read of them.
 _CONVERTED = (".onnx", ".xml", ".pt2")
-
-
 #: By their keys in ``build_detector``.
-_PARTS = ("backbone", "fpn", "grid", "head", "assigner", "loss", "decoder", "input")
+PARTS = ("backbone", "fpn", "grid", "head", "assigner", "loss", "decoder", "input")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +112,8 @@ class Checkpoint:
             UserError: if a part is code that was not given, or the weights do not fit.
         """
         for key in given:
-            if key not in _PARTS:
-                raise UserError(f"{key}= is no part of a detector; there are", choices=_PARTS)
+            if key not in PARTS:
+                raise UserError(f"{key}= is no part of a detector; there are", choices=PARTS)
         spec = dict(self.spec)
         custom = dict(spec.pop("custom", {}))
         for key, choice in given.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fcos_lightning.errors import UserError
@@ -29,15 +28,14 @@ def main() -> None:
 def serve(config: DictConfig) -> None:
     """Load a checkpoint and answer until a signal asks to stop."""
     from fcos_lightning.cli.app import required
-    from fcos_lightning.extras import pip_install
+    from fcos_lightning.extras import absent, pip_install
     from fcos_lightning.runs.config.kinds import check_kinds
 
     check_kinds(config)
     path = required(
         config, "ckpt", "give a checkpoint, as ckpt=runs/NAME/TIME/checkpoints/best.ckpt"
     )
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
+    if missing := absent(*_NEEDED):
         raise UserError(f"fcos-serve needs {', '.join(missing)}: {pip_install('serve')}")
 
     # Imported here, because this costs seconds that help and mistakes should not.

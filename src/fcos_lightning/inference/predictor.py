@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
+from fcos_lightning.checkpoints.checkpoint import PARTS
 from fcos_lightning.data.resizing import Sides, planes
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
@@ -46,7 +47,6 @@ _ALSO_CALLED = {
     "max_size": "longer_side",
     "batch": "batch_size",
 }
-_PART_NAMES = ("backbone", "fpn", "grid", "head", "assigner", "loss", "input")
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,10 +183,10 @@ class Predictor:
                 an option is out of its range.
         """
         for name in parts:
-            # What it is called in other libraries.
-            meant = _ALSO_CALLED.get(name) or next(iter(get_close_matches(name, _OPTIONS, 1)), None)
-            if meant is not None and name != meant and name not in _PART_NAMES:
-                raise UserError(f"Predictor.load has no {name}=; give {meant}=")
+            if name not in PARTS:
+                near = [_ALSO_CALLED[name]] if name in _ALSO_CALLED else []
+                if near := near or get_close_matches(name, _OPTIONS, 1):
+                    raise UserError(f"Predictor.load has no {name}=; give {near[0]}=")
         options = {"decoder": decoder, "recipe": recipe, "channels_last": channels_last, **parts}
         detector, sides = opened(
             checkpoint, backend, str(device), (shorter_side, longer_side), options

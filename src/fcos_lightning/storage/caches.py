@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,11 @@ def cache_folder() -> Path:
             "there is no home folder to keep what is drawn or fetched in: set XDG_CACHE_HOME or "
             "HOME to a folder that can be written, or data.root= for the drawn shapes"
         ) from None
+
+
+def name_for(words: str) -> str:
+    """Return what a folder of what belongs to some words, as an address, is called in a cache."""
+    return hashlib.blake2b(words.encode(), digest_size=12).hexdigest()
 
 
 def state_folder() -> Path | None:

@@ -15,7 +15,7 @@ from fcos_lightning import Predictor, load_detector
 from fcos_lightning.checkpoints import describe
 from fcos_lightning.data.images import read_image
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.engines import kept
+from fcos_lightning.inference.engines import kept, opening
 from fcos_lightning.inference.engines.kept import on_engine
 
 
@@ -140,12 +140,12 @@ def test_few_are_kept_those_that_were_used_last(checkpoint: Path, cache: Path) -
 def test_what_finds_something_else_is_not_used(
     checkpoint: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Wrong(kept.OnnxEngine):
+    class Wrong(opening.OnnxEngine):
         def __call__(self, feed: Any) -> Any:
             found = super().__call__(feed)
             return {**found, "ltrb_px": found["ltrb_px"] + 0.2}
 
-    monkeypatch.setattr(kept, "OnnxEngine", Wrong)
+    monkeypatch.setattr(opening, "OnnxEngine", Wrong)
     with pytest.raises(UserError, match="backend=onnx: its detections differ from torch's: image"):
         Predictor.load(checkpoint, device="cpu", backend="onnx")
     assert not list(cache.glob("*.onnx"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from fcos_lightning.data.stores.places import Place
 from fcos_lightning.data.stores.room import LOCK, Room, used
 from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.storage.bars import readable_size
-from fcos_lightning.storage.caches import waiting_for
+from fcos_lightning.storage.caches import name_for, waiting_for
 from fcos_lightning.storage.replacing import replacing
 
 #: Of one answer: what is lost when a connection breaks.
@@ -48,8 +47,7 @@ class ShardCache:
             most_bytes: see ``Room``.
         """
         room = Room.of_user(most_bytes)
-        words = f"{place.text}\n{packing}".encode()
-        return cls(place, room.root / hashlib.blake2b(words, digest_size=12).hexdigest(), room)
+        return cls(place, room.root / name_for(f"{place.text}\n{packing}"), room)
 
     @property
     def most_bytes(self) -> int:

@@ -18,9 +18,9 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.drawn import drawn_pictures
 from fcos_lightning.inference.deployed.equality import DifferentError, compared
 from fcos_lightning.inference.engines.dense import EngineDetector
-from fcos_lightning.inference.engines.engine import Engine
-from fcos_lightning.inference.engines.onnx_engine import OnnxEngine, check_packages
-from fcos_lightning.inference.engines.openvino_engine import OpenVinoEngine, check_openvino
+from fcos_lightning.inference.engines.onnx_engine import check_packages
+from fcos_lightning.inference.engines.opening import engine_of
+from fcos_lightning.inference.engines.openvino_engine import check_openvino
 from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.storage.caches import cache_folder, waiting_for
 from fcos_lightning.storage.replacing import write_whole
@@ -81,7 +81,7 @@ def _kept(
         return None
     model = file.read_bytes()
     try:
-        engine = _engine(model, backend, device)
+        engine = engine_of(model, backend, device)
     except UserError:
         if device not in ("auto", "cpu"):  # which may be what is wrong, not the model
             raise
@@ -104,7 +104,7 @@ def _made(
     detector: DenseDetector, backend: str, device: str, sides: Mapping[str, int | None]
 ) -> tuple[EngineDetector, bytes]:
     model = export_onnx(detector, **sides)
-    there = EngineDetector(detector, _engine(model, backend, device)).eval()
+    there = EngineDetector(detector, engine_of(model, backend, device)).eval()
     looked_at = Sides(sides.get("shorter_side") or _SIDES[0], sides.get("longer_side") or _SIDES[1])
     try:
         compared(
@@ -115,12 +115,6 @@ def _made(
     except DifferentError as error:
         raise UserError(f"backend={backend}: {error}; leave backend out") from None
     return there, model
-
-
-def _engine(model: bytes, backend: str, device: str) -> Engine:
-    if backend == "openvino":
-        return OpenVinoEngine(model, device=device)
-    return OnnxEngine(model, device)
 
 
 def _name(detector: DenseDetector, sides: Mapping[str, int | None]) -> str:

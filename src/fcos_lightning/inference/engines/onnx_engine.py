@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fcos_lightning.errors import UserError, shown
-from fcos_lightning.extras import pip_install
+from fcos_lightning.extras import absent, pip_install
 from fcos_lightning.printing import first_line
 
 #: To write a model; to run one, the first and the last are enough.
@@ -106,8 +105,7 @@ def check_packages(*needed: str) -> None:
     Raises:
         UserError: if one is missing.
     """
-    missing = [name for name in needed or _PACKAGES if find_spec(name) is None]
-    if missing:
+    if missing := absent(*(needed or _PACKAGES)):
         raise UserError(
             f"ONNX needs {' and '.join(missing)}, which is not installed; {pip_install('onnx')}"
         )

@@ -40,13 +40,23 @@ def open_file(path: str | Path, backend: str = "auto", device: str = "auto") -> 
             engine = OpenVinoEngine(content, _content(path.with_suffix(".bin"), ".bin"), device)
         else:
             check_self_contained(content)
-            engine = _of_onnx(content, backend, device)
+            engine = engine_of(content, backend, device)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return FileDetector(path, engine)
 
 
-def _of_onnx(content: bytes, backend: str, device: str) -> Engine:
+def engine_of(content: bytes, backend: str, device: str) -> Engine:
+    """Return what computes an ONNX model; one of anybody's has to be self-contained.
+
+    Args:
+        content: of the model.
+        backend: ``onnx`` or ``openvino``.
+        device: see ``open_file``.
+
+    Raises:
+        UserError: if what runs it is not installed, or cannot.
+    """
     if backend == "openvino":
         return OpenVinoEngine(content, device=device)
     return OnnxEngine(content, device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.data.stores.trees.listing import Listed
 from fcos_lightning.data.stores.trees.objects import read_object
 from fcos_lightning.storage.bars import readable_size
-from fcos_lightning.storage.caches import waiting_for
+from fcos_lightning.storage.caches import name_for, waiting_for
 from fcos_lightning.storage.replacing import replacing
 
 #: Behind an image in its file: what tells it from a damaged one.
@@ -50,8 +49,7 @@ class KeptImages:
             most_bytes: see ``Room``.
         """
         room = Room.of_user(most_bytes)
-        folder = hashlib.blake2b(place.text.encode(), digest_size=12).hexdigest()
-        return cls(place, room.root / folder, room)
+        return cls(place, room.root / name_for(place.text), room)
 
     @property
     def most_bytes(self) -> int:

@@ -7,7 +7,6 @@ it is there: another listing makes another one, which has those copies in common
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from fcos_lightning.data.stores.trees.listing import Listed, Listing, wrong_name
 from fcos_lightning.data.stores.trees.objects import copy_object
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.storage.bars import progress_bar, readable_size
-from fcos_lightning.storage.caches import cache_folder, waiting_for
+from fcos_lightning.storage.caches import cache_folder, name_for, waiting_for
 from fcos_lightning.storage.folders import complete_or_absent, hold
 from fcos_lightning.storage.replacing import DRAFT, replacing, write_whole
 
@@ -99,12 +98,11 @@ def mirror_of(place: RemotePlace, listing: Listing, chosen: Chooser) -> Mirror:
         StoreError: if a file cannot be fetched, or nothing can be written.
         NotAsListed: if one has changed since it was listed.
     """
-    digest = hashlib.blake2b(place.text.encode(), digest_size=12).hexdigest()
     last = place.text.rstrip("/").rsplit("/", 1)[-1]
     # Some data sets give paths that begin with the name of their folder.
     within = Path("root", "data" if wrong_name(last) else last)
     with _written(cache_folder() / "trees"):
-        base = (cache_folder() / "trees").resolve() / digest
+        base = (cache_folder() / "trees").resolve() / name_for(place.text)
         base.mkdir(parents=True, exist_ok=True)
         with waiting_for(base / ".lock"):
             version = base / listing.digest
