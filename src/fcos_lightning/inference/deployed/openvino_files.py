@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.about import INPUT, OUTPUTS
 from fcos_lightning.inference.deployed.equality import Run
-from fcos_lightning.inference.engines.openvino_engine import OpenVinoEngine, check_openvino
+from fcos_lightning.inference.engines.openvino_engine import (
+    OpenVinoEngine,
+    check_openvino,
+    openvino_core,
+)
 from fcos_lightning.printing import first_line
 
 
@@ -31,7 +35,7 @@ def openvino_files(onnx_model: bytes, half: bool = False) -> dict[str, bytes]:
     import openvino
 
     try:
-        model = openvino.Core().read_model(onnx_model)
+        model = openvino_core().read_model(onnx_model)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.xml"
             openvino.save_model(model, file, compress_to_fp16=half)

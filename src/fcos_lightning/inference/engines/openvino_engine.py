@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Mapping
-from importlib.util import find_spec
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.extras import pip_install
+from fcos_lightning.extras import absent, pip_install
 from fcos_lightning.printing import first_line
 
 #: Where an .xml keeps what stands beside an ONNX graph.
@@ -25,8 +25,22 @@ def check_openvino() -> None:
     Raises:
         UserError: if it is not.
     """
-    if find_spec("openvino") is None:
+    if absent("openvino"):
         raise UserError(f"OpenVINO is not installed; {pip_install('openvino')}")
+
+
+@cache
+def openvino_core() -> Any:  # noqa: ANN401  # an openvino.Core
+    """Return the one core of this process, which lives as long as it does.
+
+    Each core gives signal handlers a stack of its own and puts back the one before, when it goes.
+    Of two that go in the order they came in, the second puts back what the first has given to the
+    system (``SigAltStackSetup`` in the processor plugin's ``plugin.cpp``): the next Ctrl-C, or the
+    end of a loader process, kills a process in which that has happened.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoEngine:
@@ -48,7 +62,7 @@ class OpenVinoEngine:
         import openvino
 
         self._named = f"openvino {openvino.__version__}"
-        core: Any = openvino.Core()
+        core = openvino_core()
         # Processors with AMX compute in bfloat16 unless they are told otherwise.
         exact = {
             "INFERENCE_PRECISION_HINT": "f32",
