@@ -8,6 +8,9 @@ from pathlib import Path
 
 from fcos_lightning.errors import UserError
 
+#: Bytes of what does not say how much it holds that are read at first.
+_PIECE = 1 << 16
+
 
 def is_pipe_or_device(path: Path) -> bool:
     """Tell whether opening a path could wait for ever: that of a pipe, a socket or a device."""
@@ -30,7 +33,8 @@ def read_small(
 
     Args:
         file: to read.
-        most_bytes: a larger one is refused, however large, before more than this is read.
+        most_bytes: a larger one is refused, however large, before more than this is read; a small
+            one takes little memory, however large this is.
         named: what messages begin with; None: the file.
         advice: what a message that it cannot be read ends with.
         too_large: the message about a larger one; None: that it is refused.
@@ -41,7 +45,13 @@ def read_small(
     named = str(file) if named is None else named
     try:
         with file.open("rb") as stream:
-            content = stream.read(most_bytes + 1)
+            # Python sets aside what it is asked for, so ask for what the file says it holds.
+            content = stream.read(min(os.fstat(stream.fileno()).st_size, most_bytes) + 1)
+            # A device says that it holds nothing, and a file may grow.
+            while len(content) <= most_bytes and (
+                more := stream.read(min(max(len(content), _PIECE), most_bytes + 1 - len(content)))
+            ):
+                content += more
     except OSError as error:
         raise UserError(f"{named} cannot be read: {error.strerror}{advice}") from None
     if len(content) > most_bytes:
