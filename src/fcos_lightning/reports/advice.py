@@ -28,6 +28,8 @@ _REMEDIES = {
 FEW_BOXES = 100
 #: Of AP: less than this is within what two runs differ by.
 _LITTLE = 0.005
+#: Of a class's objects, so few taken for another class are not worth a remedy.
+_SELDOM = 0.02
 
 
 @dataclass(frozen=True)
@@ -193,12 +195,22 @@ def _confused(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     matrix = np.array(numbers["confusion"]["rows"])
     between = matrix[:-1, :-1].copy()
     np.fill_diagonal(between, 0)
-    if between.size and between.max() > 0:
-        true, seen = np.unravel_index(int(between.argmax()), between.shape)
-        total = int(matrix[true].sum())
+    if not between.size or between.max() == 0:
+        return
+    # Neither one of two objects of a rare class nor a handful of thousands says much.
+    totals = np.maximum(matrix[:-1].sum(axis=1, keepdims=True), 1)
+    true, seen = np.unravel_index(int((between**2 / totals).argmax()), between.shape)
+    count, total = int(between[true, seen]), int(totals[true, 0])
+    if count < _SELDOM * total:
         yield _said(
             "classes",
-            f"{names[true]} is taken for {names[seen]} most often: {between[true, seen]} of "
+            f"Classes are seldom taken for each other: {names[true]} for {names[seen]} most, "
+            f"{count} of {total} objects of that class",
+        )
+    else:
+        yield _said(
+            "classes",
+            f"{names[true]} is taken for {names[seen]} more than any class for another: {count} of "
             f"{total} objects of that class",
         )
 
