@@ -24,9 +24,9 @@ from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
 from fcos_lightning.data.batches.windows import windows_of
 from fcos_lightning.data.batches.workers import chosen_workers, most_workers, start_worker
 from fcos_lightning.data.images import LARGEST_PX
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.mixing.mixed import MixedAugmentation
-from fcos_lightning.data.splits import SplitReader
+from fcos_lightning.data.splits import DataSplit
+from fcos_lightning.data.splits.split_reader import SplitReader
 from fcos_lightning.data.stores.ahead import ahead_of
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from fcos_lightning.checkpoints import Checkpoint
-from fcos_lightning.data.index import Classes
+from fcos_lightning.data.splits import Classes
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.doctor.examine import assign, bytes_afar, found, look_at_files, read_sets
 from fcos_lightning.doctor.findings import Diagnosis

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from fcos_lightning.data.finding.find import find_layout
 from fcos_lightning.data.finding.layout import Options
 from fcos_lightning.data.images import image_frame, read_image
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.labels.choice import FORMATS, chosen_formats, open_labels
 from fcos_lightning.inference.labels.crops import folder_names

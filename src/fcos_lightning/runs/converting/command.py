@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.resizing import Sides
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.about import about_file

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.detector.decoders.centernet import PeakDecoder
 from fcos_lightning.detector.decoders.nms import NMSDecoder
