@@ -1,6 +1,7 @@
-"""Where the modules of version 0.1 are now, so that code and configurations that name them go on.
+"""Where modules of version 0.1 are now, so that code and configurations that name them go on.
 
-An import of the old name gives the module itself under its new one.
+So are those that pages have named since. An import of the old name gives the module itself under
+its new one.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _MOVES: dict[tuple[str, str], str] = {
     ("data", "data.splits"): "saved_index",
     ("data", "inference"): "sources",
     ("data", "storage"): "archives download progress=bars",
-    ("deploy", "inference"): "export=onnx_export runtime=onnx_runtime",
+    ("deploy", "inference.engines"): "export=onnx_export runtime=onnx_runtime",
     ("detector", "backbones"): "backbone=build resnet timm_backbone=timm_nets tiny vovnet",
     ("detector", "detector"): "assign=assigners.fcos decode=decoders.nms fcos=dense "
     "focal=losses.focal head=heads.fcos loss=losses.fcos points=grid",
@@ -41,6 +42,7 @@ _MOVES: dict[tuple[str, str], str] = {
     ("detector", "layers"): "deform frozen recompute relu6",
     ("detector", "weights"): "caffe_names reading timm_names weights=files",
     ("evaluation", "evaluation"): "report=output table=detections",
+    ("inference", "inference.pictures"): "pixels",
     ("sweeps", "sweeps"): "progress=course report=results",
     ("training", "training"): "evaluate=testing normaliser=moving_positives",
     ("training", "training.callbacks"): "ema evaluation=figures guard keep_last monitor previews "
@@ -48,7 +50,7 @@ _MOVES: dict[tuple[str, str], str] = {
     ("training", "training.loggers"): "csv_log",
     ("training", "training.ranks"): "agreement cluster",
     ("", ""): "deploy=inference",
-    ("", "inference"): "drawing",
+    ("", "inference.pictures"): "drawing",
 }
 
 

@@ -25,7 +25,7 @@ from fcos_lightning.inference.engines.file_detector import FileDetector
 from fcos_lightning.inference.engines.loading import opened
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.in_order import in_order, thread_count
-from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
+from fcos_lightning.inference.pictures.pixels import SINGLE, AnyImage, rgb_pixels
 from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
 from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
 from fcos_lightning.inference.tiling.tiff_rows import rows_of
@@ -216,8 +216,9 @@ class Predictor:
 
         Args:
             images: a path; a PIL image; an array ``[H, W, 3]`` of uint8 RGB; a tensor ``[3, H, W]``
-                of the same; or several of them in a list. See ``inference/pixels.py`` for grey,
-                alpha and 16 bit. Files and PIL images are turned as their EXIF orientation says.
+                of the same; or several of them in a list. For grey, alpha and 16 bit see
+                ``inference/pictures/pixels.py``. Files and PIL images are turned as their EXIF
+                orientation says.
 
         Returns:
             Boxes in pixels of the image given (of the turned one), on the processor, best first.

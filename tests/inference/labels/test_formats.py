@@ -20,7 +20,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.inference.labels.choice import FORMATS, chosen_formats, open_labels
 from fcos_lightning.inference.labels.crops import folder_names
 from fcos_lightning.inference.labels.found import ClassList, Found
-from fcos_lightning.inference.picture import Picture
+from fcos_lightning.inference.pictures.picture import Picture
 from fcos_lightning.inference.sources import ImageFiles, find_source
 from fcos_lightning.inference.videos.video import VideoFile
 from fcos_lightning.structures import Detections

@@ -27,8 +27,8 @@ from fcos_lightning.inference.deployed.formats import FORMATS, SMALLER, Built, a
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
 from fcos_lightning.inference.deployed.page_files import RUNTIME, page_files, runtime_files
 from fcos_lightning.inference.deployed.smaller import in_float16, in_int8, layers_to_blame
+from fcos_lightning.inference.engines.onnx_export import export_onnx
 from fcos_lightning.inference.engines.openvino_engine import check_openvino
-from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.description import FROM_CHECKPOINT
