@@ -21,6 +21,7 @@ _ROOT = __name__.rpartition(".")[0]
 _MOVES: dict[tuple[str, str], str] = {
     ("checkpoints", "checkpoints.layouts"): "adelaidet detectron2 mmdet official "
     "torchvision=torchvision_fcos",
+    ("checkpoints", "checkpoints.translation"): "conventions derive foreign naming",
     ("checkpoints", "storage"): "replacing",
     ("cli", "checkpoints"): "published",
     ("cli", "inference"): "prediction_folder=outputs",
