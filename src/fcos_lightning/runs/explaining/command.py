@@ -32,7 +32,7 @@ from fcos_lightning.reports.explain.explain import (
 )
 from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.kinds import check_kinds
-from fcos_lightning.runs.evaluation_settings import sized_as_trained
+from fcos_lightning.runs.evaluating.evaluation_settings import sized_as_trained
 from fcos_lightning.runs.explaining.methods import choices_of, other_methods
 from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
 from fcos_lightning.runs.objects.detectors import detector_from, untrained_detector
