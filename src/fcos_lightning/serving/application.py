@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from fcos_lightning import __version__
-from fcos_lightning.inference.predictor import Prepared
+from fcos_lightning.inference.prepared import Prepared
 from fcos_lightning.serving.access import Access
 from fcos_lightning.serving.answers import (
     Addresses,
