@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from fcos_lightning.checkpoints.foreign import translated
+from fcos_lightning.checkpoints.translation.foreign import translated
 from fcos_lightning.detector import FCOS
 from fcos_lightning.weights.reading import read_file
 from hostile.doors import Answer, answer, doors

@@ -37,10 +37,10 @@ from fcos_lightning.data import (
     YoloDataModule,
 )
 from fcos_lightning.data.batches.dataset import DetectionDataset
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers import coco, coco_quick
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.voc import read_voc
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import CHOICES_CHARACTERS, UserError
 from fuzzing.coco import coco_file
 from fuzzing.labels_csv import csv_file

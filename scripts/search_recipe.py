@@ -3,9 +3,9 @@ r"""Find the recipe of ``experiment=finetune`` by measuring methods, rates and b
     PYTHONPATH=PACKAGES nice -n 19 python scripts/search_recipe.py FOLDER --weights FILE \
         --bccd DIR --coco DIR --clip-art /usr/share/openclipart/png
 
-It takes many hours of one core; on a GPU `--parallel 12` shares it. FOLDER gets the sets, the runs,
-a file with the figures of each job, and table.md after every job. It may be killed at any moment;
-the same command goes on.
+It takes many hours of one core; `--parallel 2` takes two, and on a GPU `--parallel 12` shares it.
+FOLDER gets the sets, the runs, a file with the figures of each job, and table.md after every job.
+It may be killed at any moment; the same command goes on.
 
 BCCD is https://github.com/Shenggan/BCCD_Dataset; of COCO the first 128 images of train2017 do. The
 other sets are drawn: shapes, hand-written digits and clip art, the last two on photographs. They
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--trials", type=int, default=8, help="of the search of each method")
     parser.add_argument("--finals", type=int, default=3, help="methods that get all seeds")
-    parser.add_argument("--parallel", type=int, default=1, help="jobs at a time, on a GPU")
+    parser.add_argument("--parallel", type=int, default=1, help="jobs at a time")
     parser.add_argument(
         "--without", nargs="*", default=[], choices=ASIDE, help="parts that settle no setting"
     )

@@ -24,8 +24,8 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measure import Figure, Growth, Result, median, peak_mb
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers.coco import read_coco
+from fcos_lightning.data.splits import DataSplit
 
 TITLE = "annotation index"
 

@@ -61,13 +61,21 @@ class Case:
         Raises:
             RuntimeError: if one of either has no counterpart in the other.
         """
-        ours, theirs = self.ours(detector), self.peer()
-        apart_px = (ours.boxes_xyxy[:, None] - theirs.boxes_xyxy).abs().amax(dim=-1)
-        off = (ours.scores[:, None] - theirs.scores).abs()
-        same = (apart_px < 0.05) & (off < 1e-4) & (ours.labels[:, None] == theirs.labels)
-        if not len(ours) == len(theirs) > 0 or not (same.any(0).all() and same.any(1).all()):
-            raise RuntimeError("ours and torchvision detect different things")
-        return len(ours)
+        return same(self.ours(detector), self.peer())
+
+
+def same(found: Detections, wanted: Detections) -> int:
+    """Return the number of detections.
+
+    Raises:
+        RuntimeError: if one of either has no counterpart in the other.
+    """
+    apart_px = (found.boxes_xyxy[:, None] - wanted.boxes_xyxy).abs().amax(dim=-1)
+    off = (found.scores[:, None] - wanted.scores).abs()
+    alike = (apart_px < 0.05) & (off < 1e-4) & (found.labels[:, None] == wanted.labels)
+    if not len(found) == len(wanted) > 0 or not (alike.any(0).all() and alike.any(1).all()):
+        raise RuntimeError("ours and torchvision detect different things")
+    return len(found)
 
 
 def run(rounds: int) -> Result:

@@ -18,7 +18,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from fcos_lightning import Target, build_fcos, load_detector
 from fcos_lightning.checkpoints.layouts.torchvision_fcos import _RULES
-from fcos_lightning.checkpoints.naming import renamed
+from fcos_lightning.checkpoints.translation.naming import renamed
 from fcos_lightning.detector import FCOS
 from fcos_lightning.structures import Images, Targets
 from fcos_lightning.training.acceleration import accelerate

@@ -16,6 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
 from fcos_lightning.storage.folders import hold
 from fcos_lightning.storage.replacing import copy_whole, write_whole
 from fcos_lightning.storage.run_folder import RunFolder
@@ -115,7 +117,8 @@ class Driver:
     def _next(self) -> Job | None:
         results = self.results()
         jobs = list(self.plan.jobs(results))
-        if self.parallel > 1:  # what takes longest first, or all the others wait for it at the end
+        # On a GPU what takes longest comes first, or all the others wait for it at the end.
+        if self.parallel > 1 and torch.cuda.is_available():
             jobs.sort(key=lambda job: job.kind != "search")
         for job in jobs:
             todo = job.name not in results and job.name not in self._running

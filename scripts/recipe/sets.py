@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.runs.config.composed import composed
 from fcos_lightning.runs.session import make_datamodule
 from fcos_lightning.storage.folders import complete_or_absent

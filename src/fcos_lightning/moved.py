@@ -1,6 +1,7 @@
-"""Where the modules of version 0.1 are now, so that code and configurations that name them go on.
+"""Where modules of version 0.1 are now, so that code and configurations that name them go on.
 
-An import of the old name gives the module itself under its new one.
+So are those that pages have named since. An import of the old name gives the module itself under
+its new one.
 """
 
 from __future__ import annotations
@@ -20,19 +21,22 @@ _ROOT = __name__.rpartition(".")[0]
 _MOVES: dict[tuple[str, str], str] = {
     ("checkpoints", "checkpoints.layouts"): "adelaidet detectron2 mmdet official "
     "torchvision=torchvision_fcos",
+    ("checkpoints", "checkpoints.translation"): "conventions derive foreign naming",
     ("checkpoints", "storage"): "replacing",
     ("cli", "checkpoints"): "published",
     ("cli", "inference"): "prediction_folder=outputs",
-    ("cli", "runs"): "evaluating=evaluation_settings run_folder=folder session summary",
+    ("cli", "runs"): "run_folder=folder session summary",
     ("cli", "runs.config"): "plain=description words",
+    ("cli", "runs.evaluating"): "evaluating=evaluation_settings",
     ("cli", "runs.objects"): "instantiate",
-    ("data", "data"): "layouts=modules",
+    ("data", "data"): "index=splits layouts=modules",
     ("data", "data.batches"): "collate dataset loader sampler views",
     ("data", "data.readers"): "coco coco_plain=coco_checked coco_quick voc",
     ("data", "data.shapes"): "shape_scenes=scenes",
+    ("data", "data.splits"): "saved_index",
     ("data", "inference"): "sources",
     ("data", "storage"): "archives download progress=bars",
-    ("deploy", "inference"): "export=onnx_export runtime=onnx_runtime",
+    ("deploy", "inference.engines"): "export=onnx_export runtime=onnx_runtime",
     ("detector", "backbones"): "backbone=build resnet timm_backbone=timm_nets tiny vovnet",
     ("detector", "detector"): "assign=assigners.fcos decode=decoders.nms fcos=dense "
     "focal=losses.focal head=heads.fcos loss=losses.fcos points=grid",
@@ -40,6 +44,7 @@ _MOVES: dict[tuple[str, str], str] = {
     ("detector", "layers"): "deform frozen recompute relu6",
     ("detector", "weights"): "caffe_names reading timm_names weights=files",
     ("evaluation", "evaluation"): "report=output table=detections",
+    ("inference", "inference.pictures"): "pixels",
     ("sweeps", "sweeps"): "progress=course report=results",
     ("training", "training"): "evaluate=testing normaliser=moving_positives",
     ("training", "training.callbacks"): "ema evaluation=figures guard keep_last monitor previews "
@@ -47,7 +52,7 @@ _MOVES: dict[tuple[str, str], str] = {
     ("training", "training.loggers"): "csv_log",
     ("training", "training.ranks"): "agreement cluster",
     ("", ""): "deploy=inference",
-    ("", "inference"): "drawing",
+    ("", "inference.pictures"): "drawing",
 }
 
 

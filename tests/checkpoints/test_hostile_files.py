@@ -14,7 +14,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import fuzz_checkpoints  # noqa: E402
-from fcos_lightning.checkpoints.foreign import translated  # noqa: E402
+from fcos_lightning.checkpoints.translation.foreign import translated  # noqa: E402
 from fcos_lightning.errors import UserError  # noqa: E402
 from hostile import foreign  # noqa: E402
 from hostile.doors import answer, doors  # noqa: E402

@@ -10,9 +10,9 @@ import torch
 from torchvision.ops import deform_conv2d
 
 from fcos_lightning import build_fcos, load_detector
-from fcos_lightning.checkpoints.conventions import Translation
-from fcos_lightning.checkpoints.derive import with_masks
-from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
+from fcos_lightning.checkpoints.translation.conventions import Translation
+from fcos_lightning.checkpoints.translation.derive import with_masks
+from fcos_lightning.checkpoints.translation.foreign import LAYOUTS, translated
 from fcos_lightning.detector import NMSDecoder
 from fcos_lightning.errors import UserError
 from fcos_lightning.layers.deform import DeformableConv2d

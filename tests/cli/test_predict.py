@@ -23,7 +23,7 @@ from fcos_lightning.data.images import read_image
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference import outputs
 from fcos_lightning.inference.outputs import DrawnVideo, drawn_names
-from fcos_lightning.inference.picture import Picture
+from fcos_lightning.inference.pictures.picture import Picture
 from fcos_lightning.inference.sources import find_source
 from fcos_lightning.inference.videos.video import VideoFile
 

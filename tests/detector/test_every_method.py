@@ -21,7 +21,7 @@ from fcos_lightning.checkpoints import describe
 from fcos_lightning.checkpoints.native import KEY
 from fcos_lightning.detector import DenseDetector, for_inference
 from fcos_lightning.inference import export_onnx
-from fcos_lightning.inference.onnx_runtime import OnnxDetector
+from fcos_lightning.inference.engines.onnx_runtime import OnnxDetector
 from fcos_lightning.inference.views import detect_merged
 from fcos_lightning.runs.config.composed import config_dir
 from fcos_lightning.runs.objects.instantiate import make

@@ -12,7 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from tests.doctor.data_sets import clean, looked_at
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import FCOSAssigner, Grid
 from fcos_lightning.doctor.check import Examined, ExaminedSet
 from fcos_lightning.doctor.checks.learnable import CrowdedOut, TooSmall

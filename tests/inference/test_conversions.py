@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcos_lightning import Detections
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.drawing import COLOURS
+from fcos_lightning.inference.pictures.drawing import COLOURS
 
 BOXES = torch.tensor([[10.0, 20.5, 30.0, 40.0], [0.0, 0.0, 5.0, 5.0], [50.0, 1.0, 60.0, 9.0]])
 FOUND = Detections(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.evaluation.coco import coco_summary
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.reports.advice import Circumstances

@@ -10,7 +10,7 @@ from tests.evaluation.scenes import ground_truth, random_scene, table
 from tests.reports.known_numbers import known_numbers
 from tests.reports.pages import FILES, NAMES, detections_of, hostile_report
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.evaluation.coco import coco_summary
 from fcos_lightning.evaluation.thresholds import Thresholds
 from fcos_lightning.reports.advice import Circumstances, _confused

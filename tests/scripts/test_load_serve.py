@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from tests.serving.talking import FakePredictor, alone, served, service_of
 
-from fcos_lightning.inference.predictor import Prepared
+from fcos_lightning.inference.prepared import Prepared
 from fcos_lightning.structures import Detections
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from fcos_lightning.inference.predictor import Prepared
+from fcos_lightning.inference.prepared import Prepared
 from fcos_lightning.serving.application import Served, Service
 from fcos_lightning.serving.limits import Limits
 from fcos_lightning.serving.server import bound_socket, uvicorn_of

@@ -15,7 +15,7 @@ import torch
 from tests.serving.talking import FakePredictor, png, served, service_of
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from fcos_lightning.inference.predictor import Prepared
+from fcos_lightning.inference.prepared import Prepared
 from fcos_lightning.serving import slow_clients
 from fcos_lightning.structures import Detections
 

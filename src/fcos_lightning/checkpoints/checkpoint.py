@@ -17,11 +17,11 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fcos_lightning.checkpoints.fitting import Unfilled, check_fit, check_same
-from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
 from fcos_lightning.checkpoints.native import FORMAT, KEY, PREFIX, checked, plain_content
 from fcos_lightning.checkpoints.plain_file import SUFFIX, apart
 from fcos_lightning.checkpoints.published import checkpoint_file, recipe_for
 from fcos_lightning.checkpoints.starting import Started, start
+from fcos_lightning.checkpoints.translation.foreign import LAYOUTS, translated
 from fcos_lightning.detector import DenseDetector, build_fcos
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError, shown

@@ -97,10 +97,10 @@ def test(config: DictConfig) -> None:
     from fcos_lightning.inference.engines.engine import backend_for, is_file_for_engines
     from fcos_lightning.runs.config.composed import given_words
     from fcos_lightning.runs.config.kinds import check_kinds
-    from fcos_lightning.runs.evaluation_settings import asked_settings, left_out
+    from fcos_lightning.runs.evaluating.evaluation_settings import asked_settings, left_out
+    from fcos_lightning.runs.evaluating.measured import Measured
+    from fcos_lightning.runs.evaluating.reporting import report_on
     from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
-    from fcos_lightning.runs.measured import Measured
-    from fcos_lightning.runs.reporting import report_on
     from fcos_lightning.runs.session import make_datamodule, quiet
     from fcos_lightning.storage.folders import complete_or_absent
     from fcos_lightning.storage.replacing import write_whole

@@ -19,18 +19,17 @@ from fcos_lightning.data.batches.loader import (
     HandedOver,
     StepLoader,
 )
-from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler
+from fcos_lightning.data.batches.sampler import EpochBatchSampler, EvaluationSampler, share_of_batch
 from fcos_lightning.data.batches.views import CollateViews, ViewsDataset
 from fcos_lightning.data.batches.windows import windows_of
-from fcos_lightning.data.batches.workers import chosen_workers, most_workers, start_worker
+from fcos_lightning.data.batches.workers import check_workers, chosen_workers, start_worker
 from fcos_lightning.data.images import LARGEST_PX
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.mixing.mixed import MixedAugmentation
-from fcos_lightning.data.splits import SplitReader
+from fcos_lightning.data.splits import DataSplit
+from fcos_lightning.data.splits.split_reader import SplitReader
 from fcos_lightning.data.stores.ahead import ahead_of
 from fcos_lightning.errors import UserError
 from fcos_lightning.lightning_internals import place_in_run
-from fcos_lightning.processors import processor_count
 from fcos_lightning.structures import Batch, Views
 from fcos_lightning.structures.batches import LARGEST_SIDES
 
@@ -123,12 +122,8 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
                 raise UserError(f"data.{key}={value}: give at most {LARGEST_SIDES[key]} pixels")
         if not 0 <= cache_gb < math.inf:
             raise UserError(f"data.cache_gb={cache_gb}: give 0 or more")
-        most = most_workers()
-        if num_workers is not None and not 0 <= num_workers <= most:
-            raise UserError(
-                f"data.num_workers={num_workers}: give 0 to {most}; this machine has "
-                f"{processor_count()} processors"
-            )
+        if num_workers is not None:
+            check_workers(num_workers)
         if on_bad_image not in ("error", "skip"):
             raise UserError(f"data.on_bad_image={on_bad_image}: give error or skip")
         if ignore not in ("points", "none"):
@@ -168,16 +163,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         Raises:
             UserError: if the devices cannot share a batch evenly.
         """
-        if self.batch_size % world_size:
-            divisors = [n for n in range(1, self.batch_size + 1) if self.batch_size % n == 0]
-            below = max(n for n in divisors if n < world_size)
-            above = min((n for n in divisors if n > world_size), default=None)
-            nearest = f"{below} or {above}" if above else str(below)
-            raise UserError(
-                f"data.batch_size={self.batch_size} cannot be shared by {world_size} devices; "
-                f"use {nearest} devices, or a batch_size that is a multiple of {world_size}"
-            )
-        return self.batch_size // world_size
+        return share_of_batch(self.batch_size, world_size)
 
     @property
     def batches_per_epoch(self) -> int:
@@ -186,7 +172,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return this rank's batches to learn from."""
-        self.share_of_batch(self._world_size)
+        share = self.share_of_batch(self._world_size)
         sizes = self.train.truth.sizes_hw
         epoch, start = place_in_run(self.trainer) if self.trainer else (0, 0)
         windows = windows_of(self.train, self.shuffle_window)
@@ -215,7 +201,7 @@ class DetectionDataModule(SplitReader, L.LightningDataModule):
         return self._loader(
             dataset,
             sampler,
-            self.batch_size // self._world_size,
+            share,
             self.trainer.accumulate_grad_batches if self.trainer else 1,
         )
 

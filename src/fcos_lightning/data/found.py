@@ -14,9 +14,9 @@ from fcos_lightning.data.finding.annotation_files import annotation_files
 from fcos_lightning.data.finding.find import FORMATS, find_layout
 from fcos_lightning.data.finding.layout import AnyLayout, Options
 from fcos_lightning.data.finding.shards import shards_at
-from fcos_lightning.data.finding.splits import AUTO, Splits, find_measured, find_splits
 from fcos_lightning.data.finding.survey import SeenFolder
-from fcos_lightning.data.index import Classes, DataSplit
+from fcos_lightning.data.finding.usual_names import AUTO, Splits, find_measured, find_splits
+from fcos_lightning.data.splits import Classes, DataSplit
 from fcos_lightning.data.stores.packed_index import INDEX
 from fcos_lightning.data.stores.places import RemotePlace, place_of
 from fcos_lightning.data.stores.trees.tree import Tree, tree_at

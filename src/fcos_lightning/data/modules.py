@@ -13,10 +13,10 @@ from pathlib import Path
 import fcos_lightning
 from fcos_lightning.data.finding.layout import named_categories
 from fcos_lightning.data.found import AutoDataModule
-from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.voc import read_voc
 from fcos_lightning.data.shapes.drawn import default_cache, write_shapes
+from fcos_lightning.data.splits import Classes, DataSplit
 from fcos_lightning.data.stores.addresses import checked_address, is_address
 from fcos_lightning.errors import UserError
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from fcos_lightning.data.complaints import Heard
-from fcos_lightning.data.finding.splits import Role
+from fcos_lightning.data.finding.usual_names import Role
 from fcos_lightning.data.images import LARGEST_PX
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.doctor.copies import alike_pictures, same_files
 from fcos_lightning.doctor.findings import MOST_KEPT, Finding, More, Severity
 from fcos_lightning.evaluation.detections import image_of_box

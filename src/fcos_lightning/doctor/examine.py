@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from fcos_lightning.data.complaints import hearing
-from fcos_lightning.data.finding.splits import Role
+from fcos_lightning.data.finding.usual_names import Role
 from fcos_lightning.data.finding.yolo import YoloLayout
 from fcos_lightning.data.found import AutoDataModule
-from fcos_lightning.data.index import Classes, DataSplit
-from fcos_lightning.data.splits import SplitReader
+from fcos_lightning.data.splits import Classes, DataSplit
+from fcos_lightning.data.splits.split_reader import SplitReader
 from fcos_lightning.doctor.check import Check, Examined, ExaminedSet
 from fcos_lightning.doctor.checks import (
     annotated,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.data.images import ImageHeader, StoredImage, image_header, read_image
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.data.stores.ahead import in_a_row
 from fcos_lightning.data.stores.loose import content_digest, digest_of
 from fcos_lightning.data.stores.store import StoreError

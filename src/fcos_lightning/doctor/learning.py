@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.boxes import xyxy_to_ltrb
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.resizing import fitting_scale
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import Grid
 from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.structures import Points, Prediction, Target

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector.assigners.fcos import FCOSAssigner
 from fcos_lightning.doctor.learning import Learning, Learnt, learnt, sample, shares_of_levels
 

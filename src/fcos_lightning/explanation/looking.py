@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fcos_lightning.data.images import LARGEST_PX
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.resizing import fitting_scale, planes, resized
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.matches import matched

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector.ignoring import pass_over
 from fcos_lightning.explanation.mapping import LabelMapping
 from fcos_lightning.explanation.sizes import at_size

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fcos_lightning.inference.devices import chosen_device
+    from fcos_lightning.inference.engines.onnx_export import export_onnx
+    from fcos_lightning.inference.engines.onnx_runtime import OnnxDetector
     from fcos_lightning.inference.folded import for_inference
-    from fcos_lightning.inference.onnx_export import export_onnx
-    from fcos_lightning.inference.onnx_runtime import OnnxDetector
     from fcos_lightning.inference.predictor import Predictor
 
 __all__ = ["OnnxDetector", "Predictor", "chosen_device", "export_onnx", "for_inference"]
 
 _HOMES = {
-    "OnnxDetector": "onnx_runtime",
+    "OnnxDetector": "engines.onnx_runtime",
     "Predictor": "predictor",
     "chosen_device": "devices",
-    "export_onnx": "onnx_export",
+    "export_onnx": "engines.onnx_export",
     "for_inference": "folded",
 }
 

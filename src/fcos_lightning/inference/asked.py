@@ -1,8 +1,9 @@
-"""What is asked of a predictor: which scores are enough, and at which size it looks."""
+"""What is asked of a predictor: by which names, which scores are enough, at which size it looks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,25 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.checkpoints.checkpoint import PARTS
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.thresholds import Thresholds
 from fcos_lightning.structures.batches import LARGEST_SIDES
 
 if TYPE_CHECKING:
     from fcos_lightning.inference.engines.finder import Finder
+
+#: Options of ``Predictor.load`` that are plain values, and what some are called elsewhere.
+_OPTIONS = (
+    *("device", "backend", "score_threshold", "thresholds", "shorter_side", "longer_side"),
+    *("channels_last", "batch_size", "tiles", "tiles_overlap", "recipe"),
+)
+_ALSO_CALLED = {
+    **dict.fromkeys(("threshold", "conf", "confidence", "score_thresh"), "score_threshold"),
+    **dict.fromkeys(("imgsz", "min_size"), "shorter_side"),
+    "max_size": "longer_side",
+    "batch": "batch_size",
+}
 
 
 def least_scores(
@@ -113,3 +127,16 @@ def check_numbers(score_threshold: float, **counts: int) -> None:
     is_number = isinstance(score_threshold, int | float) and not isinstance(score_threshold, bool)
     if not is_number or not 0 <= score_threshold <= 1:
         raise UserError(f"score_threshold={score_threshold}: give 0 to 1")
+
+
+def check_names(parts: Iterable[str]) -> None:
+    """Refuse what is no part of a detector and looks like a mistyped option of ``Predictor.load``.
+
+    Raises:
+        UserError: naming the option that is meant.
+    """
+    for name in parts:
+        if name not in PARTS:
+            near = [_ALSO_CALLED[name]] if name in _ALSO_CALLED else []
+            if near := near or get_close_matches(name, _OPTIONS, 1):
+                raise UserError(f"Predictor.load has no {name}=; give {near[0]}=")

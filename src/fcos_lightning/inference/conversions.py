@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.drawing import draw_on
-from fcos_lightning.inference.pixels import AnyImage, rgb_pixels
+from fcos_lightning.inference.pictures.drawing import draw_on
+from fcos_lightning.inference.pictures.pixels import AnyImage, rgb_pixels
 from fcos_lightning.structures import Detections
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.detections import xywh_of
-from fcos_lightning.inference.picture import Picture
+from fcos_lightning.inference.pictures.picture import Picture
 from fcos_lightning.inference.sources import ImageFiles
 from fcos_lightning.inference.videos.video import VideoFile, import_av
 from fcos_lightning.storage.encoding import encoded

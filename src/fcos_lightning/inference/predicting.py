@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.drawing import enlargement
 from fcos_lightning.inference.in_order import from_thread, in_order, thread_count
 from fcos_lightning.inference.labels.choice import open_labels
 from fcos_lightning.inference.labels.found import ClassList, Found
 from fcos_lightning.inference.outputs import PREDICTIONS, DrawnVideo, ResultsFile, drawings_of
-from fcos_lightning.inference.picture import Picture
-from fcos_lightning.inference.predictor import Predictor, Prepared
+from fcos_lightning.inference.pictures.drawing import enlargement
+from fcos_lightning.inference.pictures.picture import Picture
+from fcos_lightning.inference.predictor import Predictor
+from fcos_lightning.inference.prepared import Prepared
 from fcos_lightning.inference.sources import ImageFiles
 from fcos_lightning.inference.tiling.tiff_rows import DamagedImage
 from fcos_lightning.inference.videos.tracking import followed, tracker_of

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -14,54 +12,25 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import torch
 from torch import Tensor, nn
 
-from fcos_lightning.checkpoints.checkpoint import PARTS
-from fcos_lightning.data.resizing import Sides, planes
+from fcos_lightning.data.resizing import Sides
 from fcos_lightning.detector.parts import Part
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.asked import check_numbers, least_scores
+from fcos_lightning.inference.asked import check_names, check_numbers, least_scores
 from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.engines.dense import EngineDetector
 from fcos_lightning.inference.engines.file_detector import FileDetector
 from fcos_lightning.inference.engines.loading import opened
 from fcos_lightning.inference.folded import for_inference
 from fcos_lightning.inference.in_order import in_order, thread_count
-from fcos_lightning.inference.pixels import SINGLE, AnyImage, rgb_pixels
+from fcos_lightning.inference.pictures.pixels import SINGLE, AnyImage, rgb_pixels
+from fcos_lightning.inference.prepared import Prepared, prepare
 from fcos_lightning.inference.tiling.looking import InTiles, nms_iou_of
-from fcos_lightning.inference.tiling.rows import InMemory, PixelRows
-from fcos_lightning.inference.tiling.tiff_rows import rows_of
+from fcos_lightning.inference.tiling.rows import PixelRows
 from fcos_lightning.inference.tiling.windows import Tiles
 from fcos_lightning.structures import Detections, Images
 
 if TYPE_CHECKING:
     from fcos_lightning.detector import DenseDetector
-
-
-#: Options of ``Predictor.load`` that are plain values, and what some are called elsewhere.
-_OPTIONS = (
-    *("device", "backend", "score_threshold", "thresholds", "shorter_side", "longer_side"),
-    *("channels_last", "batch_size", "tiles", "tiles_overlap", "recipe"),
-)
-_ALSO_CALLED = {
-    **dict.fromkeys(("threshold", "conf", "confidence", "score_thresh"), "score_threshold"),
-    **dict.fromkeys(("imgsz", "min_size"), "shorter_side"),
-    "max_size": "longer_side",
-    "batch": "batch_size",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Prepared:
-    """An image as the detector looks at it.
-
-    Attributes:
-        planes: ``[3, h, w]`` uint8 RGB, resized.
-        hw: height and width that it had before.
-        large: where it is looked at in tiles, the image as it was; its planes are empty then.
-    """
-
-    planes: Tensor
-    hw: tuple[int, int]
-    large: PixelRows | None = None
 
 
 class Predictor:
@@ -182,11 +151,7 @@ class Predictor:
             UserError: if the file is no checkpoint, does not say at which size it was evaluated, or
                 an option is out of its range.
         """
-        for name in parts:
-            if name not in PARTS:
-                near = [_ALSO_CALLED[name]] if name in _ALSO_CALLED else []
-                if near := near or get_close_matches(name, _OPTIONS, 1):
-                    raise UserError(f"Predictor.load has no {name}=; give {near[0]}=")
+        check_names(parts)
         options = {"decoder": decoder, "recipe": recipe, "channels_last": channels_last, **parts}
         detector, sides = opened(
             checkpoint, backend, str(device), (shorter_side, longer_side), options
@@ -216,8 +181,9 @@ class Predictor:
 
         Args:
             images: a path; a PIL image; an array ``[H, W, 3]`` of uint8 RGB; a tensor ``[3, H, W]``
-                of the same; or several of them in a list. See ``inference/pixels.py`` for grey,
-                alpha and 16 bit. Files and PIL images are turned as their EXIF orientation says.
+                of the same; or several of them in a list. For grey, alpha and 16 bit see
+                ``inference/pictures/pixels.py``. Files and PIL images are turned as their EXIF
+                orientation says.
 
         Returns:
             Boxes in pixels of the image given (of the turned one), on the processor, best first.
@@ -273,19 +239,7 @@ class Predictor:
         Raises:
             UserError: if it cannot be read.
         """
-        if isinstance(image, PixelRows):
-            empty = torch.empty(3, 0, 0, dtype=torch.uint8)
-            return Prepared(empty, (image.height, image.width), image)
-        if self.in_tiles is not None and isinstance(image, str | os.PathLike):
-            path = Path(os.path.expanduser(os.fspath(image)))
-            large = rows_of(path) if path.is_file() else None
-            if large is not None:
-                return self.prepared(large)
-        pixels = rgb_pixels(image)
-        height, width = pixels.shape[:2]
-        if self.in_tiles is not None and self.in_tiles.cuts(height, width):
-            return self.prepared(InMemory(pixels))
-        return Prepared(torch.from_numpy(planes(self._sides.inner(pixels))), (height, width))
+        return prepare(image, self._sides, self.in_tiles)
 
     def padded_hw(self, image: Prepared) -> tuple[int, int]:
         """Return the size at which the detector sees an image that is alone in its batch."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from fcos_lightning.data.images import IMAGE_ENDINGS, image_size, read_image
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.picture import Picture
+from fcos_lightning.inference.pictures.picture import Picture
 from fcos_lightning.inference.tiling.tiff_rows import rows_of
 from fcos_lightning.inference.videos.video import STREAMS, VIDEO_ENDINGS, VideoFile
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.analysis.tide import errors_of
 from fcos_lightning.evaluation.detections import DetectionTable

@@ -16,11 +16,15 @@ from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
 from fcos_lightning.printing import LONGEST_LINE, printable
-from fcos_lightning.runs.evaluation_settings import evaluation_settings, left_out, quicker
+from fcos_lightning.runs.evaluating.evaluation_settings import (
+    evaluation_settings,
+    left_out,
+    quicker,
+)
+from fcos_lightning.runs.evaluating.reporting import report_on
 from fcos_lightning.runs.next_steps import next_commands, resume_command
 from fcos_lightning.runs.options.checkpoints import best_keeper
 from fcos_lightning.runs.ranks import is_first_process
-from fcos_lightning.runs.reporting import report_on
 from fcos_lightning.signals import Asked, Stopped
 from fcos_lightning.storage.replacing import copy_whole
 from fcos_lightning.storage.run_folder import RunFolder

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from fcos_lightning.checkpoints import Checkpoint
-from fcos_lightning.data.index import Classes
+from fcos_lightning.data.splits import Classes
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.doctor.examine import assign, bytes_afar, found, look_at_files, read_sets
 from fcos_lightning.doctor.findings import Diagnosis

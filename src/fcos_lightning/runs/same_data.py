@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import UserError
 
 #: Of a checkpoint's description.

@@ -13,9 +13,9 @@ from omegaconf import DictConfig
 from fcos_lightning.checkpoints.starting import Started
 from fcos_lightning.data import DetectionDataModule
 from fcos_lightning.data.batches.epochs import epochs_of_run
-from fcos_lightning.data.finding.splits import Role
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.finding.usual_names import Role
 from fcos_lightning.data.mixing.mixed import MixedAugmentation
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.doctor.examine import found_for_free
 from fcos_lightning.evaluation.detections import counted_boxes

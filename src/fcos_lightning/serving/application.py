@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from fcos_lightning import __version__
-from fcos_lightning.inference.predictor import Prepared
+from fcos_lightning.inference.prepared import Prepared
 from fcos_lightning.serving.access import Access
 from fcos_lightning.serving.answers import (
     Addresses,
@@ -30,14 +30,14 @@ from fcos_lightning.serving.answers import (
     Problem,
     Refused,
 )
-from fcos_lightning.serving.bodies import Bodies, Gone, image_of_form
 from fcos_lightning.serving.counters import Counters
-from fcos_lightning.serving.fetching import Fetcher
 from fcos_lightning.serving.guard import Guard
+from fcos_lightning.serving.incoming.bodies import Bodies, Gone, image_of_form
+from fcos_lightning.serving.incoming.fetching import Fetcher
+from fcos_lightning.serving.incoming.uploads import Prepares, prepared_upload
 from fcos_lightning.serving.limits import Limits
 from fcos_lightning.serving.page_routes import page_routes
 from fcos_lightning.serving.problems import PROBLEMS, answer_problems, first_of
-from fcos_lightning.serving.uploads import Prepares, prepared_upload
 from fcos_lightning.serving.waiting_line import Detects, WaitingLine
 
 _Result = TypeVar("_Result")

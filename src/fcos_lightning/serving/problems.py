@@ -13,8 +13,8 @@ from starlette.requests import Request
 
 from fcos_lightning.errors import shown
 from fcos_lightning.serving.answers import Refused
-from fcos_lightning.serving.bodies import Gone
 from fcos_lightning.serving.guard import GONE
+from fcos_lightning.serving.incoming.bodies import Gone
 
 #: What a client may be told instead of an answer.
 PROBLEMS = {

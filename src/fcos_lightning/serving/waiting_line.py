@@ -20,7 +20,7 @@ from typing import Protocol
 
 import torch
 
-from fcos_lightning.inference.predictor import Prepared
+from fcos_lightning.inference.prepared import Prepared
 from fcos_lightning.serving.answers import Refused
 from fcos_lightning.serving.counters import Counters
 from fcos_lightning.serving.json_log import tell

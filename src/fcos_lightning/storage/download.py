@@ -1,29 +1,32 @@
 """Fetch a file over HTTP: resumed after a cut, checked, and renamed into place when complete.
 
-While a download lasts it is ``NAME.part`` beside the target, and ``NAME.part.json`` keeps which
-version of the remote file it belongs to. ``unpack`` for the archives stands in ``archives.py``.
+While a download lasts it is ``NAME.part`` beside the target, see ``part_file.py``. ``unpack`` for
+the archives stands in ``archives.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import re
 import shutil
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
 from fcos_lightning.errors import UserError
 from fcos_lightning.storage.archives import is_unpacked, locked, unpack
 from fcos_lightning.storage.bars import Bar, progress_bar, readable_size
-from fcos_lightning.storage.replacing import write_whole
+from fcos_lightning.storage.part_file import (
+    Version,
+    read_stamp,
+    remove_if_empty,
+    start_over,
+    write_stamp,
+)
 
 __all__ = ["fetch", "is_unpacked", "remote_size", "unpack"]
 
@@ -39,27 +42,6 @@ _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 class _DroppedError(Exception):
     """The transfer ended early, and trying again may help."""
-
-
-@dataclass(frozen=True)
-class _Version:
-    """Which version of a remote file a ``.part`` belongs to (RFC 9110, section 8.8)."""
-
-    url: str
-    etag: str | None = None
-    last_modified: str | None = None
-
-    @property
-    def validator(self) -> str | None:
-        """What If-Range may carry: a strong ETag, or else the date."""
-        if self.etag and not self.etag.startswith("W/"):
-            return self.etag
-        return self.last_modified
-
-    def differs(self, other: _Version) -> bool:
-        """Whether two answers that both name their version name different ones."""
-        pairs = (self.etag, other.etag), (self.last_modified, other.last_modified)
-        return any(mine and theirs and mine != theirs for mine, theirs in pairs)
 
 
 def fetch(
@@ -107,7 +89,7 @@ def fetch(
             try:
                 wrong = _fill(url, file, stamp, (sha256, md5, size), bar)
             finally:
-                _remove_if_empty(part, stamp)
+                remove_if_empty(part, stamp)
         if wrong:
             raise UserError(
                 f"the download of {url} is damaged or another file: {wrong}; it was removed, "
@@ -147,11 +129,11 @@ def _fill(
     wrong = _mismatch(part, sha256, md5, size)
     if wrong and resumed:
         # The first bytes may be another version's; a clean start settles it.
-        _start_over(file, stamp)
+        start_over(file, stamp)
         _receive_with_retries(url, file, stamp, True, size, bar)
         wrong = _mismatch(part, sha256, md5, size)
     if wrong:
-        _start_over(file, stamp)
+        start_over(file, stamp)
     os.fsync(file.fileno())
     return wrong
 
@@ -185,10 +167,10 @@ def _receive(
         _DroppedError: if the transfer ended early.
         UserError: if trying again cannot help.
     """
-    version = _read_stamp(stamp, url)
+    version = read_stamp(stamp, url)
     # Without a validator the rest may be another version's, which only a checksum would tell.
     if file.tell() and not (version and version.validator) and not checksummed:
-        _start_over(file, stamp)
+        start_over(file, stamp)
     headers = dict(_HEADERS)
     if have := file.tell():
         headers["Range"] = f"bytes={have}-"
@@ -203,7 +185,7 @@ def _receive(
             if error.code == 416 and have:
                 if error.headers.get("Content-Range") == f"bytes */{have}":
                     return  # killed between the last byte and the rename
-                _start_over(file, stamp)
+                start_over(file, stamp)
                 raise _DroppedError("the file on the server is shorter than before") from error
             message = f"the server answers {error.code} {error.reason}"
             if error.code in _PASSING:
@@ -214,16 +196,16 @@ def _receive(
     except ValueError as error:
         raise UserError(f"cannot download {url}: {error}") from error
     with response:
-        now = _Version(url, response.headers.get("ETag"), response.headers.get("Last-Modified"))
+        now = Version(url, response.headers.get("ETag"), response.headers.get("Last-Modified"))
         if response.status == 206:
             total = _accepted_range(response.headers.get("Content-Range"), have)
             if total is _REFUSED or (version and version.differs(now)):
-                _start_over(file, stamp)
+                start_over(file, stamp)
                 raise _DroppedError("the server sent another part of the file than asked for")
         else:
-            _start_over(file, stamp)
+            start_over(file, stamp)
             total = _whole_number(response.headers.get("Content-Length"))
-            write_whole(json.dumps(asdict(now)), stamp)
+            write_stamp(now, stamp)
         if total is not None:
             _check_total(url, total, size, file, stamp)
         _copy(response, file, total, bar)
@@ -258,7 +240,7 @@ def _accepted_range(header: str | None, have: int) -> int | None:
 
 def _check_total(url: str, total: int, size: int | None, file: IO[bytes], stamp: Path) -> None:
     if size is not None and total != size:
-        _start_over(file, stamp)
+        start_over(file, stamp)
         raise UserError(f"{url} has {total} bytes on the server instead of {size}")
     free = shutil.disk_usage(stamp.parent).free
     if total - file.tell() > free:
@@ -266,28 +248,6 @@ def _check_total(url: str, total: int, size: int | None, file: IO[bytes], stamp:
             f"{stamp.parent} has {readable_size(free)} free and {url} still needs "
             f"{readable_size(total - file.tell())}: free space or choose another folder"
         )
-
-
-def _start_over(file: IO[bytes], stamp: Path) -> None:
-    file.seek(0)
-    file.truncate()
-    stamp.unlink(missing_ok=True)
-
-
-def _remove_if_empty(part: Path, stamp: Path) -> None:
-    """A server that refused leaves nothing worth keeping."""
-    with suppress(OSError):
-        if part.stat().st_size == 0:
-            stamp.unlink(missing_ok=True)
-            part.unlink()
-
-
-def _read_stamp(stamp: Path, url: str) -> _Version | None:
-    with suppress(OSError, ValueError, TypeError):
-        version = _Version(**json.loads(stamp.read_text(encoding="utf-8")))
-        if version.url == url:
-            return version
-    return None
 
 
 def _whole_number(header: str | None) -> int | None:

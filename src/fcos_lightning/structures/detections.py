@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import PIL.Image
     import supervision
 
-    from fcos_lightning.inference.pixels import AnyImage
+    from fcos_lightning.inference.pictures.pixels import AnyImage
 
 
 @dataclass(frozen=True, eq=False)

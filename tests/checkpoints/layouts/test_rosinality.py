@@ -9,7 +9,7 @@ import torch
 from fcos_lightning import load_detector
 from fcos_lightning.backbones.vovnet import own_key
 from fcos_lightning.checkpoints import Checkpoint
-from fcos_lightning.checkpoints.foreign import LAYOUTS, translated
+from fcos_lightning.checkpoints.translation.foreign import LAYOUTS, translated
 from fcos_lightning.detector import FCOSLoss, NMSDecoder, build_detector
 from fcos_lightning.errors import UserError
 

@@ -19,7 +19,7 @@ from fcos_lightning.data import (
     VocDataModule,
     YoloDataModule,
 )
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.doctor.examine import read_sets
 from fcos_lightning.errors import UserError
 

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fcos_lightning.data.index import (
+from fcos_lightning.data.readers.coco import UNKNOWN_IMAGE, read_coco
+from fcos_lightning.data.readers.plausible import NO_AREA, NOT_FINITE, OUTSIDE, TOO_FAR
+from fcos_lightning.data.splits import (
     NO_BOX,
     DataSplit,
 )
-from fcos_lightning.data.readers.coco import UNKNOWN_IMAGE, read_coco
-from fcos_lightning.data.readers.plausible import NO_AREA, NOT_FINITE, OUTSIDE, TOO_FAR
 from fcos_lightning.errors import UserError
 
 WIDTH, HEIGHT = 100, 60

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from fcos_lightning.data.complaints import hearing
-from fcos_lightning.data.index import NO_BOX, DataSplit
 from fcos_lightning.data.readers.labels_csv import look_at, read_csv
+from fcos_lightning.data.splits import NO_BOX, DataSplit
 from fcos_lightning.errors import UserError
 
 HEAD = "filename,xmin,ymin,xmax,ymax,class\n"

@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from fcos_lightning.data.complaints import hearing
-from fcos_lightning.data.index import NO_BOX, DataSplit
 from fcos_lightning.data.readers.plausible import NO_AREA, NOT_FINITE, OUTSIDE, TOO_FAR
 from fcos_lightning.data.readers.voc import read_voc
 from fcos_lightning.data.readers.voc_xml import MAX_XML_BYTES
+from fcos_lightning.data.splits import NO_BOX, DataSplit
 from fcos_lightning.errors import UserError
 
 WIDTH, HEIGHT = 100, 60

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers.plausible import NOT_FINITE, OUTSIDE
 from fcos_lightning.data.readers.yolo import MAX_BYTES, read_yolo
 from fcos_lightning.data.readers.yolo_yaml import read_data_yaml
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import UserError
 
 

@@ -18,8 +18,8 @@ from tests.data.layouts import LAYOUTS
 from fcos_lightning.data import AutoDataModule, CocoDataModule, DetectionDataModule, VocDataModule
 from fcos_lightning.data.batches.sampler import epoch_batches
 from fcos_lightning.data.batches.windows import windows_of
-from fcos_lightning.data.index import Classes
 from fcos_lightning.data.shapes.drawn import write_shapes
+from fcos_lightning.data.splits import Classes
 from fcos_lightning.data.stores.packed_index import INDEX
 from fcos_lightning.data.stores.packing import Packer
 from fcos_lightning.data.stores.places import place_of

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.doctor.data_sets import SMALL, Scene, clean, examine, one, only, picture
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.doctor.check import Examined, ExaminedSet
 from fcos_lightning.doctor.checks.boxes import (
     BoxOfTwoClasses,

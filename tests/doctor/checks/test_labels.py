@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.evaluation.label_scenes import LIKELY, SURE, table_of, truth_of
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.doctor.check import Examined, ExaminedSet
 from fcos_lightning.doctor.checks.labels import MisplacedLabel, MissedLabel, SwappedLabel
 from fcos_lightning.doctor.findings import Finding

@@ -18,7 +18,7 @@ from fcos_lightning.inference.deployed.suppression import (
     unsuppressed,
     unsuppressed_by_runtime,
 )
-from fcos_lightning.inference.onnx_export import to_onnx
+from fcos_lightning.inference.engines.onnx_export import to_onnx
 
 CLASSES, IOU = 3, 0.6
 

@@ -15,12 +15,12 @@ from PIL import Image, ImageOps
 from fcos_lightning.data.finding.find import find_layout
 from fcos_lightning.data.finding.layout import Options
 from fcos_lightning.data.images import image_frame, read_image
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.labels.choice import FORMATS, chosen_formats, open_labels
 from fcos_lightning.inference.labels.crops import folder_names
 from fcos_lightning.inference.labels.found import ClassList, Found
-from fcos_lightning.inference.picture import Picture
+from fcos_lightning.inference.pictures.picture import Picture
 from fcos_lightning.inference.sources import ImageFiles, find_source
 from fcos_lightning.inference.videos.video import VideoFile
 from fcos_lightning.structures import Detections

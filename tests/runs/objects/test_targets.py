@@ -64,7 +64,7 @@ REFUSED = {
     "torch.utils.data.DataLoader": "has no role",
     "lightning.pytorch.cli.LightningCLI": "has no role",
     "fcos_lightning.sweeps.jobs.LocalLauncher": "has no role",
-    "fcos_lightning.inference.onnx_runtime.OnnxDetector": "has no role",
+    "fcos_lightning.inference.engines.onnx_runtime.OnnxDetector": "has no role",
     # What is private, or lies in something that is no module.
     "lightning.fabric.utilities.cloud_io._load": "is private",
     "torch._C.Generator": "is private",

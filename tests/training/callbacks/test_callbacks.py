@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fcos_lightning import build_fcos
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.drawing import COLOURS, draw
+from fcos_lightning.inference.pictures.drawing import COLOURS, draw
 from fcos_lightning.storage.replacing import remove_drafts
 from fcos_lightning.structures import Batch, Detections, Images, Target, Targets
 from fcos_lightning.training.callbacks import monitor as monitor_module

@@ -10,7 +10,7 @@ from tests.evaluation.scenes import ground_truth, perfect, random_scene, table
 
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.matches import matched
-from fcos_lightning.inference.fonts import spelt_for_dejavu
+from fcos_lightning.inference.pictures.fonts import spelt_for_dejavu
 from fcos_lightning.structures import GroundTruth
 from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.callbacks.precision_recall import PrecisionRecall, drawn_curves

@@ -12,7 +12,7 @@ from PIL import Image, ImageColor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fcos_lightning import build_fcos
-from fcos_lightning.inference.drawing import COLOURS
+from fcos_lightning.inference.pictures.drawing import COLOURS
 from fcos_lightning.structures import Batch, Detections, Images, Target, Targets
 from fcos_lightning.training.callbacks.previews import (
     _HEAD_PX,

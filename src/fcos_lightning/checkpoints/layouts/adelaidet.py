@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fcos_lightning.checkpoints.conventions import (
+from fcos_lightning.checkpoints.translation.conventions import (
     IMPROVED_LOSS,
     Source,
     Translation,
@@ -26,8 +26,8 @@ from fcos_lightning.checkpoints.conventions import (
     detectron2_input,
     split_recipe,
 )
-from fcos_lightning.checkpoints.derive import spec_of, stride_on
-from fcos_lightning.checkpoints.naming import (
+from fcos_lightning.checkpoints.translation.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.translation.naming import (
     DETECTRON2_FPN,
     DETECTRON2_RESNET,
     NOT_NEEDED,

@@ -18,15 +18,15 @@ from collections.abc import Collection
 
 from torch import Tensor
 
-from fcos_lightning.checkpoints.conventions import (
+from fcos_lightning.checkpoints.translation.conventions import (
     Source,
     Translation,
     classes_of,
     detectron2_input,
     split_recipe,
 )
-from fcos_lightning.checkpoints.derive import spec_of, stride_on
-from fcos_lightning.checkpoints.naming import (
+from fcos_lightning.checkpoints.translation.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.translation.naming import (
     DETECTRON2_FPN,
     DETECTRON2_RESNET,
     NOT_NEEDED,

@@ -22,15 +22,15 @@ import re
 from collections.abc import Collection
 
 from fcos_lightning.checkpoints.config_texts.mmdetection import Usual, settings_of
-from fcos_lightning.checkpoints.conventions import (
+from fcos_lightning.checkpoints.translation.conventions import (
     CAFFE_INPUT,
     DETECTRON2_INPUT,
     Source,
     Translation,
     classes_of,
 )
-from fcos_lightning.checkpoints.derive import spec_of, stride_on
-from fcos_lightning.checkpoints.naming import (
+from fcos_lightning.checkpoints.translation.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.translation.naming import (
     NOT_NEEDED,
     Rule,
     mobilenet_block_key,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fcos_lightning.checkpoints.conventions import (
+from fcos_lightning.checkpoints.translation.conventions import (
     CAFFE_INPUT,
     IMPROVED_LOSS,
     PLAIN_LOSS,
@@ -25,8 +25,14 @@ from fcos_lightning.checkpoints.conventions import (
     classes_of,
     split_recipe,
 )
-from fcos_lightning.checkpoints.derive import spec_of, stride_on, without_epsilon
-from fcos_lightning.checkpoints.naming import NOT_NEEDED, Rule, mobilenet_rules, renamed, vovnet_key
+from fcos_lightning.checkpoints.translation.derive import spec_of, stride_on, without_epsilon
+from fcos_lightning.checkpoints.translation.naming import (
+    NOT_NEEDED,
+    Rule,
+    mobilenet_rules,
+    renamed,
+    vovnet_key,
+)
 
 NAME = "official"
 RECIPES = ("improved", "plain", "improved-3x3", "plain-3x3")

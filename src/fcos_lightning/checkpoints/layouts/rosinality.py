@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from fcos_lightning.checkpoints.conventions import Source, Translation, classes_of
-from fcos_lightning.checkpoints.derive import spec_of
-from fcos_lightning.checkpoints.naming import Rule, renamed, vovnet_key
+from fcos_lightning.checkpoints.translation.conventions import Source, Translation, classes_of
+from fcos_lightning.checkpoints.translation.derive import spec_of
+from fcos_lightning.checkpoints.translation.naming import Rule, renamed, vovnet_key
 
 NAME = "rosinality"
 RECIPES = ("trained",)

@@ -18,15 +18,15 @@ from typing import Any
 
 from torch import Tensor
 
-from fcos_lightning.checkpoints.conventions import (
+from fcos_lightning.checkpoints.fitting import without_memory
+from fcos_lightning.checkpoints.translation.conventions import (
     Source,
     Translation,
     classes_of,
     coco_categories_with_gaps,
 )
-from fcos_lightning.checkpoints.derive import spec_of, stride_on
-from fcos_lightning.checkpoints.fitting import without_memory
-from fcos_lightning.checkpoints.naming import Rule, renamed, translator
+from fcos_lightning.checkpoints.translation.derive import spec_of, stride_on
+from fcos_lightning.checkpoints.translation.naming import Rule, renamed, translator
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import some_of
 

@@ -16,10 +16,10 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
-from fcos_lightning.checkpoints.conventions import Source, Translation
-from fcos_lightning.checkpoints.derive import need, net_of, stride_on, without_epsilon
 from fcos_lightning.checkpoints.layouts.torchvision_fcos import NET_RULES, labels_of
-from fcos_lightning.checkpoints.naming import Rule, renamed
+from fcos_lightning.checkpoints.translation.conventions import Source, Translation
+from fcos_lightning.checkpoints.translation.derive import need, net_of, stride_on, without_epsilon
+from fcos_lightning.checkpoints.translation.naming import Rule, renamed
 from fcos_lightning.errors import UserError
 
 NAME = "torchvision's RetinaNet"

@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 
 from fcos_lightning.data.augment import Augmentation
 from fcos_lightning.data.images import LARGEST_PX
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.mixing.mixed import MixedAugmentation
 from fcos_lightning.data.mixing.scene import Scene
 from fcos_lightning.data.resizing import planes
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.data.stores.store import StoreError
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import Target

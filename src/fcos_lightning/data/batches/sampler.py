@@ -16,11 +16,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch.utils.data import Sampler
 
+from fcos_lightning.errors import UserError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fcos_lightning.data.batches.windows import Windows
     from fcos_lightning.data.stores.store import ReadsAhead
+
+
+def share_of_batch(batch_size: int, devices: int) -> int:
+    """Return the images of each device.
+
+    Raises:
+        UserError: if the devices cannot share a batch evenly; it says which numbers could.
+    """
+    if batch_size % devices:
+        divisors = [n for n in range(1, batch_size + 1) if batch_size % n == 0]
+        below = max(n for n in divisors if n < devices)
+        above = min((n for n in divisors if n > devices), default=None)
+        nearest = f"{below} or {above}" if above else str(below)
+        raise UserError(
+            f"data.batch_size={batch_size} cannot be shared by {devices} devices; "
+            f"use {nearest} devices, or a batch_size that is a multiple of {devices}"
+        )
+    return batch_size // devices
 
 
 def epoch_batches(

@@ -10,7 +10,7 @@ from fcos_lightning.data.augment import Augmentation, ShorterSide, as_it_is
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import DetectionDataset, Sample
 from fcos_lightning.data.images import LARGEST_PX
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.structures import Views
 
 

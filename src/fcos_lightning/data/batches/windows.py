@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.data.stores.ahead import SHARE
 from fcos_lightning.data.stores.shards import ShardStore
 from fcos_lightning.errors import UserError

@@ -11,6 +11,7 @@ import numpy as np
 
 from fcos_lightning.data.augment import single_threaded
 from fcos_lightning.data.batches.loader import SHARED_MEMORY
+from fcos_lightning.errors import UserError
 from fcos_lightning.processors import processor_count
 from fcos_lightning.signals import heed_parent_only
 
@@ -18,9 +19,18 @@ from fcos_lightning.signals import heed_parent_only
 _MANY_WORKERS = 64
 
 
-def most_workers() -> int:
-    """Return how many loader processes a device may be given."""
-    return max(_MANY_WORKERS, 4 * processor_count())
+def check_workers(number: int) -> None:
+    """Refuse more loader processes than a device may be given.
+
+    Raises:
+        UserError: naming the option and its range.
+    """
+    most = max(_MANY_WORKERS, 4 * processor_count())
+    if not 0 <= number <= most:
+        raise UserError(
+            f"data.num_workers={number}: give 0 to {most}; this machine has "
+            f"{processor_count()} processors"
+        )
 
 
 def chosen_workers(devices: int, batch_bytes: int) -> int:

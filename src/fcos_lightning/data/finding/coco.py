@@ -18,10 +18,10 @@ from fcos_lightning.data.finding.layout import (
     Options,
     named_categories,
 )
-from fcos_lightning.data.finding.splits import role_of
 from fcos_lightning.data.finding.survey import SeenFolder, Survey
-from fcos_lightning.data.index import Classes, DataSplit
+from fcos_lightning.data.finding.usual_names import role_of
 from fcos_lightning.data.readers.coco import read_coco
+from fcos_lightning.data.splits import Classes, DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import some_of
 

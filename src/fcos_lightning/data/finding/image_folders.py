@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcos_lightning.data.finding.splits import role_of
 from fcos_lightning.data.finding.survey import Survey
+from fcos_lightning.data.finding.usual_names import role_of
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from fcos_lightning.data.finding.image_folders import image_folder
 from fcos_lightning.data.finding.layout import AnyLayout, Layout, ListedSet, Options
-from fcos_lightning.data.finding.splits import role_of, role_of_path
 from fcos_lightning.data.finding.survey import SeenFolder, Survey
-from fcos_lightning.data.index import Classes, DataSplit
+from fcos_lightning.data.finding.usual_names import role_of, role_of_path
 from fcos_lightning.data.readers.labels_csv import look_at, read_csv
+from fcos_lightning.data.splits import Classes, DataSplit
 from fcos_lightning.printing import some_of
 
 #: A folder with more tables than this holds something else.

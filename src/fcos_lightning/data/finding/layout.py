@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from fcos_lightning.data.finding.image_folders import ImageFolder
-from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.headers import Headers, headers_of_files
+from fcos_lightning.data.splits import Classes, DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import some_of
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from fcos_lightning.data.finding.layout import AnyLayout, ImageSet, Layout, Options
 from fcos_lightning.data.finding.survey import Survey
-from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.values import spelt
+from fcos_lightning.data.splits import Classes, DataSplit
 from fcos_lightning.data.stores.packed_index import (
     INDEX,
     PackedIndex,

@@ -11,11 +11,11 @@ from typing import ClassVar, Literal
 from fcos_lightning.data.files import Folder
 from fcos_lightning.data.finding.image_folders import suits
 from fcos_lightning.data.finding.layout import AnyLayout, ImageSet, Layout, Options
-from fcos_lightning.data.finding.splits import role_of_path
 from fcos_lightning.data.finding.survey import SeenFolder, Survey
-from fcos_lightning.data.index import Classes, DataSplit
+from fcos_lightning.data.finding.usual_names import role_of_path
 from fcos_lightning.data.readers.voc import read_voc_files
 from fcos_lightning.data.readers.voc_layout import VocFiles, check_text, from_folder, from_list
+from fcos_lightning.data.splits import Classes, DataSplit
 from fcos_lightning.printing import some_of
 
 #: So many XML files of a folder are looked for among images.

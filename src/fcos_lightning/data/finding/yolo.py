@@ -10,14 +10,14 @@ from typing import ClassVar
 
 from fcos_lightning.data.files import Folder
 from fcos_lightning.data.finding.layout import AnyLayout, ImageSet, Layout, Options
-from fcos_lightning.data.finding.splits import role_of_path
 from fcos_lightning.data.finding.survey import Survey
+from fcos_lightning.data.finding.usual_names import role_of_path
 from fcos_lightning.data.finding.yolo_paths import images_at
-from fcos_lightning.data.index import Classes, DataSplit
 from fcos_lightning.data.readers.values import number, spelt, whole
 from fcos_lightning.data.readers.voc_layout import check_text
 from fcos_lightning.data.readers.yolo import read_lines, read_yolo
 from fcos_lightning.data.readers.yolo_yaml import DataYaml, read_data_yaml
+from fcos_lightning.data.splits import Classes, DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import some_of
 

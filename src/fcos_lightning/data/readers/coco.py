@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data.complaints import unknown_class
 from fcos_lightning.data.files import Folder
-from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.coco_checked import PlainColumns, refuse
 from fcos_lightning.data.readers.coco_quick import Columns, read_quick
 from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.values import spelt
-from fcos_lightning.data.saved_index import SavedIndex
+from fcos_lightning.data.splits import NO_BOX, DataSplit, FoundBoxes, build_split
+from fcos_lightning.data.splits.saved_index import SavedIndex
 from fcos_lightning.errors import UserError, shown
 
 UNKNOWN_IMAGE = "of an image that is not listed"

@@ -13,9 +13,9 @@ import numpy as np
 
 from fcos_lightning.data.complaints import complain, nothing_left, unknown_class
 from fcos_lightning.data.files import Folder
-from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.values import is_text, number, whole
+from fcos_lightning.data.splits import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.printing import some_of
 from fcos_lightning.storage.small_files import read_small

@@ -11,11 +11,11 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from fcos_lightning.data.complaints import complain, nothing_left, unknown_class
-from fcos_lightning.data.index import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.values import flag, number
 from fcos_lightning.data.readers.voc_layout import VocFiles, find_files
 from fcos_lightning.data.readers.voc_xml import NO_TEXT, read_xml
+from fcos_lightning.data.splits import NO_BOX, DataSplit, FoundBoxes, build_split
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.printing import some_of
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.data.complaints import complain, unknown_class
-from fcos_lightning.data.index import DataSplit, FoundBoxes, build_split
-from fcos_lightning.data.orientation import as_stored, is_turned_by
+from fcos_lightning.data.images.orientation import as_stored, is_turned_by
 from fcos_lightning.data.readers.headers import Headers, headers_of_files
 from fcos_lightning.data.readers.plausible import in_pixels
 from fcos_lightning.data.readers.values import number, whole
+from fcos_lightning.data.splits import DataSplit, FoundBoxes, build_split
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.printing import some_of
 from fcos_lightning.storage.small_files import read_small

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from fcos_lightning.data.images import StoredImage, image_size
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.data.stores.ahead import in_a_row
 from fcos_lightning.data.stores.packed_index import (
     DIGEST_BYTES,

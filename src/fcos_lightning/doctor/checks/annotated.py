@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 
-from fcos_lightning.data.index import NO_BOX
 from fcos_lightning.data.readers.coco import UNKNOWN_IMAGE
 from fcos_lightning.data.readers.plausible import (
     NO_AREA,
@@ -16,6 +15,7 @@ from fcos_lightning.data.readers.plausible import (
     TOO_FAR,
     odd_places,
 )
+from fcos_lightning.data.splits import NO_BOX
 from fcos_lightning.doctor.check import Check, Examined, ExaminedSet, parted
 from fcos_lightning.doctor.findings import MOST_KEPT, Finding, More
 

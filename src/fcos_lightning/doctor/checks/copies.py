@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fcos_lightning.data.share import picture_of
+from fcos_lightning.data.splits.share import picture_of
 from fcos_lightning.doctor.check import Check, Examined
 from fcos_lightning.doctor.findings import Finding
 

@@ -15,8 +15,8 @@ from fcos_lightning.inference.deployed.equality import Run
 from fcos_lightning.inference.deployed.pipeline import Pipeline
 from fcos_lightning.inference.deployed.suppression import in_onnx, unsuppressed_by_runtime
 from fcos_lightning.inference.engines.onnx_engine import OnnxEngine, check_packages
+from fcos_lightning.inference.engines.onnx_export import name_axes, to_onnx
 from fcos_lightning.inference.folded import for_inference
-from fcos_lightning.inference.onnx_export import name_axes, to_onnx
 
 #: Names of what varies, by axis.
 _FOUND = {0: "batch", 1: "found"}

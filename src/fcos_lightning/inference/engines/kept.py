@@ -19,9 +19,9 @@ from fcos_lightning.inference.deployed.drawn import drawn_pictures
 from fcos_lightning.inference.deployed.equality import DifferentError, compared
 from fcos_lightning.inference.engines.dense import EngineDetector
 from fcos_lightning.inference.engines.onnx_engine import check_packages
+from fcos_lightning.inference.engines.onnx_export import export_onnx
 from fcos_lightning.inference.engines.opening import engine_of
 from fcos_lightning.inference.engines.openvino_engine import check_openvino
-from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.storage.caches import cache_folder, waiting_for
 from fcos_lightning.storage.replacing import write_whole
 

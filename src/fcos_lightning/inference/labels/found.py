@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.data.images import image_frame
-from fcos_lightning.data.orientation import as_stored
+from fcos_lightning.data.images.orientation import as_stored
 from fcos_lightning.inference.engines.finder import Finder
-from fcos_lightning.inference.picture import Picture
+from fcos_lightning.inference.pictures.picture import Picture
 from fcos_lightning.structures import Detections
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from fcos_lightning.data.stores.addresses import clean
 from fcos_lightning.errors import UserError
 from fcos_lightning.extras import pip_install
-from fcos_lightning.inference.picture import Picture
+from fcos_lightning.inference.pictures.picture import Picture
 
 VIDEO_ENDINGS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.reports.charts import line_chart
 from fcos_lightning.reports.compare.numbers import ComparedRun, comparison_numbers

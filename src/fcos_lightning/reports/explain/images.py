@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.boxes import centerness
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.explanation.fates import BEYOND, FATES, KEPT, Fates
 from fcos_lightning.explanation.looking import Looked, Predicted
 from fcos_lightning.explanation.mapping import Mapped

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.explanation.answers import NO_POINT, OTHER_BOX, TOO_SMALL, Answers
 from fcos_lightning.explanation.looking import Looked, Predicted
 from fcos_lightning.explanation.missed import REASONS

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference import Predictor
 from fcos_lightning.runs.article.cases import case_name

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.stored import read_predictions
 from fcos_lightning.printing import printable

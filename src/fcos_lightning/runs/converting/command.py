@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.resizing import Sides
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.about import about_file
@@ -27,8 +27,8 @@ from fcos_lightning.inference.deployed.formats import FORMATS, SMALLER, Built, a
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
 from fcos_lightning.inference.deployed.page_files import RUNTIME, page_files, runtime_files
 from fcos_lightning.inference.deployed.smaller import in_float16, in_int8, layers_to_blame
+from fcos_lightning.inference.engines.onnx_export import export_onnx
 from fcos_lightning.inference.engines.openvino_engine import check_openvino
-from fcos_lightning.inference.onnx_export import export_onnx
 from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.description import FROM_CHECKPOINT

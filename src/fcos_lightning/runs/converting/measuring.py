@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.resizing import Sides
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.evaluation.metric import DetectionMetric

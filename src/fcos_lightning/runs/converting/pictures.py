@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.modules import ShapesDataModule
 from fcos_lightning.data.resizing import Sides
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.drawn import NUMBER

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data import DetectionDataModule
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.detector.decoders.centernet import PeakDecoder
 from fcos_lightning.detector.decoders.nms import NMSDecoder
@@ -32,7 +32,7 @@ from fcos_lightning.reports.explain.explain import (
 )
 from fcos_lightning.runs.config.composed import given_words
 from fcos_lightning.runs.config.kinds import check_kinds
-from fcos_lightning.runs.evaluation_settings import sized_as_trained
+from fcos_lightning.runs.evaluating.evaluation_settings import sized_as_trained
 from fcos_lightning.runs.explaining.methods import choices_of, other_methods
 from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_stopped
 from fcos_lightning.runs.objects.detectors import detector_from, untrained_detector

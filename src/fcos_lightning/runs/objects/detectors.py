@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig
 
 from fcos_lightning.checkpoints import Checkpoint
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config.composed import given_words

@@ -76,7 +76,7 @@ def drawn_curves(matches: Matches) -> Image.Image:
     """
     from matplotlib.figure import Figure
 
-    from fcos_lightning.inference.fonts import spelt_for_dejavu
+    from fcos_lightning.inference.pictures.fonts import spelt_for_dejavu
     from fcos_lightning.printing import class_label
 
     names = matches.truth.class_names

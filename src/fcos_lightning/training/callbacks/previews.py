@@ -15,8 +15,8 @@ from torchvision.ops import box_iou
 from torchvision.utils import make_grid
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.drawing import draw, enlargement
-from fcos_lightning.inference.fonts import legible
+from fcos_lightning.inference.pictures.drawing import draw, enlargement
+from fcos_lightning.inference.pictures.fonts import legible
 from fcos_lightning.storage.encoding import encoded
 from fcos_lightning.storage.replacing import replacing
 from fcos_lightning.structures import Batch, Detections

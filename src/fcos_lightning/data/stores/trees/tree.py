@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.data.stores.places import RemotePlace
 from fcos_lightning.data.stores.trees.kept_images import KeptImages
 from fcos_lightning.data.stores.trees.listing import listing_of

@@ -21,8 +21,8 @@ from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.engines.dense import INPUTS, parts_of
 from fcos_lightning.inference.engines.onnx_engine import check_packages
+from fcos_lightning.inference.engines.onnx_runtime import OnnxDetector
 from fcos_lightning.inference.folded import for_inference
-from fcos_lightning.inference.onnx_runtime import OnnxDetector
 from fcos_lightning.printing import first_line
 from fcos_lightning.structures import Images
 

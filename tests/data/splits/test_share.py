@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fcos_lightning.data import ShapesDataModule
-from fcos_lightning.data.index import DataSplit
-from fcos_lightning.data.share import given_share, part_of, read_split, share_of, write_split
+from fcos_lightning.data.splits import DataSplit
+from fcos_lightning.data.splits.share import given_share, part_of, read_split, share_of, write_split
 from fcos_lightning.errors import UserError
 from fcos_lightning.structures import GroundTruth
 

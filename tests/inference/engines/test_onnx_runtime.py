@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 CODE = """
 import sys
 from pathlib import Path
-from fcos_lightning.inference.onnx_runtime import onnx_session
+from fcos_lightning.inference.engines.onnx_runtime import onnx_session
 print(onnx_session(Path(sys.argv[1]).read_bytes()).get_inputs()[0].name)
 """
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits.data_split import DataSplit
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.storage.replacing import write_whole
 

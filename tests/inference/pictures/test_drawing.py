@@ -10,8 +10,8 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from PIL import Image
 
-from fcos_lightning.inference import fonts
-from fcos_lightning.inference.drawing import COLOURS, draw, draw_on, enlargement
+from fcos_lightning.inference.pictures import fonts
+from fcos_lightning.inference.pictures.drawing import COLOURS, draw, draw_on, enlargement
 
 
 def colour(label: int) -> tuple[int, ...]:

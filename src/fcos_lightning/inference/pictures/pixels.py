@@ -1,7 +1,7 @@
 """What people hold an image in, to RGB pixels: a file, a PIL image, an array or a tensor.
 
 Files and PIL images are turned as their EXIF orientation says: nobody has annotated them as they
-are stored. Otherwise the policy is that of ``data/images.py``: alpha is dropped, of 16 bit the high
+are stored. Otherwise the policy is that of ``data/images/``: alpha is dropped, of 16 bit the high
 byte counts, grey stands for three equal colours.
 """
 

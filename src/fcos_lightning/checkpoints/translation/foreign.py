@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.checkpoints import layouts
-from fcos_lightning.checkpoints.conventions import Source, Translation
-from fcos_lightning.checkpoints.derive import with_masks, with_offsets
 from fcos_lightning.checkpoints.fitting import check_numbers, without_memory
+from fcos_lightning.checkpoints.translation.conventions import Source, Translation
+from fcos_lightning.checkpoints.translation.derive import with_masks, with_offsets
 from fcos_lightning.errors import UserError, shown
 from fcos_lightning.printing import some_of
 from fcos_lightning.weights.files import weights_in

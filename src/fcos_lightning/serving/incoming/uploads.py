@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fcos_lightning.data.images import StoredImage, image_header, read_image
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.predictor import Prepared
+from fcos_lightning.inference.prepared import Prepared
 from fcos_lightning.serving.answers import Refused
 from fcos_lightning.serving.json_log import tell
 

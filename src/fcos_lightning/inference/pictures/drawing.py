@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
-from fcos_lightning.inference.fonts import legible
+from fcos_lightning.inference.pictures.fonts import legible
 from fcos_lightning.printing import class_label
 
 #: Eight colours that stay apart, also for most of the colour-blind (Okabe and Ito, 2008).

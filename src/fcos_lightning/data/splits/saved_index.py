@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fcos_lightning.data.index import DataSplit
+from fcos_lightning.data.splits.data_split import DataSplit
 from fcos_lightning.errors import UserError
 from fcos_lightning.storage.caches import cache_folder
 from fcos_lightning.storage.replacing import replacing

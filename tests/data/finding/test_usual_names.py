@@ -2,7 +2,13 @@
 
 import pytest
 
-from fcos_lightning.data.finding.splits import AUTO, Splits, find_measured, find_splits, role_of
+from fcos_lightning.data.finding.usual_names import (
+    AUTO,
+    Splits,
+    find_measured,
+    find_splits,
+    role_of,
+)
 from fcos_lightning.errors import UserError
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fcos_lightning.detector import FCOS, build_fcos
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference import OnnxDetector, Predictor, export_onnx
-from fcos_lightning.inference import onnx_export as export
+from fcos_lightning.inference.engines import onnx_export as export
 
 SIZES = ((40, 90), (64, 33), (1, 1))
 
@@ -103,7 +103,7 @@ def test_the_program_of_the_documentation_finds_the_same(
     exported: tuple[FCOS, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     detector, content = exported
-    page = (Path(__file__).resolve().parents[2] / "docs/deployment.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[3] / "docs/deployment.md").read_text(encoding="utf-8")
     _, program = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert "strides = (8, 16, 32, 64, 128)" in program
     monkeypatch.chdir(tmp_path)

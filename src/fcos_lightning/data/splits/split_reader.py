@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from fcos_lightning.data.finding.splits import AUTO, Splits
-from fcos_lightning.data.index import Classes, DataSplit
-from fcos_lightning.data.share import given_share, part_of, read_split, share_of, write_split
+from fcos_lightning.data.finding.usual_names import AUTO, Splits
+from fcos_lightning.data.splits.data_split import Classes, DataSplit
+from fcos_lightning.data.splits.share import given_share, part_of, read_split, share_of, write_split
 from fcos_lightning.errors import UserError
 
 Measured = Literal["val", "test"]

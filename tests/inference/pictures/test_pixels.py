@@ -10,7 +10,7 @@ from PIL import Image
 
 from fcos_lightning.data.images import read_image
 from fcos_lightning.errors import UserError
-from fcos_lightning.inference.pixels import rgb_pixels
+from fcos_lightning.inference.pictures.pixels import rgb_pixels
 
 GENERATOR = np.random.default_rng(0)
 RGB = GENERATOR.integers(0, 256, (7, 11, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ from fcos_lightning.inference.asked import said_sides
 from fcos_lightning.inference.engines.file_detector import FileDetector
 from fcos_lightning.inference.tiling.windows import Tiles
 from fcos_lightning.runs.config.composed import given_words
-from fcos_lightning.runs.evaluation_settings import quicker, sized_as_trained
+from fcos_lightning.runs.evaluating.evaluation_settings import quicker, sized_as_trained
 from fcos_lightning.runs.objects.detectors import converted_from, detector_from, on_backend
 from fcos_lightning.structures.batches import LARGEST_SIDES
 from fcos_lightning.training.testing import TiledSizes, ViewSizes

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fcos_lightning.data import saved_index
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers import coco
 from fcos_lightning.data.readers.coco import read_coco
 from fcos_lightning.data.readers.coco_checked import PlainColumns
 from fcos_lightning.data.readers.coco_quick import read_quick
+from fcos_lightning.data.splits import DataSplit, saved_index
 from fcos_lightning.errors import UserError
 
 COLUMNS = (

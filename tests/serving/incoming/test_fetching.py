@@ -10,9 +10,9 @@ import pytest
 from tests.served_files import Site
 from tests.serving.talking import FakePredictor, asked, png, service_of
 
-from fcos_lightning.serving import fetching
 from fcos_lightning.serving.application import Service
-from fcos_lightning.serving.fetching import is_public
+from fcos_lightning.serving.incoming import fetching
+from fcos_lightning.serving.incoming.fetching import is_public
 
 
 def listed(service: Service, *urls: str) -> list[dict[str, Any]]:

@@ -12,8 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from fcos_lightning.data import images
-from fcos_lightning.data.images import image_size, is_turned, read_image
+from fcos_lightning.data.images import image_header, image_size, is_turned, read_image, rgb
 from fcos_lightning.data.stores.loose import LooseFiles
 from fcos_lightning.errors import UserError
 
@@ -185,7 +184,7 @@ def test_jpegs_have_pillows_pixels_by_the_faster_decoder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, kind: dict[str, object]
 ) -> None:
     path = tmp_path / "image.jpg"
-    monkeypatch.setattr(images, "_to_rgb", None)  # Pillow is not asked
+    monkeypatch.setattr(rgb, "_to_rgb", None)  # Pillow is not asked
     for size in ((1, 1), (7, 9), (64, 48), (123, 85)):
         image = cloudy(*size).convert(mode)
         for quality in (5, 50, 75, 90, 100):
@@ -246,7 +245,7 @@ def test_a_large_jpeg_is_refused_before_it_is_decoded(
 ) -> None:
     path = tmp_path / "large.jpg"
     cloudy(60, 80).save(path)
-    monkeypatch.setattr(images, "_decode_jpeg", None)
+    monkeypatch.setattr(rgb, "_decode_jpeg", None)
     with pytest.raises(UserError, match=r"large\.jpg has 80 x 60 pixels"):
         read_image(path, max_pixels=4799)
 
@@ -398,7 +397,7 @@ def test_pillow_still_refuses_truncated_files() -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
-    for read in (read_image, image_size, images.image_header):
+    for read in (read_image, image_size, image_header):
         with pytest.raises(UserError, match="is no file, but a pipe or a device"):
             read(tmp_path / "a.jpg")
     store = LooseFiles(tmp_path, np.array(["a.jpg", "a.jpg"]))

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from fcos_lightning.data.index import DataSplit
 from fcos_lightning.data.readers.plausible import NO_AREA, OUTSIDE, TOO_FAR
+from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.errors import UserError
 from fcos_lightning.inference.folded import for_inference

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tests.serving.talking import FakePredictor, asked, png, posted, service_of, talk
 
-from fcos_lightning.serving.bodies import image_of_form
+from fcos_lightning.serving.incoming.bodies import image_of_form
 
 
 async def chunks(content: bytes, size: int, pause_s: float = 0.0) -> AsyncIterator[bytes]:
