@@ -79,7 +79,7 @@ def _on_size(how: Learning, now: Learnt, tried: Sequence[Tried]) -> Iterator[str
     said = (
         f"at data.shorter_side={how.shorter_side} half of the boxes are narrower than "
         f"{np.median(small):.0f} px; {now.share:.1%} of {len(now.points)} have a point, "
-        f"{_middle(now):.0f} in the middle"
+        f"half of them {_middle(now):.0f} or more"
     )
     here = next(one for one in tried if one.shorter_side == how.shorter_side)
     smaller = [
