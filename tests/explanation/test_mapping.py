@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -132,3 +133,19 @@ def test_boxes_without_an_image_are_those_of_the_augmentation(seed: int) -> None
     assert found.size_hw == image.shape[:2]
     assert found.rows.tolist() == rows.tolist()
     assert np.array_equal(found.boxes_xyxy.numpy(), expected)
+
+
+@dataclass(frozen=True)
+class OwnGrid(Grid):
+    """Of somebody's own, with an option that cannot be hashed."""
+
+    names: dict[str, int] = field(default_factory=dict)
+
+
+def test_a_grid_that_cannot_be_hashed_gives_its_points() -> None:
+    sizes = ((120, 100), (64, 200), (120, 100))
+    own, ours = (LabelMapping(kind((8, 16, 32)), FCOSAssigner(), 32) for kind in (OwnGrid, Grid))
+    for size in sizes:
+        assert torch.equal(own.points(size).xy, ours.points(size).xy)
+        padded = tuple(math.ceil(side / 32) * 32 for side in size)
+        assert torch.equal(ours.points(size).xy, ours.grid(padded).xy)

@@ -7,7 +7,7 @@ Legend: ``P`` points of all levels, ``G`` boxes of the image, ``N`` points that 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -25,7 +25,7 @@ _PAIRS = 2**21
 
 @runtime_checkable
 class Claiming(Protocol):
-    """An assigner whose boxes' claims depend on each other, and which tells them itself."""
+    """An assigner that tells its claims: they depend on each other, or it is quicker so."""
 
     def claims(
         self, points: Points, targets: Targets, prediction: Prediction | None = None
@@ -88,8 +88,12 @@ class LabelMapping:
 
     def points(self, size_hw: tuple[int, int]) -> Points:
         """Return the points of an image of this size, alone in its batch."""
-        empty = torch.empty(3, *size_hw, dtype=torch.uint8, device="meta")
-        return self.grid(Images.pad([empty], self.size_multiple, self.pad_beyond).padded_size)
+        asked = (self.grid, self.size_multiple, self.pad_beyond, size_hw)
+        try:
+            hash(self.grid)
+        except TypeError:  # a grid of somebody's own with options of any kind
+            return _points.__wrapped__(*asked)
+        return _points(*asked)
 
     @torch.no_grad()
     def __call__(
@@ -147,6 +151,13 @@ class LabelMapping:
             found_points.append(point)
             found_boxes.append(box + first)
         return torch.cat(found_points), torch.cat(found_boxes)
+
+
+@lru_cache(maxsize=32)
+def _points(grid: Grid, size_multiple: int, pad_beyond: bool, size_hw: tuple[int, int]) -> Points:
+    """Return the points of an image; data sets have many images of few sizes."""
+    empty = torch.empty(3, *size_hw, dtype=torch.uint8, device="meta")
+    return grid(Images.pad([empty], size_multiple, pad_beyond).padded_size)
 
 
 def _repeated(count: int, one: Tensor) -> Tensor:

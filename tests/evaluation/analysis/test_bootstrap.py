@@ -1,11 +1,14 @@
 from dataclasses import replace
+from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.evaluation.scenes import coco_golden, random_scene
 
+from fcos_lightning.evaluation.analysis import bootstrap, weighted
 from fcos_lightning.evaluation.analysis.bootstrap import (
     FIGURES,
     Draws,
@@ -78,6 +81,31 @@ def test_a_draw_is_what_an_evaluation_of_the_drawn_images_finds(seed: int) -> No
     draws = figures_of_draws(truth, table, counts)
     for row, one in enumerate(counts):
         assert_same(draws, row, coco_summary(*drawn_scene(truth, table, one)))
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "value"),
+    [
+        (weighted, "_MOST_DRAWS", 7),
+        (weighted, "_TOGETHER", 1),
+        (bootstrap, "_EXACT", 0),
+        (bootstrap, "_WORTH_SHARING", 1),
+    ],
+)
+def test_how_draws_are_shared_out_changes_nothing(
+    module: ModuleType, name: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth, table = random_scene(5, images=30)
+    counts = image_counts(len(truth), 40, 3)
+    whole = figures_of_draws(truth, table, counts)
+    monkeypatch.setattr(module, name, value)
+    done: list[None] = []
+    before = torch.get_num_threads()
+    parts = figures_of_draws(truth, table, counts, threads=3, advance=lambda: done.append(None))
+    assert len(done) == 40 and torch.get_num_threads() == before
+    for figure in FIGURES:
+        np.testing.assert_array_equal(parts.figures[figure], whole.figures[figure])
+    np.testing.assert_array_equal(parts.per_class, whole.per_class)
 
 
 def test_intervals_are_those_of_evaluating_each_draw() -> None:

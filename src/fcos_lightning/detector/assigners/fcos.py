@@ -8,7 +8,7 @@ boxes it takes the smallest.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -16,9 +16,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from fcos_lightning.detector.assigners.claims import padded
+from fcos_lightning.detector.assigners.claims import Claims, padded
 from fcos_lightning.detector.assigners.smallest import (
-    assignment_of_ranks,
+    assignment_by_level,
+    claims_by_level,
     in_order,
     rank_type,
     smallest_first,
@@ -78,6 +79,15 @@ class FCOSAssigner(Assigner):
         ranges = self.ranges(points.strides)
         return assign(points, targets, ranges, self.center_radius, self.range_ends)
 
+    def claims(
+        self, points: Points, targets: Targets, prediction: Prediction | None = None
+    ) -> Claims:
+        """Return which points the boxes claim; the prediction is not looked at."""
+        order = smallest_first(targets)
+        ranges = self.ranges(points.strides)
+        ranks = _ranks_by_level(points, targets, order, ranges, self.center_radius, self.range_ends)
+        return claims_by_level(order, ranks)
+
 
 def assign(
     points: Points,
@@ -105,24 +115,29 @@ def assign(
         raise ValueError(f"{len(size_ranges)} size ranges but {len(points.strides)} levels")
     targets = padded(targets)
     order = smallest_first(targets)
-    boxes, valid = in_order(targets, order)
+    ranks = _ranks_by_level(points, targets, order, size_ranges, center_radius, range_ends)
+    return assignment_by_level(points, targets, order, ranks)
 
-    lowest, claims = [], []
+
+def _ranks_by_level(
+    points: Points,
+    targets: Targets,
+    order: Tensor,
+    size_ranges: Sequence[tuple[float, float]],
+    center_radius: float | None,
+    range_ends: str,
+) -> Iterator[Tensor]:
+    """Yield the ranks of the boxes that claim each point, see ``assignment_by_level``."""
+    boxes, valid = in_order(targets, order)
     grids = torch.split(points.xy, points.per_level)
     inclusive = range_ends == "inclusive"
     for grid, size_hw, stride, size_range in zip(
         grids, points.feature_sizes, points.strides, size_ranges, strict=True
     ):
         radius_px = None if center_radius is None else center_radius * stride
-        ranks = _claiming_ranks(
+        yield _claiming_ranks(
             grid.view(*size_hw, 2), boxes, valid, size_range, radius_px, inclusive
         )
-        lowest.append(ranks.amin(dim=1).flatten(1))
-        claimed = ranks < boxes.shape[1]
-        claims.append(claimed.sum(dim=1, dtype=ranks.dtype).flatten(1))
-    return assignment_of_ranks(
-        points, targets, order, torch.cat(lowest, dim=1), torch.cat(claims, dim=1)
-    )
 
 
 def _claiming_ranks(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from fcos_lightning.detector.assigners.claims import padded
+from fcos_lightning.detector.assigners.claims import Claims, padded
 from fcos_lightning.detector.assigners.smallest import (
-    assignment_of_ranks,
+    assignment_by_level,
+    claims_by_level,
     in_order,
     rank_type,
     smallest_first,
@@ -72,22 +73,27 @@ class FoveaBoxAssigner(Assigner):
         """Return the assignment; the prediction is not looked at."""
         targets = padded(targets)
         order = smallest_first(targets)
+        return assignment_by_level(points, targets, order, self._ranks(points, targets, order))
+
+    @torch.no_grad()
+    def claims(
+        self, points: Points, targets: Targets, prediction: Prediction | None = None
+    ) -> Claims:
+        """Return which points the boxes claim; the prediction is not looked at."""
+        order = smallest_first(targets)
+        return claims_by_level(order, self._ranks(points, targets, order))
+
+    def _ranks(self, points: Points, targets: Targets, order: Tensor) -> Iterator[Tensor]:
+        """Yield the ranks of the boxes that claim each point, see ``assignment_by_level``."""
         boxes, valid = in_order(targets, order)
         area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(dim=-1)
-        lowest, claims = [], []
         grids = torch.split(points.xy, points.per_level)
         for grid, size_hw, (least, most) in zip(
             grids, points.feature_sizes, self.ranges(points.strides), strict=True
         ):
             # A box without an area has no middle.
             suits = valid & (area > 0) & (area >= least**2) & (area <= most**2)
-            ranks = self._claiming_ranks(grid.view(*size_hw, 2), boxes, suits)
-            lowest.append(ranks.amin(dim=1).flatten(1))
-            claimed = ranks < boxes.shape[1]
-            claims.append(claimed.sum(dim=1, dtype=ranks.dtype).flatten(1))
-        return assignment_of_ranks(
-            points, targets, order, torch.cat(lowest, dim=1), torch.cat(claims, dim=1)
-        )
+            yield self._claiming_ranks(grid.view(*size_hw, 2), boxes, suits)
 
     def _claiming_ranks(self, grid_xy: Tensor, boxes: Tensor, suits: Tensor) -> Tensor:
         """Return for each point and box the box's rank if its fovea holds the point, else ``G``.

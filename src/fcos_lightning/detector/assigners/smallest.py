@@ -6,11 +6,13 @@ With the boxes in order of area, the smallest that claims a point is the one of 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
 from fcos_lightning.boxes import xyxy_to_ltrb
+from fcos_lightning.detector.assigners.claims import Claims
 from fcos_lightning.structures import Assignment, Points, Targets
 
 
@@ -36,6 +38,50 @@ def in_order(targets: Targets, order: Tensor) -> tuple[Tensor, Tensor]:
 def rank_type(boxes: int) -> torch.dtype:
     """The smallest integers that hold the ranks of so many boxes, and one more for none."""
     return torch.int16 if boxes <= torch.iinfo(torch.int16).max else torch.int32
+
+
+def assignment_by_level(
+    points: Points, targets: Targets, order: Tensor, ranks: Iterable[Tensor]
+) -> Assignment:
+    """Return the assignment in which each point answers for its box of lowest rank.
+
+    Args:
+        points: of all levels.
+        targets: ground truth of ``B`` images.
+        order: ``[B, G]`` which box has which rank.
+        ranks: for each level ``[B, G, height, width]``, of each box its rank where it claims the
+            point, else ``G``.
+    """
+    lowest, claims = [], []
+    for here in ranks:
+        lowest.append(here.amin(dim=1).flatten(1))
+        claimed = here < order.shape[1]
+        claims.append(claimed.sum(dim=1, dtype=here.dtype).flatten(1))
+    return assignment_of_ranks(
+        points, targets, order, torch.cat(lowest, dim=1), torch.cat(claims, dim=1)
+    )
+
+
+def claims_by_level(order: Tensor, ranks: Iterable[Tensor]) -> Claims:
+    """Return every claim, see ``assignment_by_level``."""
+    batch, boxes = order.shape
+    groups, points, first = [], [], 0
+    for here in ranks:
+        image, rank, point = (here < boxes).flatten(2).nonzero(as_tuple=True)
+        groups.append(image * boxes + order[image, rank])
+        points.append(first + point)
+        first += here[0, 0].numel()
+    group, place = torch.cat(groups).sort(stable=True)
+    count = torch.bincount(group, minlength=batch * boxes)
+    before = (count.cumsum(0) - count)[group]
+    column = torch.arange(len(group), device=group.device) - before
+    point = group.new_zeros(batch * boxes, max(int(count.max()), 1))
+    point[group, column] = torch.cat(points)[place]
+    made = torch.zeros_like(point, dtype=torch.bool)
+    made[group, column] = True
+    shape = (batch, boxes, -1)
+    smaller = order.argsort(dim=1).neg().float()[..., None]
+    return Claims(point.view(shape), made.view(shape), smaller.expand(-1, -1, point.shape[1]))
 
 
 def assignment_of_ranks(

@@ -14,12 +14,14 @@ Legend: ``N`` images, ``C`` classes, ``B`` draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from fcos_lightning.evaluation.analysis.weighted import ranges_of
 from fcos_lightning.evaluation.detections import DetectionTable
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 #: What is computed of each draw; those of ``coco_summary`` of these names.
 FIGURES = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+#: Smaller sums are exact in float32.
+_EXACT = 2**24
+#: Fewer draws together than this cost more each than another processor saves.
+_WORTH_SHARING = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,32 +74,60 @@ def figures_of_draws(
         truth: annotations of the images.
         table: boxes in the frame of the original images.
         counts: ``[B, N]`` how often each image of ``truth`` counts.
-        threads: how many draws are computed at a time.
+        threads: so many blocks of draws are computed at a time.
         advance: called after each draw.
 
     Raises:
         ValueError: if a detection has an image id or a label that ``truth`` does not know.
     """
     ranges = ranges_of(truth, table)
+    share = max(-(-len(counts) // threads), _WORTH_SHARING)
+    together = min(share, *(one.draws_together for one in ranges))
+    parts = [counts[first : first + together] for first in range(0, len(counts), together)]
+    most = int(counts.max(initial=0)) * max(len(table), len(truth.labels))
+    kind = torch.float32 if most < _EXACT else torch.float64
 
-    def of_one(row: NDArray[np.uint8]) -> tuple[NDArray[np.float64], ...]:
-        weight = row.astype(np.int64)
+    def of_some(rows: NDArray[np.uint8]) -> Draws:
+        weight = torch.from_numpy(rows).to(kind).T.contiguous()
         found = [one.figures(weight) for one in ranges]
-        advance()
-        return np.stack([one[0] for one in found]), found[0][1]
+        for _ in rows:
+            advance()
+        return _draws_of([ap for ap, _ in found], found[0][1])
 
-    with ThreadPoolExecutor(threads) as pool:
-        drawn = list(pool.map(of_one, counts))
-    ap = np.stack([one for one, _ in drawn])  # [B, S, C, T]
-    recall = np.stack([one for _, one in drawn])
+    with _torch_alone(), ThreadPoolExecutor(threads) as pool:
+        drawn = list(pool.map(of_some, parts))
+    return Draws(
+        {name: np.concatenate([one.figures[name] for one in drawn]) for name in FIGURES},
+        np.concatenate([one.per_class for one in drawn]),
+    )
+
+
+@contextmanager
+def _torch_alone() -> Iterator[None]:
+    """Let each block use one processor: its sums are too short to be shared out to waiting ones."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _draws_of(ap: Sequence[NDArray[np.float64]], recall: NDArray[np.float64]) -> Draws:
+    """Return the figures of some draws.
+
+    Args:
+        ap: of each range of size, ``[B, C, T]``.
+        recall: of all sizes, ``[B, C, T]``.
+    """
     figures = {
-        "AP": _mean(ap[:, 0]),
-        "AP50": _mean(ap[:, 0, :, 0]),
-        "AP75": _mean(ap[:, 0, :, 5]),
-        **{f"AP{size}": _mean(ap[:, place]) for place, size in enumerate("sml", 1)},
+        "AP": _mean(ap[0]),
+        "AP50": _mean(ap[0][:, :, 0]),
+        "AP75": _mean(ap[0][:, :, 5]),
+        **{f"AP{size}": _mean(of_size) for size, of_size in zip("sml", ap[1:], strict=True)},
         "AR100": _mean(recall),
     }
-    return Draws(figures, ap[:, 0].mean(axis=-1))
+    return Draws(figures, ap[0].mean(axis=-1))
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float] | tuple[None, None]:
