@@ -9,7 +9,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from fcos_lightning.cli.short_help import short_help
+from fcos_lightning.cli.short_help import RARE, short_help
 from fcos_lightning.runs.config.composed import composed, config_dir
 
 COMMANDS = (
@@ -38,11 +38,14 @@ def printed(name: str, *arguments: str, before: str = "", code: int = 0) -> tupl
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_fits_one_screen_and_loads_nothing_slow(name: str) -> None:
+def test_help_fits_one_screen_and_loads_nothing_slow(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     shown, loaded = printed(name, "--help")
     assert not loaded
     lines = shown.splitlines()
-    assert len(lines) <= 46 and max(map(len, lines)) <= 110, shown
+    assert len(lines) <= 42 and max(map(len, lines)) <= 110, shown
     assert lines[0].startswith(f"fcos-{name}: ")
     assert f"fcos-{name} --help-all has all words" in lines[-1]
     # Words with the defaults that a command line without them has.
@@ -54,12 +57,27 @@ def test_help_fits_one_screen_and_loads_nothing_slow(name: str) -> None:
         assert yaml.safe_load(said[key]) == plain[key], key
 
 
-def test_the_usual_words_of_a_run_have_the_defaults_of_its_choices() -> None:
-    shown = short_help(config_dir(), "train")
-    with composed("train", []) as config:
-        for key, value in re.findall(r"^  ((?:data|schedule|trainer)\.\w+)=(\S+)", shown, re.M):
+@pytest.mark.parametrize("name", ["train", "doctor", "explain", "pack"])
+def test_the_usual_words_of_groups_have_the_defaults_of_their_choices(name: str) -> None:
+    shown = short_help(config_dir(), name)
+    with composed(name, []) as config:
+        found = re.findall(r"^  ((?:data|schedule|trainer)\.\w+)=(\S+)", shown, re.M)
+        assert "data.root" in dict(found)
+        for key, value in found:
             assert str(OmegaConf.select(config, key)) == {"null": "None"}.get(value, value), key
+    if name == "train":
         assert "schedule.lr=0.01" in shown and "model=r50  or as_init, dla34" in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("columns", ["72", "100"])
+def test_no_remark_is_cut(name: str, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = " ".join(short_help(config_dir(), name).split())
+    for line in (config_dir() / f"{name}.yaml").read_text().splitlines():
+        key, _, said = line.partition("#")
+        if re.match(r"\w+: ", key) and key.partition(":")[0] not in RARE:
+            assert " ".join(said.split()) in shown
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -13,7 +13,7 @@ from tests.reports.pages import FILES, NAMES, detections_of, hostile_report
 from fcos_lightning.data.splits import DataSplit
 from fcos_lightning.evaluation.coco import coco_summary
 from fcos_lightning.evaluation.thresholds import Thresholds
-from fcos_lightning.reports.advice import Circumstances
+from fcos_lightning.reports.advice import Circumstances, _confused, _weakest
 from fcos_lightning.reports.report import report_numbers, report_page, write_report
 from fcos_lightning.storage.run_folder import RunFolder
 from fcos_lightning.structures import GroundTruth
@@ -196,3 +196,43 @@ def test_advice_says_what_the_numbers_say() -> None:
     sides = (truth.boxes_xyxy[:, 2:] - truth.boxes_xyxy[:, :2]).min(axis=1)
     small = int(((sides < 320) & ~truth.ignored).sum())
     assert said["size"].startswith(f"{small} of {numbers['objects']} objects are narrower")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        # 9 of 9000 are more than 6 of 20, and say less; 1 of 2 says less still.
+        ([[9000, 9, 0, 0], [6, 14, 0, 0], [0, 1, 1, 0]], "b is taken for a more than any class"),
+        ([[9000, 9, 0, 0], [0, 20, 0, 0], [0, 0, 2, 0]], "Classes are seldom taken for each other"),
+        ([[9000, 0, 0, 3], [0, 20, 0, 0], [0, 0, 2, 0]], "No object is taken for another class"),
+    ],
+)
+def test_the_confusion_that_tells_most_is_named(rows: list[list[int]], said: str) -> None:
+    matrix = [*rows, [1, 2, 3, 0]]
+    names = ["a", "b", "c", "background"]
+    numbers = {"confusion": {"names": names, "rows": matrix}, "best": {"threshold": 0.5}}
+    (found,) = [row["text"] for row in _confused(numbers)]
+    assert found.startswith(said)
+    if rows[0][1]:
+        assert ("6 of 20 objects" if rows[1][0] else "9 of 9009 objects") in found
+
+
+def test_a_class_that_is_nearly_never_found_is_named() -> None:
+    rows = [
+        {"name": "often", "objects": 900, "at_threshold": {"recall": 0.8}, "best": None},
+        {
+            "name": "hardly",
+            "objects": 50,
+            "at_threshold": {"recall": 0.1},
+            "best": {"threshold": 0.2, "recall": 0.4, "precision": 0.7},
+        },
+        {"name": "once", "objects": 1, "at_threshold": {"recall": 0.0}, "best": None},
+    ]
+    numbers = {"best": {"threshold": 0.5, "recall": 0.76}, "classes": rows}
+    (said,) = _weakest(numbers)
+    assert said["text"] == (
+        "hardly is missed most: 45 of 50 objects at 0.5; its own threshold, 0.2, finds 0.40 of "
+        "them, with precision 0.70."
+    )
+    rows[1]["at_threshold"] = {"recall": 0.5}
+    assert not list(_weakest(numbers))

@@ -48,6 +48,19 @@ def test_two_runs_in_one_process_leave_it_as_it_was(capsys: pytest.CaptureFixtur
     assert "next:" in capsys.readouterr().out
 
 
+def test_only_who_trained_on_the_drawn_set_is_told_how_to_train_on_another(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    root, told = f"data.root={Path.cwd() / 'shapes'}", "# a data set of your own"
+    train(*WORDS, root)
+    assert capsys.readouterr().out.rstrip().endswith(told)
+    of_drawn = ("data=", "data.train_images", "data.val_images", "data.image_px")
+    plain = [word for word in WORDS if not word.startswith(of_drawn)]
+    train(*plain, "data=auto", root, "run_dir=again")
+    printed = capsys.readouterr().out
+    assert "next:" in printed and told not in printed
+
+
 def test_resume_goes_on_with_the_folder() -> None:
     first = train(*WORDS, f"data.root={Path.cwd() / 'shapes'}", "schedule.max_epochs=1")
     again = train(f"resume={first.folder}")

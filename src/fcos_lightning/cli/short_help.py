@@ -16,12 +16,16 @@ from typing import Any
 import yaml
 
 #: Words that few need.
-_RARE = {
+RARE = {
     *("trusted_packages", "recipe", "moving_normaliser", "activation_checkpointing"),
     *("channels_last", "hydra", "defaults"),
 }
-#: Of the groups of ``fcos-train``, what is set most often; the defaults are those of its choices.
+#: Of a command's groups, what is set most often; the defaults are those of its choices.
+_ROOT = ("data", "root", "the folder of images and annotations, of any layout in docs/data.md")
 _OF_GROUPS = {
+    "doctor": (_ROOT,),
+    "explain": (_ROOT, ("data", "shorter_side", "of images after resizing, in pixels")),
+    "pack": (_ROOT,),
     "train": (
         ("data", "root", "the folder of the data"),
         ("data", "batch_size", "images, over all devices"),
@@ -30,7 +34,7 @@ _OF_GROUPS = {
         ("schedule", "lr", "learning rate, of a batch of schedule.reference_batch"),
         ("trainer", "accelerator", "or cpu, gpu"),
         ("trainer", "devices", "how many GPUs"),
-    )
+    ),
 }
 _LINE = re.compile(r"(\w+):\s*([^#]*?)\s*(?:#\s*(.*))?$")
 
@@ -53,7 +57,10 @@ def short_help(conf: Path, name: str) -> str:
     key_width = max(map(len, words)) + 2
     lines = [about, ""]
     for word, (_, _, said) in zip(words, rows, strict=True):
-        lines.append(_cut(f"  {word:{key_width}}{said}".rstrip(), width))
+        indent = " " * (2 + key_width)
+        lines += textwrap.wrap(
+            f"  {word:{key_width}}{said}", width, subsequent_indent=indent, break_on_hyphens=False
+        )
     choices = list(_choices(conf, content, width))
     if choices:
         lines += ["", "Choices, each a file in conf/; the first is the default:", *choices]
@@ -66,7 +73,7 @@ def _own(text: str) -> Iterator[tuple[str, str | None, str]]:
     """Words of the file itself, with default and remark; of a mapping its name alone."""
     for line in text.splitlines():
         found = _LINE.match(line)
-        if found and found[1] not in _RARE:
+        if found and found[1] not in RARE:
             key = found[1] if found[2] else f"{found[1]}.*"
             yield key, found[2] or None, found[3] or ""
 
@@ -103,7 +110,3 @@ def _choices(conf: Path, content: Any, width: int) -> Iterator[str]:  # noqa: AN
         yield from textwrap.wrap(
             text, width, initial_indent="  ", subsequent_indent=" " * 6, break_on_hyphens=False
         )
-
-
-def _cut(line: str, width: int) -> str:
-    return line if len(line) <= width else f"{line[: width - 3].rstrip()}..."

@@ -79,14 +79,15 @@ def _on_size(how: Learning, now: Learnt, tried: Sequence[Tried]) -> Iterator[str
     said = (
         f"at data.shorter_side={how.shorter_side} half of the boxes are narrower than "
         f"{np.median(small):.0f} px; {now.share:.1%} of {len(now.points)} have a point, "
-        f"{_middle(now):.0f} in the middle"
+        f"half of them {_middle(now):.0f} or more"
     )
     here = next(one for one in tried if one.shorter_side == how.shorter_side)
     smaller = [
         one
         for one in tried
         if one.shorter_side < here.shorter_side
-        and one.share >= max(here.share - _AS_GOOD, _ENOUGH)
+        and one.share >= here.share - _AS_GOOD
+        and now.share + one.share - here.share >= _ENOUGH
         and np.quantile(small, 0.1) * one.shorter_side / here.shorter_side
         >= _STRIDES_WIDE * how.finest
     ]
@@ -95,15 +96,20 @@ def _on_size(how: Learning, now: Learnt, tried: Sequence[Tried]) -> Iterator[str
         for one in tried
         if one.shorter_side > here.shorter_side and one.share > here.share + _AS_GOOD
     ]
-    if here.share < _ENOUGH and larger:
-        enough = [one for one in larger if one.share >= _ENOUGH]
+
+    def share_at(size: Tried) -> float:
+        # Sizes are tried on fewer images, on which even the size of now may do otherwise.
+        return float(np.clip(now.share + size.share - here.share, 0, 1))
+
+    if now.share < _ENOUGH and larger:
+        enough = [one for one in larger if share_at(one) >= _ENOUGH]
         best = enough[0] if enough else max(larger, key=lambda one: one.share)
-        yield f"{said}; data.shorter_side={best.shorter_side} would give {best.share:.1%} one"
-    elif smaller and here.share >= _ENOUGH:
+        yield f"{said}; data.shorter_side={best.shorter_side} would give {share_at(best):.1%} one"
+    elif smaller and now.share >= _ENOUGH:
         least = smaller[0]
         saved = (here.shorter_side / least.shorter_side) ** 2
         yield (
-            f"{said}; at data.shorter_side={least.shorter_side} it would be {least.share:.1%}, "
+            f"{said}; at data.shorter_side={least.shorter_side} it would be {share_at(least):.1%}, "
             f"and a step cost about 1/{saved:.1f}: try it where that matters"
         )
     else:

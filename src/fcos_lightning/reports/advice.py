@@ -28,6 +28,11 @@ _REMEDIES = {
 FEW_BOXES = 100
 #: Of AP: less than this is within what two runs differ by.
 _LITTLE = 0.005
+_MORE_DATA = "What more images would bring is measured by fcos-train -m sweep=learning_curve"
+#: Of a class's objects, so few taken for another class are not worth a remedy.
+_SELDOM = 0.02
+#: A class of so many objects tells something; found by so much less than all, it is worth a word.
+_TELLING, _FAR_LESS = 10, 0.6
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ def advice(
     return [
         *_threshold(numbers),
         *_errors(numbers),
+        *_weakest(numbers),
         *_small(numbers, matches, around),
         *_epochs(numbers["course"]),
         *_few_boxes(numbers, around),
@@ -106,6 +112,30 @@ def _errors(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
             f"Errors of kind {worst['kind']} ({worst['meaning']}) cost most: AP50 would be "
             f"{worst['cost']:.3f} higher without them; {_REMEDIES[worst['kind']].rstrip('.')}",
         )
+
+
+def _weakest(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """The class that is missed most, where it is missed far more than all together."""
+    best = numbers["best"]
+    rows = [row for row in numbers["classes"] if row["objects"] >= _TELLING]
+    if best is None or len(rows) < 2:
+        return
+    row = min(rows, key=lambda row: float(row["at_threshold"]["recall"]))
+    recall = float(row["at_threshold"]["recall"])
+    if recall >= _FAR_LESS * best["recall"]:
+        return
+    own = row["best"]
+    better = (
+        f"; its own threshold, {own['threshold']:g}, finds {own['recall']:.2f} of them, with "
+        f"precision {own['precision']:.2f}"
+        if own and own["recall"] > recall
+        else ""
+    )
+    yield _said(
+        "class",
+        f"{row['name']} is missed most: {round(row['objects'] * (1 - recall))} of "
+        f"{row['objects']} objects at {best['threshold']:g}{better}",
+    )
 
 
 def _small(
@@ -158,13 +188,13 @@ def _epochs(course: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
             "length",
             f"AP was highest, {top:.3f}, at step {steps[values.index(top)]}, and is {last:.3f} at "
             f"the last, {steps[-1]}: longer training does not help; more images or stronger "
-            "augmentation (augment=) may",
+            f"augmentation (augment=) may. {_MORE_DATA}",
         )
     else:
         yield _said(
             "length",
             f"AP has levelled out: {before:.3f} until step {steps[-third - 1]} and {last:.3f} at "
-            f"step {steps[-1]}. More epochs will bring little",
+            f"step {steps[-1]}. More epochs will bring little. {_MORE_DATA}",
         )
 
 
@@ -193,12 +223,25 @@ def _confused(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     matrix = np.array(numbers["confusion"]["rows"])
     between = matrix[:-1, :-1].copy()
     np.fill_diagonal(between, 0)
-    if between.size and between.max() > 0:
-        true, seen = np.unravel_index(int(between.argmax()), between.shape)
-        total = int(matrix[true].sum())
+    if len(between) < 2 or numbers["best"] is None:
+        return
+    if between.max() == 0:
+        yield _said("classes", "No object is taken for another class at this threshold")
+        return
+    # Neither one of two objects of a rare class nor a handful of thousands says much.
+    totals = np.maximum(matrix[:-1].sum(axis=1, keepdims=True), 1)
+    true, seen = np.unravel_index(int((between**2 / totals).argmax()), between.shape)
+    count, total = int(between[true, seen]), int(totals[true, 0])
+    if count < _SELDOM * total:
         yield _said(
             "classes",
-            f"{names[true]} is taken for {names[seen]} most often: {between[true, seen]} of "
+            f"Classes are seldom taken for each other: {names[true]} for {names[seen]} most, "
+            f"{count} of {total} objects of that class",
+        )
+    else:
+        yield _said(
+            "classes",
+            f"{names[true]} is taken for {names[seen]} more than any class for another: {count} of "
             f"{total} objects of that class",
         )
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from fcos_lightning.checkpoints import Checkpoint
+from fcos_lightning.data import ShapesDataModule
 from fcos_lightning.evaluation.detections import DetectionTable
 from fcos_lightning.evaluation.output import print_table, write_metrics, write_predictions
 from fcos_lightning.printing import LONGEST_LINE, printable
@@ -144,11 +145,12 @@ def report(session: Session, run: RunFolder) -> dict[str, Any]:
     files = (*("metrics.json", "predictions.json"), *(e.name for e in extra if e.is_file()))
     images = data.val.image_dir if data.val.elsewhere is None else None
     commands = next_commands(session.config, run, images)
+    if isinstance(data, ShapesDataModule):  # who has trained on a set of their own knows how
+        commands.append("fcos-train experiment=finetune data.root=DIR  # a data set of your own")
     console.print(
         f"run folder {shown_path(run.path)}: config.yaml, checkpoints, metrics.csv, "
         f"{', '.join((*files, *pages))}, previews, tensorboard\n\nnext:\n"
-        + "".join(f"  {command}\n" for command in commands)
-        + "  fcos-train experiment=finetune data.root=DIR  # a data set of your own",
+        + "\n".join(f"  {command}" for command in commands),
         soft_wrap=True,
         highlight=False,
         markup=False,

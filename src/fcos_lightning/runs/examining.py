@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.progress import Progress
 
 from fcos_lightning.checkpoints import Checkpoint
 from fcos_lightning.data.splits import Classes
@@ -33,7 +31,7 @@ from fcos_lightning.runs.folder import new_levels, new_run_folder, removed_if_st
 from fcos_lightning.runs.objects.detectors import detector_from
 from fcos_lightning.runs.objects.instantiate import make
 from fcos_lightning.runs.session import make_datamodule, quiet
-from fcos_lightning.storage.bars import readable_size
+from fcos_lightning.storage.bars import counting_bar, readable_size
 from fcos_lightning.storage.folders import complete_or_absent
 from fcos_lightning.storage.replacing import write_whole
 
@@ -65,12 +63,12 @@ def examined(config: DictConfig) -> int:
         total = sum(len(one.split) for one in data.sets)
         if to_read := bytes_afar(data):
             print(f"reading {readable_size(to_read)} of images from {data.address}", flush=True)
-        with _bar("images", total) as advance:
+        with counting_bar("images", total) as advance:
             data = look_at_files(data, advance)
         data = assign(data, how)
         more: dict[str, Any] = {}
         if predictor is not None:
-            with _bar("detections", total) as advance:
+            with counting_bar("detections", total) as advance:
                 data = judge(data, predictor, advance)
             more["labels"] = in_numbers(data)
         advice: tuple[str, ...] = ()
@@ -84,7 +82,7 @@ def examined(config: DictConfig) -> int:
         numbers = numbers_of(data, diagnosis, layout, status, more)
         files = {NUMBERS: json_text(numbers)}
         if config.page:
-            with _bar("page", most_shots(diagnosis)) as advance:
+            with counting_bar("page", most_shots(diagnosis)) as advance:
                 files[PAGE] = doctor_page(data, diagnosis, numbers, advance)
         with complete_or_absent(folder, last=NUMBERS) as draft:
             for name, text in files.items():
@@ -153,12 +151,3 @@ def _without_weights(config: DictConfig) -> DenseDetector:
     if not isinstance(detector, DenseDetector):
         raise UserError(f"model._target_ gives a {type(detector).__name__}, not a detector")
     return detector
-
-
-@contextmanager
-def _bar(name: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show how far a look at images is, where somebody watches."""
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(name, total=total)
-        yield lambda: bar.advance(task)

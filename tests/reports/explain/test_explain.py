@@ -128,8 +128,8 @@ def test_telling_images_are_chosen() -> None:
     boxes = np.ones(20, dtype=np.int64)
     boxes[:3] = 0
     chosen = chosen_images(course, boxes, 6)
-    assert len(chosen) == 6 and {17, 3, 4, 5} <= set(chosen) and min(chosen) == 3
-    assert chosen_images(course, boxes, 30) == list(range(20))
+    assert len(chosen) == 6 and chosen[:4] == [17, 3, 4, 5] and min(chosen) == 3
+    assert sorted(chosen_images(course, boxes, 30)) == list(range(20))
     course.missed[8] = 1  # what a detector misses counts for more
     assert 8 in chosen_images(course, boxes, 3) and 4 in chosen_images(course, boxes, 3)
 

@@ -127,6 +127,11 @@ class PlainColumns:
             boxes[row] = numbers
         return boxes
 
+    @property
+    def annotation_ids(self) -> list[Any]:
+        """``[M]``, whatever stands there; None where nothing does."""
+        return [entry.get("id") for entry in self._annotations]
+
     def identity(self, row: int) -> str:
         """Return the id of an annotation, for messages: whatever stands there, shortened."""
         return shown(self._annotations[row].get("id"))

@@ -13,6 +13,7 @@ import mmap
 import re
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fcos_lightning.data.readers.coco_checked import PlainColumns
+from fcos_lightning.errors import shown
 
 #: What is decoded at a time: its entries, and little else, fit a processor's second cache.
 PIECE_BYTES = 1 << 18
@@ -67,9 +69,17 @@ class Columns:
     boxless: NDArray[np.bool_]
     has_annotations: bool = True
 
+    @cached_property
+    def annotation_ids(self) -> list[Any]:
+        """``[M]``, whatever stands there. Only messages need it, so it is read when they do."""
+        try:
+            return [entry.id for entry in _IDENTITIES.decode(self.file.read_bytes()).annotations]
+        except (OSError, ValueError, RecursionError):
+            return PlainColumns(self.file).annotation_ids
+
     def identity(self, row: int) -> str:
-        """Return the id of an annotation. Only messages need it, so it is read when they do."""
-        return PlainColumns(self.file).identity(row)
+        """Return the id of an annotation, for messages."""
+        return shown(self.annotation_ids[row])
 
 
 # No entry can be part of a cycle, so the garbage collector need not know of them.
@@ -102,6 +112,14 @@ class _Frame(msgspec.Struct):
     categories: list[_Category] | msgspec.UnsetType = msgspec.UNSET
 
 
+class _Identity(msgspec.Struct, gc=False):
+    id: Any = None
+
+
+class _Identities(msgspec.Struct):
+    annotations: list[_Identity]
+
+
 class _Piece(NamedTuple):
     """Columns of some annotations, as in ``Columns``."""
 
@@ -114,6 +132,7 @@ class _Piece(NamedTuple):
 
 _FRAME = msgspec.json.Decoder(_Frame)
 _ANNOTATIONS = msgspec.json.Decoder(list[_Annotation])
+_IDENTITIES = msgspec.json.Decoder(_Identities)
 
 
 def read_quick(file: Path) -> Columns | None:
