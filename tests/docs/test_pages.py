@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fcos_lightning.cli import sweep
+from fcos_lightning.runs.config.composed import compose
 from fcos_lightning.sweeps.settings import with_base
 from fcos_lightning.sweeps.space import parse_space
 
@@ -31,7 +32,7 @@ def test_sweeps_compose(line: str) -> None:
     space = parse_space([word for word in words if word not in own], settings["params"])
     if settings["search"] == "grid":
         for job in space.grid():
-            sweep.compose("train", [*space.fixed, *job])
+            compose("train", [*space.fixed, *job])
     else:
         assert space.distributions()
 
@@ -46,7 +47,7 @@ def test_sweeps_of_cases_compose(line: str) -> None:
     jobs = space.grid()
     assert len(jobs) == 42  # as the page says
     for job in (jobs[0], jobs[3]):  # of one word and of two
-        sweep.compose("train", [*space.fixed, *job])
+        compose("train", [*space.fixed, *job])
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_sweeps_of_cases_compose(line: str) -> None:
 )
 def test_commands_compose(line: str) -> None:
     words = shlex.split(line.replace("$RUN", "run"), comments=True)
-    sweep.compose("train", words)
+    compose("train", words)
 
 
 def test_the_program_on_deployment_runs(

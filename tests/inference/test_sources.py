@@ -90,7 +90,7 @@ def test_globs_keep_sub_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_image_endings_are_of_formats_that_are_read() -> None:
-    from fcos_lightning.data.images.opening import _FORMATS
+    from fcos_lightning.data.images.opened import _FORMATS
 
     Image.init()
     registered = Image.registered_extensions()

@@ -19,7 +19,7 @@ from rich.console import Console
 from fcos_lightning import build_fcos
 from fcos_lightning.cli import sweep as cli
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.options import keys
+from fcos_lightning.runs.config import composed
 from fcos_lightning.structures import Images, Target
 from fcos_lightning.sweeps import runner, search
 from fcos_lightning.sweeps.manifest import Lock, Manifest, folder_name
@@ -41,7 +41,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sweep:
 
     monkeypatch.setattr(runner, "train_command", command)
     # The process that stands for a run is told by keys that conf/train.yaml lacks.
-    monkeypatch.setattr(keys, "check_keys", lambda *_: None)
+    monkeypatch.setattr(composed, "check_keys", lambda *_: None)
     monkeypatch.setattr(runner, "_LOOK_S", 0.1)
 
     def call(*words: str) -> int:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fcos_lightning.cli.app import fail_if_refused
 from fcos_lightning.errors import UserError
 from fcos_lightning.printing import LONGEST_LINE, printable
-from fcos_lightning.runs.config.composed import SEARCHED, config_dir, own_files
+from fcos_lightning.runs.config.composed import SEARCHED, compose, config_dir, own_files
 from fcos_lightning.runs.config.words import quoted_words, refuse_bare, text_of
 from fcos_lightning.runs.options.keys import settings_of
 from fcos_lightning.sweeps.settings import check_settings, with_base
@@ -163,34 +163,6 @@ def _settings(own: Sequence[str]) -> dict[str, Any]:
     settings: dict[str, Any] = config["sweep"]
     check_settings(settings)
     return settings
-
-
-def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
-    """Compose a configuration as a command would.
-
-    Raises:
-        UserError: if it cannot be composed, or holds settings that do not exist.
-    """
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.errors import HydraException
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    from fcos_lightning.runs.options.keys import check_keys, explained
-
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
-            config = hydra.compose(config_name, list(words))
-            check_keys(config, config_dir(), config_name)
-            content = OmegaConf.to_container(config, resolve=config_name == "sweep")
-    except HydraException as error:
-        raise explained(error, config_dir(), config_name, words) from error
-    except OmegaConfBaseException as error:
-        raise UserError(" ".join(str(error).split())) from error
-    assert isinstance(content, dict)
-    return {str(key): value for key, value in content.items()}
 
 
 def _opened(

@@ -59,6 +59,13 @@ def test_no_threshold_is_better_than_the_best(seed: int, steps: int) -> None:
         assert len(repr(best.threshold)) <= 8  # short enough to be typed
 
 
+@pytest.mark.parametrize(("score", "threshold"), [(0.0712, 0.07), (0.7123, 0.71), (0.004, 0.003)])
+def test_the_best_threshold_is_short_however_low_the_scores(score: float, threshold: float) -> None:
+    truth = ground_truth({1: [([0, 0, 10, 10], 0)]})
+    best = best_threshold(matched(truth, table([(1, [0.0, 0, 10, 10], score, 0)])))
+    assert best is not None and best.threshold == threshold
+
+
 def test_scores_are_compared_with_the_share_that_is_right() -> None:
     truth = ground_truth(
         {1: [([0, 0, 10, 10], 0), ([20, 0, 30, 10], 0), ([40, 40, 90, 90], 0)]},

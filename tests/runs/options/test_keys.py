@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fcos_lightning.cli.sweep import compose
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.config.composed import composed
+from fcos_lightning.runs.config.composed import compose, composed
 from fcos_lightning.runs.options.names import SETTINGS, choice_names
 
 

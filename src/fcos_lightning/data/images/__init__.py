@@ -7,7 +7,7 @@ meant to be shown on. Deep greyscale keeps its high byte, which is what Pillow a
 48-bit colour. Of an animation the first frame is read.
 """
 
-from fcos_lightning.data.images.opening import (
+from fcos_lightning.data.images.opened import (
     IMAGE_ENDINGS,
     LARGEST_PX,
     ImageHeader,

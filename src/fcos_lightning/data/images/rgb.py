@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
-from fcos_lightning.data.images.opening import (
+from fcos_lightning.data.images.opened import (
     LARGEST_PX,
     ImageSource,
     StoredImage,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -69,6 +70,30 @@ def composed(
         raise UserError(f"configuration: {first_line(error)}") from error
     finally:
         hydra_config.cfg = before
+
+
+def compose(config_name: str, words: Sequence[str]) -> dict[str, Any]:
+    """Compose a configuration as a command would, and return its plain values.
+
+    Args:
+        config_name: of the command's file in ``conf/``.
+        words: as on its command line.
+
+    Raises:
+        UserError: if it cannot be composed, or holds settings that do not exist.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
+            config = hydra.compose(config_name, list(words))
+            check_keys(config, config_dir(), config_name)
+            content = OmegaConf.to_container(config, resolve=config_name == "sweep")
+    except HydraException as error:
+        raise explained(error, config_dir(), config_name, words) from error
+    except OmegaConfBaseException as error:
+        raise UserError(" ".join(str(error).split())) from error
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
 
 
 def _search_path(own_dir: str | Path, said: str) -> str:
