@@ -36,6 +36,9 @@ def test_a_kind_by_itself(case: str) -> None:
     assert found.counts() == {**dict.fromkeys(KINDS, 0), kind: 1}
     expected = {**dict.fromkeys(KINDS, 0.0), kind: cost}
     assert costs_of(found) == pytest.approx(expected)
+    # A is found; a loose box says which object it means; the others mean none.
+    meant = {"box": [-1, 1], "missed": [-1], "both": [-1, -1, -1]}.get(case, [-1, -1, -1])
+    assert sorted(found.near.tolist()) == sorted(meant)
 
 
 def test_a_class_by_itself() -> None:
