@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
+from fcos_lightning.data.batches import loader as loader_module
 from fcos_lightning.data.batches.collate import Collate
 from fcos_lightning.data.batches.dataset import Sample
-from fcos_lightning.data.batches.loader import StepLoader
+from fcos_lightning.data.batches.loader import StepLoader, ended_loader
 from fcos_lightning.data.batches.workers import (
     say_nothing_of_a_run_that_is_gone,
     workers_that_fit,
@@ -72,6 +73,30 @@ def test_no_shared_memory_is_told_rather_than_waited_for(monkeypatch: pytest.Mon
 def test_a_process_that_ends_is_one_line(ending: int, said: str) -> None:
     with pytest.raises(UserError, match=said):
         _ids(_Samples(ending), 1)
+
+
+@pytest.mark.parametrize("first", [EOFError(), RuntimeError("Pin memory thread exited")])
+def test_torch_may_tell_while_another_error_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch, first: Exception
+) -> None:
+    told = RuntimeError("DataLoader worker (pid 7) is killed by signal: Segmentation fault. ")
+    asked: list[object] = []
+
+    def looked_at(*_: object) -> UserError | None:
+        asked.append(_)
+        if len(asked) == 1:
+            raise told
+        return ended_loader(told)
+
+    def torn(*_: object) -> object:
+        raise first
+
+    monkeypatch.setattr(DataLoader, "__iter__", torn)
+    monkeypatch.setattr(StepLoader, "_ended", looked_at)
+    monkeypatch.setattr(loader_module, "ended_loader", looked_at)
+    with pytest.raises(UserError, match=r"by Segmentation fault: data\.num_workers=0"):
+        _ids(_Samples(), 0)
+    assert len(asked) == 2
 
 
 def test_there_are_no_more_processes_than_shared_memory_for_them(tmp_path: Path) -> None:

@@ -69,16 +69,23 @@ class StepLoader(DataLoader[Batch]):
         ended = None
         before = active_children()
         try:
-            batches = iter(super().__iter__())
-            started = [one for one in active_children() if one not in before]
-            self._processes = started or self._processes  # which may stay for all epochs
-            while step := list(islice(batches, self.batches_per_step)):
-                yield from _introduced(step)
-        except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
-            # What is no RuntimeError: the other end is gone while a batch came over; an error of
-            # its own says "Caught".
-            unheard = not isinstance(error, RuntimeError) and not str(error).startswith("Caught ")
-            ended = self._ended() if unheard else ended_loader(error)
+            try:
+                batches = iter(super().__iter__())
+                started = [one for one in active_children() if one not in before]
+                self._processes = started or self._processes  # which may stay for all epochs
+                while step := list(islice(batches, self.batches_per_step)):
+                    yield from _introduced(step)
+            except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
+                # What is no RuntimeError: the other end is gone while a batch came over; an error
+                # of its own says "Caught".
+                heard = isinstance(error, RuntimeError) or str(error).startswith("Caught ")
+                ended = ended_loader(error) if heard else self._ended()
+                if ended is None:
+                    raise
+        except RuntimeError as error:
+            # Torch answers the signal of a process that is gone by an error wherever we are, so
+            # while the first error is looked at, too.
+            ended = ended_loader(error)
             if ended is None:
                 raise
         if ended is not None:
