@@ -6,7 +6,6 @@ what they save in time.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import warnings
@@ -16,7 +15,7 @@ import torch
 
 from benchmarks.inference import SIZE, same
 from benchmarks.inference import Case as Whole
-from benchmarks.measure import Figure, Result, seconds
+from benchmarks.measure import Figure, Result, not_installed, seconds
 from fcos_lightning.inference import OnnxDetector, export_onnx
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.equality import Run, detections_of
@@ -34,10 +33,7 @@ CALIBRATED_ON = 2
 
 def absent() -> str | None:
     """Say why this machine cannot run the row."""
-    for name in ("onnx", "onnxscript", "onnxruntime", "openvino"):
-        if importlib.util.find_spec(name) is None:
-            return f"{name} is not installed"
-    return None
+    return not_installed("onnx", "onnxscript", "onnxruntime", "openvino")
 
 
 def peer_as_onnx(case: Whole) -> Callable[[], object]:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fcos_lightning.extras import absent
+
 Call = Callable[[], object]
 
 
@@ -89,6 +91,12 @@ class Result:
     figures: Sequence[Figure] = ()
     notes: Sequence[str] = ()
     growths: Sequence[Growth] = ()
+
+
+def not_installed(*packages: str) -> str | None:
+    """Say which package a row lacks, or None."""
+    lacking = absent(*packages)
+    return f"{lacking[0]} is not installed" if lacking else None
 
 
 def alternate(

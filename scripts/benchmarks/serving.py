@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import io
 import os
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torchvision.io import ImageReadMode, decode_jpeg
+from PIL import Image
 
-from benchmarks.measure import Figure, Result, seconds
+from benchmarks.measure import Figure, Result, not_installed, seconds
 from benchmarks.peers import mobilenet_pair
 from fcos_lightning.checkpoints import describe
 from fcos_lightning.checkpoints.native import KEY, PREFIX
@@ -30,10 +28,7 @@ IMAGES = 160
 
 def absent() -> str | None:
     """Say why this machine cannot run the row."""
-    for name in ("fastapi", "uvicorn", "aiohttp", "prometheus_client"):
-        if importlib.util.find_spec(name) is None:
-            return f"{name} is not installed"
-    return None
+    return not_installed("fastapi", "uvicorn", "aiohttp", "prometheus_client")
 
 
 def run(rounds: int) -> Result:
@@ -48,7 +43,7 @@ def run(rounds: int) -> Result:
     weights = {f"{PREFIX}{key}": value for key, value in detector.state_dict().items()}
     files = photos()
     predictor = Predictor(detector, *SIDES, device="cpu", batch_size=4)
-    alone = [predictor.prepared(jpeg(one)) for one in files]
+    alone = [predictor.prepared(Image.open(io.BytesIO(one))) for one in files]
 
     def detect() -> None:
         for first in range(0, IMAGES, 4):
@@ -86,10 +81,3 @@ def run(rounds: int) -> Result:
         "`scripts/load_serve.py`."
     ]
     return Result([figure], notes)
-
-
-def jpeg(content: bytes) -> NDArray[np.uint8]:
-    """Return the pixels of a JPEG file, ``[H, W, 3]``."""
-    data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    pixels: NDArray[np.uint8] = decode_jpeg(data, ImageReadMode.RGB).permute(1, 2, 0).numpy()
-    return pixels

@@ -6,7 +6,6 @@ request 20 ms late. The folder is on the local disk, so it is the most that can 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.data import SIDES, draw_images
-from benchmarks.measure import Figure, Result, median
+from benchmarks.measure import Figure, Result, median, not_installed
 from fcos_lightning.data import AutoDataModule
 from fcos_lightning.data.stores.packing import Packer
 from fcos_lightning.data.stores.places import place_of
@@ -44,10 +43,7 @@ def absent() -> str | None:
     """Say why this machine cannot run the row."""
     if not Path("/proc/self/smaps_rollup").exists():
         return "memory is counted as Linux does"
-    for name in ("moto", "s3fs"):
-        if importlib.util.find_spec(name) is None:
-            return f"{name} is not installed"
-    return None
+    return not_installed("moto", "s3fs")
 
 
 # What the processes do

@@ -6,8 +6,9 @@ Legend: ``P`` points of all levels, ``G`` boxes of the image, ``N`` points that 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -88,12 +89,16 @@ class LabelMapping:
 
     def points(self, size_hw: tuple[int, int]) -> Points:
         """Return the points of an image of this size, alone in its batch."""
-        asked = (self.grid, self.size_multiple, self.pad_beyond, size_hw)
-        try:
-            hash(self.grid)
-        except TypeError:  # a grid of somebody's own with options of any kind
-            return _points.__wrapped__(*asked)
-        return _points(*asked)
+        return self._kept_points(size_hw)
+
+    @cached_property
+    def _kept_points(self) -> Callable[[tuple[int, int]], Points]:
+        """Make points, and keep those of the last sizes: data sets have many images of few."""
+        return lru_cache(maxsize=32)(self._new_points)
+
+    def _new_points(self, size_hw: tuple[int, int]) -> Points:
+        empty = torch.empty(3, *size_hw, dtype=torch.uint8, device="meta")
+        return self.grid(Images.pad([empty], self.size_multiple, self.pad_beyond).padded_size)
 
     @torch.no_grad()
     def __call__(
@@ -151,13 +156,6 @@ class LabelMapping:
             found_points.append(point)
             found_boxes.append(box + first)
         return torch.cat(found_points), torch.cat(found_boxes)
-
-
-@lru_cache(maxsize=32)
-def _points(grid: Grid, size_multiple: int, pad_beyond: bool, size_hw: tuple[int, int]) -> Points:
-    """Return the points of an image; data sets have many images of few sizes."""
-    empty = torch.empty(3, *size_hw, dtype=torch.uint8, device="meta")
-    return grid(Images.pad([empty], size_multiple, pad_beyond).padded_size)
 
 
 def _repeated(count: int, one: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import onnx
 import pytest
 import torch
 from tests.inference.deployed.detectors import METHODS, lively, noise
+from tests.inference.onnx_shapes import shapes_of
 
 from fcos_lightning.detector import DenseDetector
 from fcos_lightning.inference.deployed.about import about_file
@@ -64,11 +65,7 @@ def test_a_model_of_any_size_says_what_it_takes_and_gives_and_is() -> None:
     detector = lively("fcos")
     model = onnx.load_from_string(check_any_size(detector))
     onnx.checker.check_model(model, full_check=True)
-    shapes = {
-        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
-        for value in (*model.graph.input, *model.graph.output)
-    }
-    assert shapes == {
+    assert shapes_of(model) == {
         "images": ["batch", 3, "height", "width"],
         "boxes": ["batch", "found", 4],
         "scores": ["batch", "found"],

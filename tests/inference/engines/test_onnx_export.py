@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from PIL import Image
+from tests.inference.onnx_shapes import shapes_of
 from torch import Tensor, nn
 
 from fcos_lightning.detector import FCOS, build_fcos
@@ -58,11 +59,7 @@ def test_the_model_says_what_it_takes_and_gives(exported: tuple[FCOS, bytes]) ->
     detector, content = exported
     model = onnx.load_from_string(content)
     onnx.checker.check_model(model, full_check=True)
-    shapes = {
-        value.name: [size.dim_param or size.dim_value for size in value.type.tensor_type.shape.dim]
-        for value in (*model.graph.input, *model.graph.output)
-    }
-    assert shapes == {
+    assert shapes_of(model) == {
         "pixels": ["batch", 3, "height", "width"],
         "sizes_hw": ["batch", 2],
         "cls_logits": ["batch", "points", 3],

@@ -96,13 +96,8 @@ class StepLoader(DataLoader[Batch]):
         """Say how a loader process ended, as the system tells who started it."""
         until = time.monotonic() + _PATIENCE_S
         while time.monotonic() < until:
-            try:
-                time.sleep(0.05)
-                codes = [code for one in self._processes if (code := one.exitcode)]
-            except RuntimeError as error:  # torch's answer to the same
-                if gone := _GONE.search(str(error)):
-                    return UserError(_why(gone.group(2)))
-                raise
+            time.sleep(0.05)
+            codes = [code for one in self._processes if (code := one.exitcode)]
             if codes:
                 return UserError(_why(signal.strsignal(-codes[0]) if codes[0] < 0 else None))
         return UserError(_why(None))
