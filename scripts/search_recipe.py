@@ -41,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=8, help="of the search of each method")
     parser.add_argument("--finals", type=int, default=3, help="methods that get all seeds")
     parser.add_argument("--parallel", type=int, default=1, help="jobs at a time")
+    parser.add_argument("--precision", default="32-true", help="of our runs, as trainer.precision")
     parser.add_argument(
         "--without", nargs="*", default=[], choices=ASIDE, help="parts that settle no setting"
     )
@@ -54,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found, made_of_two(sets, found), folder / "pretrained.ckpt", given.finals, given.without
     )
     weights = given.weights.absolute()
-    Driver(folder, plan, weights, given.epochs, given.trials, given.parallel).run()
+    Driver(
+        folder, plan, weights, given.epochs, given.trials, given.parallel, given.precision
+    ).run()
 
 
 def _whole(path: Path | None) -> Path | None:

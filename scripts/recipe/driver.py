@@ -71,6 +71,7 @@ class Driver:
         trials: of each search.
         parallel: how many jobs run at a time; with a GPU, more than it has processors to spare
             waits in vain.
+        precision: of our runs; the peer's are always of 32 bits, at which its authors train.
     """
 
     folder: Path
@@ -79,6 +80,7 @@ class Driver:
     epochs: int = 12
     trials: int = 8
     parallel: int = 1
+    precision: str = "32-true"
     _running: dict[str, _Running] = field(default_factory=dict)
     _stopped: bool = False
     _failed: dict[str, int] = field(default_factory=dict)
@@ -201,6 +203,7 @@ class Driver:
             words += ["--epochs", str(self.epochs), "--seed", str(job.seed)]
             return [sys.executable, str(_PEER), str(folder), *words], _figures_of_peer
         words = [*job.words(self.weights, self.epochs), *alone]
+        words.append(f"trainer.precision={self.precision}")
         if any(word.startswith("init_from=") for word in words):  # which has no such setting
             words = [word for word in words if not word.startswith("model.")]
         train = [sys.executable, "-m", "fcos_lightning.cli.train"]
