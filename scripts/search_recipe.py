@@ -55,9 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found, made_of_two(sets, found), folder / "pretrained.ckpt", given.finals, given.without
     )
     weights = given.weights.absolute()
-    Driver(
-        folder, plan, weights, given.epochs, given.trials, given.parallel, given.precision
-    ).run()
+    Driver(folder, plan, weights, given.epochs, given.trials, given.parallel, given.precision).run()
 
 
 def _whole(path: Path | None) -> Path | None:
