@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 from torchvision.io import ImageReadMode, read_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from benchmarks.data import draw_images
 from benchmarks.measure import Figure, Result, median, not_installed, rss_mb, seconds
 from benchmarks.peers import mobilenet_pair
+from fcos_lightning.detector import FCOS
 from fcos_lightning.inference import Predictor
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
@@ -50,9 +52,17 @@ class Case:
     Args:
         folder: to draw the photographs into, and to write results into.
         images: how many.
+        pair: ours and torchvision's with the same weights.
+        sides: to which images are resized.
     """
 
-    def __init__(self, folder: Path, images: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        images: int,
+        pair: Callable[[], tuple[FCOS, nn.Module]] = mobilenet_pair,
+        sides: tuple[int, int] = SIDES,
+    ) -> None:
         draw_images(folder / "coco", images)
         found = find_source(str(folder / "coco" / "train2017"))
         assert isinstance(found, ImageFiles)
@@ -60,24 +70,30 @@ class Case:
         self.count = len(found)
         self.folder = folder
         self.runs = 0
-        ours, self.peer_model = mobilenet_pair()
+        self.detector, self.peer_model = pair()
         self.peer_model.eval()
         mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-        self.peer_model.transform = GeneralizedRCNNTransform(*SIDES, mean, std)
+        self.peer_model.transform = GeneralizedRCNNTransform(*sides, mean, std)
         # Fresh weights give every point much the same score: the threshold is put where a few
         # boxes of an image are above it.
-        every = Predictor(ours.eval(), *SIDES, device="cpu")
+        every = Predictor(self.detector.eval(), *sides, device="cpu")
         scores = torch.cat([every(path).scores for path in found.paths[:20]])
         least = float(scores.sort(descending=True).values[BOXES * 20])
-        self.predictor = Predictor(ours, *SIDES, device="cpu", score_threshold=least)
+        self.least = least
+        self.predictor = Predictor(self.detector, *sides, device="cpu", score_threshold=least)
         self.ready = [self.predictor.prepared(path) for path in found.paths]
+
+    def by_files(self) -> dict[str, Predictor]:
+        """Convert the detector, and return what runs each of ``FILES``."""
         sides = {"shorter_side": SIDES[0], "longer_side": SIDES[1]}
-        model = whole_onnx(ours, about_file(ours, sides))
-        (folder / "float.onnx").write_bytes(model)
+        model = whole_onnx(self.detector, about_file(self.detector, sides))
+        (self.folder / "float.onnx").write_bytes(model)
         sized = [one.planes[None].numpy() for one in self.ready if one.planes.shape[1:] == SIDES]
-        (folder / "int8.onnx").write_bytes(in_int8(model, sized[:CALIBRATED_ON]))
-        self.of_files = {
-            name: Predictor.load(folder / f"{file}.onnx", backend=engine, score_threshold=least)
+        (self.folder / "int8.onnx").write_bytes(in_int8(model, sized[:CALIBRATED_ON]))
+        return {
+            name: Predictor.load(
+                self.folder / f"{file}.onnx", backend=engine, score_threshold=self.least
+            )
             for name, (file, engine) in FILES.items()
         }
 
@@ -114,7 +130,7 @@ def run(rounds: int) -> Result:
             "without drawing": lambda: case.whole(draw=False),
             "peer": case.peer,
             "whole": case.whole,
-            **{name: partial(case.whole, by=one) for name, one in case.of_files.items()},
+            **{name: partial(case.whole, by=one) for name, one in case.by_files().items()},
         }
         for number in range(rounds + 1):
             for way, call in calls.items():
