@@ -57,7 +57,7 @@ def test_the_picture_shows_all_recalls_and_no_more(monkeypatch: pytest.MonkeyPat
     drawn: list[Any] = []
     make = Figure.subplots
 
-    def kept(figure: Figure) -> Any:  # noqa: ANN401  # matplotlib's axes
+    def kept(figure: Figure) -> Any:  # matplotlib's axes
         drawn.append(make(figure))
         return drawn[-1]
 
