@@ -1,8 +1,8 @@
 """``--help``: a command's usual words on one screen, with their defaults; read from ``conf/``.
 
 All words, of every choice, are Hydra's own help, behind ``--help-all``. Nothing is composed here,
-so that the answer comes at once. A screen is what a terminal opens with, 24 lines of 80 letters, and
-its last line is the shell's again.
+so that the answer comes at once. A screen is what a terminal opens with, 24 lines of 80 letters,
+whose last line is the shell's again.
 """
 
 from __future__ import annotations
@@ -139,9 +139,7 @@ def _choices(conf: Path, name: str, content: Any, width: int) -> Iterator[str]: 
     chosen = _chosen(content)
     for group in _USUAL_GROUPS.get(name, ()):
         names = sorted(file.stem for file in (conf / group).glob("*.yaml"))
-        names += sorted(
-            f"{folder.name}/..." for folder in (conf / group).iterdir() if folder.is_dir()
-        )
+        names += sorted(f"{one.name}/..." for one in (conf / group).iterdir() if one.is_dir())
         first = "null" if chosen[group] is None else chosen[group]
         others = [one for one in names if one != first]
         text = f"{group}={first}  or {', '.join(others)}"
