@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -128,6 +129,36 @@ def test_all_help_is_hydras_own_and_loads_nothing_slow(name: str) -> None:
 def test_a_mistyped_command_line_loads_no_torch(words: list[str]) -> None:
     _, loaded = printed("train", *words, code=2)
     assert not {"torch", "lightning", "albumentations", "matplotlib"} & loaded
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("fcos-train method=at", {"method=atss"}),
+        ("fcos-train schedule.max_e", {"schedule.max_epochs="}),
+        ("fcos-train data=", {f"data={file.stem}" for file in (config_dir() / "data").iterdir()}),
+    ],
+)
+def test_bash_completes_as_documented(typed: str, completed: set[str], tmp_path: Path) -> None:
+    command = tmp_path / "fcos-train"  # as the package's own, which may not be installed
+    code = "from fcos_lightning.cli.train import main\nmain()\n"
+    command.write_text(f"#!{sys.executable}\n{code}")
+    command.chmod(0o755)
+    documented = 'eval "$(fcos-train --shell-completion install=bash)"'
+    page = Path(__file__).parents[2] / "docs/reference/commands.md"
+    assert documented in page.read_text()
+    script = f"""{documented}
+        COMP_LINE="{typed}"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({typed}); COMP_CWORD=1
+        $(complete -p fcos-train | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+        printf '%s\\n' "${{COMPREPLY[@]}}" """
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and set(done.stdout.split()) == completed, done
 
 
 def test_who_stops_reading_sees_no_traceback() -> None:

@@ -59,7 +59,7 @@ class RunProgressBar(ProgressBarFromOne):
         left = self._left_s if training else task.time_remaining
         if left is not None:
             return f"{duration(left)} left"
-        return duration(task.elapsed or 0.0)
+        return f"{duration(task.elapsed or 0.0)} so far"
 
 
 def _measured(trainer: L.Trainer) -> _Shown:
