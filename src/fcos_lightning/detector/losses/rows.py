@@ -1,0 +1,46 @@
+"""Losses of few of many rows: on a processor those alone are worked out.
+
+What a box term costs is asked at the positives only, a few in a hundred points. How many they are
+depends on the data, and a GPU would have to be waited for: there all rows are worked out, and what
+does not count is masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+#: Kinds of devices that need not be waited for.
+_KNOWN_AT_ONCE = ("cpu",)
+
+
+def rows_that_count(counts: Tensor) -> Tensor | slice:
+    """Return an index of rows, among them all of which ``counts``, ``[N]`` bool, is true.
+
+    On a processor exactly those, as ``[n]`` int64; elsewhere, and where the step is compiled, all.
+    """
+    if counts.device.type in _KNOWN_AT_ONCE and not torch.compiler.is_compiling():
+        return counts.nonzero().squeeze(1)
+    return slice(None)
+
+
+def taken(values: Tensor, rows: Tensor | slice) -> Tensor:
+    """Return the rows ``[n, ...]`` of ``[N, ...]``."""
+    return values if isinstance(rows, slice) else values.index_select(0, rows)
+
+
+def spread(values: Tensor, rows: Tensor | slice, shape: Sequence[int]) -> Tensor:
+    """Return rows at their places in a tensor, 0 elsewhere.
+
+    Args:
+        values: ``[n, ...]``.
+        rows: what ``rows_that_count`` gave for ``[N]``.
+        shape: of what is returned: ``[N, ...]``, where the first dimension may be several.
+    """
+    if isinstance(rows, slice):
+        return values.view(*shape)
+    whole = values.new_zeros(shape)
+    whole.view(-1, *values.shape[1:]).index_copy_(0, rows, values)
+    return whole
