@@ -12,7 +12,12 @@ from fcos_lightning.boxes import IoUKind, iou_of_ltrb
 from fcos_lightning.detector.heads.distribution import DistributionPrediction
 from fcos_lightning.detector.losses.distribution import distribution_focal_sum
 from fcos_lightning.detector.losses.focal import quality_focal_sum
-from fcos_lightning.detector.losses.rows import rows_that_count, spread, taken
+from fcos_lightning.detector.losses.rows import (
+    rows_that_count,
+    spread,
+    taken,
+    taken_of_each_image,
+)
 from fcos_lightning.detector.parts import Loss
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
@@ -82,7 +87,7 @@ class QualityFocalLoss(Loss):
             rows = rows_that_count(positive.flatten())
             # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
             counts = taken(positive.flatten(), rows)[:, None]
-            strides = taken(points.stride.expand_as(weight).flatten(), rows)[:, None]
+            strides = taken_of_each_image(points.stride, rows, len(weight))[:, None]
             predicted, target = (
                 torch.where(counts, _planes(taken(ltrb.flatten(0, 1), rows).float()) / strides, 1)
                 for ltrb in (prediction.ltrb_px, assignment.ltrb_px)

@@ -21,14 +21,26 @@ def rows_that_count(counts: Tensor) -> Tensor | slice:
 
     On a processor exactly those, as ``[n]`` int64; elsewhere, and where the step is compiled, all.
     """
-    if counts.device.type in _KNOWN_AT_ONCE and not torch.compiler.is_compiling():
+    if known_at_once(counts.device) and not torch.compiler.is_compiling():
         return counts.nonzero().squeeze(1)
     return slice(None)
+
+
+def known_at_once(device: torch.device) -> bool:
+    """Whether numbers on a device can be read without waiting for it."""
+    return device.type in _KNOWN_AT_ONCE
 
 
 def taken(values: Tensor, rows: Tensor | slice) -> Tensor:
     """Return the rows ``[n, ...]`` of ``[N, ...]``."""
     return values if isinstance(rows, slice) else values.index_select(0, rows)
+
+
+def taken_of_each_image(values: Tensor, rows: Tensor | slice, images: int) -> Tensor:
+    """Return the rows of what is the same in all images, ``[P, ...]``, of ``[images * P, ...]``."""
+    if isinstance(rows, slice):
+        return values.repeat(images, *[1] * (values.dim() - 1))
+    return values.index_select(0, rows % max(len(values), 1))
 
 
 def spread(values: Tensor, rows: Tensor | slice, shape: Sequence[int]) -> Tensor:
