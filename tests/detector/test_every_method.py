@@ -20,13 +20,12 @@ from fcos_lightning import load_detector
 from fcos_lightning.checkpoints import describe
 from fcos_lightning.checkpoints.native import KEY
 from fcos_lightning.detector import DenseDetector, for_inference
-from fcos_lightning.detector.losses import rows as loss_rows
 from fcos_lightning.inference import export_onnx
 from fcos_lightning.inference.engines.onnx_runtime import OnnxDetector
 from fcos_lightning.inference.views import detect_merged
 from fcos_lightning.runs.config.composed import config_dir
 from fcos_lightning.runs.objects.instantiate import make
-from fcos_lightning.structures import Images, Losses, Target, Targets, Totals
+from fcos_lightning.structures import Images, Losses, Target, Targets, Totals, on_device
 
 METHODS = sorted(file.stem for file in (config_dir() / "method").glob("*.yaml"))
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -179,7 +178,7 @@ def test_no_shape_depends_on_the_data_and_nothing_is_asked_of_the_device(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a GPU; a processor is not waited for, and may ask what it holds itself."""
-    monkeypatch.setattr(loss_rows, "_KNOWN_AT_ONCE", ())
+    monkeypatch.setattr(on_device, "_KNOWN_AT_ONCE", ())
     with FakeTensorMode():
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = hydra.compose("train", [f"method={method}", *SMALL])
@@ -205,7 +204,7 @@ def test_losses_of_all_rows_are_those_of_the_rows_that_count(
     few.total.backward()
     of_few = gradients(detector)
     detector.zero_grad()
-    monkeypatch.setattr(loss_rows, "_KNOWN_AT_ONCE", ())
+    monkeypatch.setattr(on_device, "_KNOWN_AT_ONCE", ())
     every, _ = step(detector, images, targets)
     every.total.backward()
     assert all(term > 0 for term in few.terms.values())

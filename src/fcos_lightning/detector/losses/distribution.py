@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fcos_lightning.detector.losses.rows import rows_that_count, spread, taken
+from fcos_lightning.detector.rows import rows_that_count, spread, taken
 
 #: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
 _PIECE = {"cpu": 2**17}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torchvision.ops import sigmoid_focal_loss
+
+from fcos_lightning.layers.softplus import quick_softplus
 
 #: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
 _PIECE = {"cpu": 2**17}
@@ -168,15 +169,10 @@ def _sum_and_gradient(
     return others * torch.stack(sums).sum() + right * of_positives, gradient
 
 
-def loss_and_slope(
-    logits: Tensor,
-    gamma: float,
-    with_slope: bool,
-    softplus: Callable[[Tensor], Tensor] = F.softplus,
-) -> tuple[Tensor, Tensor]:
+def loss_and_slope(logits: Tensor, gamma: float, with_slope: bool) -> tuple[Tensor, Tensor]:
     """Return ``-p^gamma log(1 - p)``, ``p = sigmoid(logits)``, and its derivative if asked for."""
     probability = logits.sigmoid()
-    cross_entropy = softplus(logits)
+    cross_entropy = quick_softplus(logits)
     fading = _power(probability, gamma)
     slope = probability
     if with_slope:
@@ -196,7 +192,7 @@ def _power(probability: Tensor, gamma: float) -> Tensor:
 def _soft_loss_and_slope(logits: Tensor, goal: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """Return ``|y - p|^beta`` times the cross-entropy of ``p`` and ``y``, and its derivative."""
     off = logits.sigmoid() - goal
-    cross_entropy = F.softplus(logits) - goal * logits
+    cross_entropy = quick_softplus(logits) - goal * logits
     fading = off.abs() ** beta
     # Of the power by p times that of p by the logit; below 1 it has none where p is right.
     steep = beta * off.abs() ** (beta - 1) * off.sign() if beta else torch.zeros_like(off)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fcos_lightning.detector.losses.rows import known_at_once
+from fcos_lightning.structures.on_device import known_at_once
 
 #: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
 _PIECE = {"cpu": 2**18}
@@ -137,7 +137,7 @@ class _MinedSum(torch.autograd.Function):
         ignored: Tensor | None,
     ) -> Tensor:
         losses = torch.empty(labels.shape, device=logits.device)
-        ctx.of_few = known_at_once(logits.device)
+        ctx.of_few = known_at_once(logits)
         with_slopes = ctx.needs_input_grad[1] and not ctx.of_few
         # In the order in which the logits lie in memory, whatever that is.
         slopes = torch.empty_like(logits) if with_slopes else None

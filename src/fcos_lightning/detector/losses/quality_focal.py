@@ -12,13 +12,13 @@ from fcos_lightning.boxes import IoUKind, iou_of_ltrb
 from fcos_lightning.detector.heads.distribution import DistributionPrediction
 from fcos_lightning.detector.losses.distribution import distribution_focal_sum
 from fcos_lightning.detector.losses.focal import quality_focal_sum
-from fcos_lightning.detector.losses.rows import (
+from fcos_lightning.detector.parts import Loss
+from fcos_lightning.detector.rows import (
     rows_that_count,
     spread,
     taken,
     taken_of_each_image,
 )
-from fcos_lightning.detector.parts import Loss
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 

@@ -13,13 +13,13 @@ from torchvision.ops import generalized_box_iou_loss
 from fcos_lightning.boxes import ltrb_to_xyxy
 from fcos_lightning.detector.heads.retinanet import AnchorPrediction
 from fcos_lightning.detector.losses.focal import sigmoid_focal_sum
-from fcos_lightning.detector.losses.rows import (
+from fcos_lightning.detector.parts import Loss
+from fcos_lightning.detector.rows import (
     rows_that_count,
     spread,
     taken,
     taken_of_each_image,
 )
-from fcos_lightning.detector.parts import Loss
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 

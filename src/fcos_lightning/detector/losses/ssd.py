@@ -13,8 +13,8 @@ from fcos_lightning.detector.heads.retinanet import AnchorPrediction
 from fcos_lightning.detector.heads.ssd import OFFSET_UNITS
 from fcos_lightning.detector.losses.mined import RowLoss, mined_sum
 from fcos_lightning.detector.losses.retinanet import offsets_of
-from fcos_lightning.detector.losses.rows import rows_that_count, taken, taken_of_each_image
 from fcos_lightning.detector.parts import Loss
+from fcos_lightning.detector.rows import rows_that_count, taken, taken_of_each_image
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 from fcos_lightning.structures.on_device import placed
 

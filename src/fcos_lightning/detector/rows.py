@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-#: Kinds of devices that need not be waited for.
-_KNOWN_AT_ONCE = ("cpu",)
+from fcos_lightning.structures.on_device import known_at_once
 
 
 def rows_that_count(counts: Tensor) -> Tensor | slice:
@@ -21,14 +19,7 @@ def rows_that_count(counts: Tensor) -> Tensor | slice:
 
     On a processor exactly those, as ``[n]`` int64; elsewhere, and where the step is compiled, all.
     """
-    if known_at_once(counts.device) and not torch.compiler.is_compiling():
-        return counts.nonzero().squeeze(1)
-    return slice(None)
-
-
-def known_at_once(device: torch.device) -> bool:
-    """Whether numbers on a device can be read without waiting for it."""
-    return device.type in _KNOWN_AT_ONCE
+    return counts.nonzero().squeeze(1) if known_at_once(counts) else slice(None)
 
 
 def taken(values: Tensor, rows: Tensor | slice) -> Tensor:
