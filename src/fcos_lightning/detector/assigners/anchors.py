@@ -218,17 +218,26 @@ def _lines(points: Points, size_wh: Tensor, boxes: Tensor) -> list[tuple[Tensor,
 
 def in_order_of_points(values: Tensor, points: Points) -> Tensor:
     """Return what is told of anchors kind after kind of each level, ``[..., P]``, cell by cell."""
-    levels = torch.split(values, points.per_level, dim=-1)
     return torch.cat(
-        [one.unflatten(-1, (points.per_cell, -1)).transpose(-1, -2).flatten(-2) for one in levels],
+        [
+            one.reshape(*one.shape[:-1], points.per_cell, height * width).mT.flatten(-2)
+            for one, (height, width) in _of_levels(values, points)
+        ],
         dim=-1,
     )
 
 
 def kind_after_kind(values: Tensor, points: Points) -> Tensor:
     """Return what is told of anchors cell by cell, ``[..., P]``, kind after kind of each level."""
-    levels = torch.split(values, points.per_level, dim=-1)
     return torch.cat(
-        [one.unflatten(-1, (-1, points.per_cell)).transpose(-1, -2).flatten(-2) for one in levels],
+        [
+            one.reshape(*one.shape[:-1], height * width, points.per_cell).mT.flatten(-2)
+            for one, (height, width) in _of_levels(values, points)
+        ],
         dim=-1,
     )
+
+
+def _of_levels(values: Tensor, points: Points) -> Iterator[tuple[Tensor, tuple[int, int]]]:
+    """Yield what is told of each level's anchors, and the size of its map."""
+    yield from zip(torch.split(values, points.per_level, dim=-1), points.feature_sizes, strict=True)

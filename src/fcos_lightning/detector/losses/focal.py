@@ -113,7 +113,8 @@ class _FocalSum(torch.autograd.Function):
         logits, labels, goal, ignored = ctx.saved_tensors
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is None:  # asked for once more: the first time it was handed out
-            _, gradient = _sum_and_gradient(logits, labels, *ctx.powers, goal, ignored, True)
+            alpha, gamma = ctx.powers
+            _, gradient = _sum_and_gradient(logits, labels, alpha, gamma, goal, ignored, True)
             assert gradient is not None
         return gradient.mul_(upstream.to(gradient.dtype)), *([None] * 5)
 
