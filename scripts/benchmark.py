@@ -37,6 +37,7 @@ ORDER = (
     "inference",
     "deployed",
     "predict",
+    "predict_r50",
     "serving",
     "training",
     "training_mnv2",

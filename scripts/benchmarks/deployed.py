@@ -19,7 +19,7 @@ from benchmarks.measure import Figure, Result, not_installed, seconds
 from fcos_lightning.inference import OnnxDetector, export_onnx
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.equality import Run, detections_of
-from fcos_lightning.inference.deployed.formats import as_onnx, as_openvino
+from fcos_lightning.inference.deployed.formats import as_onnx, as_openvino, build_program
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
 from fcos_lightning.inference.deployed.smaller import in_int8
 from fcos_lightning.inference.engines.onnx_engine import onnx_session
@@ -62,13 +62,15 @@ def peer_as_onnx(case: Whole) -> Callable[[], object]:
 def ways_of_ours(case: Whole) -> Mapping[str, Run]:
     """Return our files, ready to run, by what they are called in the table."""
     detector = case.detector
-    model = whole_onnx(detector, about_file(detector, {"shorter_side": 800, "longer_side": 1333}))
+    about = about_file(detector, {"shorter_side": 800, "longer_side": 1333})
+    model = whole_onnx(detector, about)
     generator = torch.Generator().manual_seed(1)
     noise = torch.randint(0, 256, (CALIBRATED_ON, 1, 3, *SIZE), generator=generator)
     integers = in_int8(model, noise.to(torch.uint8).numpy())
     return {
         "model.onnx": as_onnx(model).run,
         "model.xml of OpenVINO": as_openvino(model).run,
+        "model.pt2": build_program(detector, about, None).run,
         "model.onnx precision=int8": as_onnx(integers).run,
         "model.xml precision=int8": as_openvino(integers).run,
     }

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 from torchvision.io import ImageReadMode, read_image
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from benchmarks.data import draw_images
-from benchmarks.measure import Figure, Result, median, rss_mb, seconds
+from benchmarks.measure import Figure, Result, median, not_installed, rss_mb, seconds
 from benchmarks.peers import mobilenet_pair
+from fcos_lightning.detector import FCOS
 from fcos_lightning.inference import Predictor
+from fcos_lightning.inference.deployed.about import about_file
+from fcos_lightning.inference.deployed.onnx_file import whole_onnx
+from fcos_lightning.inference.deployed.smaller import in_int8
 from fcos_lightning.inference.predicting import Wanted, predict_into
 from fcos_lightning.inference.sources import ImageFiles, find_source
 
@@ -23,6 +30,20 @@ IMAGES = 500
 SIDES = (240, 320)
 #: Of the mean image; a detector that learnt something finds about as many above .3.
 BOXES = 10
+#: Photographs that say how large activations become, for the file that computes with integers.
+CALIBRATED_ON = 16
+#: Converted files, by their names, and what runs them.
+FILES = {
+    "model.onnx": ("float", "onnx"),
+    "model.onnx backend=openvino": ("float", "openvino"),
+    "model.onnx precision=int8": ("int8", "onnx"),
+    "model.onnx precision=int8 backend=openvino": ("int8", "openvino"),
+}
+
+
+def absent() -> str | None:
+    """Say why this machine cannot run the row."""
+    return not_installed("onnx", "onnxscript", "onnxruntime", "openvino")
 
 
 class Case:
@@ -31,9 +52,17 @@ class Case:
     Args:
         folder: to draw the photographs into, and to write results into.
         images: how many.
+        pair: ours and torchvision's with the same weights.
+        sides: to which images are resized.
     """
 
-    def __init__(self, folder: Path, images: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        images: int,
+        pair: Callable[[], tuple[FCOS, nn.Module]] = mobilenet_pair,
+        sides: tuple[int, int] = SIDES,
+    ) -> None:
         draw_images(folder / "coco", images)
         found = find_source(str(folder / "coco" / "train2017"))
         assert isinstance(found, ImageFiles)
@@ -41,23 +70,39 @@ class Case:
         self.count = len(found)
         self.folder = folder
         self.runs = 0
-        ours, self.peer_model = mobilenet_pair()
+        self.detector, self.peer_model = pair()
         self.peer_model.eval()
         mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-        self.peer_model.transform = GeneralizedRCNNTransform(*SIDES, mean, std)
+        self.peer_model.transform = GeneralizedRCNNTransform(*sides, mean, std)
         # Fresh weights give every point much the same score: the threshold is put where a few
         # boxes of an image are above it.
-        every = Predictor(ours.eval(), *SIDES, device="cpu")
+        every = Predictor(self.detector.eval(), *sides, device="cpu")
         scores = torch.cat([every(path).scores for path in found.paths[:20]])
         least = float(scores.sort(descending=True).values[BOXES * 20])
-        self.predictor = Predictor(ours, *SIDES, device="cpu", score_threshold=least)
+        self.least = least
+        self.predictor = Predictor(self.detector, *sides, device="cpu", score_threshold=least)
         self.ready = [self.predictor.prepared(path) for path in found.paths]
 
-    def whole(self, draw: bool = True) -> None:
+    def by_files(self) -> dict[str, Predictor]:
+        """Convert the detector, and return what runs each of ``FILES``."""
+        sides = {"shorter_side": SIDES[0], "longer_side": SIDES[1]}
+        model = whole_onnx(self.detector, about_file(self.detector, sides))
+        (self.folder / "float.onnx").write_bytes(model)
+        sized = [one.planes[None].numpy() for one in self.ready if one.planes.shape[1:] == SIDES]
+        (self.folder / "int8.onnx").write_bytes(in_int8(model, sized[:CALIBRATED_ON]))
+        return {
+            name: Predictor.load(
+                self.folder / f"{file}.onnx", backend=engine, score_threshold=self.least
+            )
+            for name, (file, engine) in FILES.items()
+        }
+
+    def whole(self, draw: bool = True, by: Predictor | None = None) -> None:
         """Read, detect, draw and write, as ``fcos-predict`` does."""
         self.runs += 1
         wanted = Wanted(draw, (), False, "photographs", "model")
-        done = predict_into(self.folder / str(self.runs), self.predictor, self.source, wanted)
+        out = self.folder / str(self.runs)
+        done = predict_into(out, by or self.predictor, self.source, wanted)
         if done.images != self.count or done.detections == 0:
             raise RuntimeError(f"{done.images} images and {done.detections} detections")
 
@@ -77,21 +122,21 @@ class Case:
 def run(rounds: int) -> Result:
     """Measure all in turn, with a thread for each processor."""
     torch.set_num_threads(os.cpu_count() or 1)
-    ways = ("alone", "without drawing", "peer", "whole")
-    took: dict[str, list[float]] = {way: [] for way in ways}
+    took: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         case = Case(Path(folder), IMAGES)
-        calls = {
+        calls: dict[str, Callable[[], None]] = {
             "alone": case.alone,
             "without drawing": lambda: case.whole(draw=False),
             "peer": case.peer,
             "whole": case.whole,
+            **{name: partial(case.whole, by=one) for name, one in case.by_files().items()},
         }
         for number in range(rounds + 1):
-            for way in ways:
-                one = seconds(calls[way])
+            for way, call in calls.items():
+                one = seconds(call)
                 if number:  # the first warms up
-                    took[way].append(case.count / one)
+                    took.setdefault(way, []).append(case.count / one)
         kilobytes = sum(path.stat().st_size for path in case.source.paths) / case.count / 1000
     alone, peer = took["alone"], took["peer"]
     figures = [
@@ -100,6 +145,8 @@ def run(rounds: int) -> Result:
                True),
         Figure("without drawing", "detection alone", "images/s", took["without drawing"], alone,
                0.9, True),
+        *(Figure(name, "torchvision's loop", "images/s", took[name], peer,
+                 2 if "int8" in name else None, True) for name in FILES),
     ]  # fmt: skip
     notes = [
         f"{case.count} files of {kilobytes:.0f} kB, about {BOXES} boxes drawn on each; "
