@@ -152,9 +152,9 @@ def test_a_folder_that_was_removed_while_another_waited_is_made_anew(
     meanwhile(monkeypatch, run.rmdir)
     with held_new_run(str(run), "x") as folder:
         assert folder.is_dir()
-        with pytest.raises(UserError, match="another process works on this run"):
-            with held_for_run(run):
-                pass
+        working = pytest.raises(UserError, match="another process works on this run")
+        with working, held_for_run(run):
+            pass
 
 
 def test_a_run_that_was_moved_while_another_waited_is_not_gone_on_with(
