@@ -164,8 +164,10 @@ def test_without_a_box_to_find_there_is_no_ap_and_the_last_weights_are_kept(
     best = torch.load(tmp_path / "run/checkpoints/best.ckpt", weights_only=True)
     assert best["global_step"] == 6
     (tmp_path / "set/annotations/instances_train.json").write_text(file.read_text())
-    result = command("train", *words, "schedule.max_epochs=1")
-    assert "train has not one box: there is nothing to learn" in result.out
+    result = command("train", *words, "schedule.max_epochs=1", "run_dir=other")
+    assert result.code == 2 and len(result.err.splitlines()) == 1
+    assert "train: not one box to learn from; see that data.root" in result.err
+    assert not (tmp_path / "other").exists()
 
 
 def test_odd_annotations_are_said_with_their_split(command: Command, tmp_path: Path) -> None:

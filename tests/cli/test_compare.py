@@ -52,7 +52,7 @@ def test_runs_are_compared_and_mistakes_are_one_line(
         ((), "give two run folders or more"),
         (("a", "./a"), "is the same run as"),
         (("a", "missing"), "missing: no such folder"),
-        (("a", "a/metrics.json"), "is a file; give run folders"),
+        (("a", "a/metrics.json"), "is a file of a run, and no folder; give the run folder, a"),
         (("a", "a/checkpoints"), "so it is not a run folder"),
         (("a", runs[1], "resamples=0"), "resamples=0: give 1 to"),
         (("a", runs[1], "resamples=many"), "resamples=many: give a whole number"),

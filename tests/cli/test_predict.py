@@ -306,7 +306,7 @@ def test_one_broken_file_among_many_costs_its_own_results_only(
 
     (tmp_path / "in" / "e.jpg").write_text("no image")  # each is named, where there are several
     result = command("predict", *words, "out=two")
-    assert result.code == 2 and result.err.splitlines()[-1].startswith("error: 2 parts cannot be")
+    assert result.code == 2 and result.err.splitlines()[-1].startswith("error: 2 images cannot be")
     assert "skipped: image in/b.jpg" in result.err and "in/e.jpg is not an image" in result.err
 
     (tmp_path / "there").mkdir()  # one that is there is filled as well

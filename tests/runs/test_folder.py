@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,14 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.runs import folder as module
 from fcos_lightning.runs.folder import (
     held_for_run,
+    held_new_run,
     new_levels,
     new_run_folder,
     removed_if_stopped,
     save_config,
 )
 from fcos_lightning.signals import Asked
+from fcos_lightning.storage.folders import hold
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +97,73 @@ def test_a_run_that_somebody_works_on_is_left_alone(tmp_path: Path) -> None:
     assert new_run_folder(str(run), "x") == run
     other.stdin.close()
     other.stdout.close()
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, *happens: Callable[[], object]) -> None:
+    """Let things happen while this process waits for a folder, one for each wait."""
+    left = list(happens)
+
+    def held(folder: Path, wait_s: float) -> int | None:
+        if left:
+            left.pop(0)()
+        return hold(folder, wait_s)
+
+    monkeypatch.setattr(module, "hold", held)
+
+
+@pytest.mark.parametrize("more", ["checkpoints/last.ckpt", "metrics.json", "thesis.txt"])
+@pytest.mark.parametrize("first", ["absent", "empty", "begun"])
+def test_a_run_that_came_further_while_another_waited_is_not_moved_or_written_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, more: str
+) -> None:
+    run = tmp_path / "race"
+    if first == "empty":
+        run.mkdir()
+    elif first == "begun":
+        begun(run)
+
+    def trains_on() -> None:
+        if first != "begun":
+            save_config(OmegaConf.create({"run_dir": str(run), "name": "x"}), run)
+        (run / more).parent.mkdir(exist_ok=True)
+        (run / more).write_text(more)
+
+    meanwhile(monkeypatch, trains_on)
+    refused = "run_dir=.*: is not empty, and a run never writes into another's folder"
+    with pytest.raises(UserError, match=refused), held_new_run(str(run), "x"):
+        pass
+    assert (run / more).read_text() == more and list(tmp_path.iterdir()) == [run]
+
+
+def test_a_run_that_was_lost_while_another_waited_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "race"
+    meanwhile(monkeypatch, lambda: (run.rmdir(), begun(run, "metrics.csv")))
+    with held_new_run(str(run), "x") as folder:
+        assert folder == run and list(run.iterdir()) == []
+    assert (tmp_path / "race.lost1/metrics.csv").read_text()
+
+
+def test_a_folder_that_was_removed_while_another_waited_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "race"
+    meanwhile(monkeypatch, run.rmdir)
+    with held_new_run(str(run), "x") as folder:
+        assert folder.is_dir()
+        working = pytest.raises(UserError, match="another process works on this run")
+        with working, held_for_run(run):
+            pass
+
+
+def test_a_run_that_was_moved_while_another_waited_is_not_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begun(tmp_path / "race")
+    meanwhile(monkeypatch, lambda: run.rename(tmp_path / "other"))
+    with pytest.raises(UserError, match="has renamed or removed"), held_for_run(run):
+        pass
 
 
 @pytest.mark.parametrize("kind", [Asked, KeyboardInterrupt])

@@ -4,7 +4,9 @@ import hashlib
 import json
 import sys
 import types
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from tests.served_files import CONTENT, MD5, Site, left
@@ -203,3 +205,21 @@ def test_two_downloads_of_one_file_do_not_mix(site: Site, tmp_path: Path) -> Non
         with pytest.raises(UserError, match="another process"):
             fetch(f"{site.url}/file", tmp_path / "file")
     assert (tmp_path / "file.part").read_bytes() == b"x"
+
+
+def test_what_another_process_downloaded_before_this_one_held_the_part_is_taken(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, target = download.locked, tmp_path / "file"
+
+    def late(file: IO[bytes], path: Path) -> AbstractContextManager[None]:
+        """Between the opening of the part and its lock, the other process comes to its end."""
+        monkeypatch.setattr(download, "locked", held)
+        path.write_bytes(CONTENT)
+        path.rename(target)
+        return held(file, path)
+
+    monkeypatch.setattr(download, "locked", late)
+    assert fetch(f"{site.url}/file", target, md5=MD5, size=len(CONTENT)) == target
+    assert target.read_bytes() == CONTENT
+    assert left(tmp_path) == ["file"] and site.asked == []

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.storage.folders import complete_or_absent
+from fcos_lightning.storage import folders
+from fcos_lightning.storage.folders import complete_or_absent, hold, same_file
 
 DIES = """
 import os, sys
@@ -109,3 +110,39 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
     with not_empty, complete_or_absent(out):
         (out / "sub").mkdir(parents=True)
     assert names_in(tmp_path) == ["file", "out", "out/sub"]
+
+
+def test_what_another_process_wrote_meanwhile_stays(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with (
+        pytest.raises(UserError, match="another process has written same there meanwhile"),
+        complete_or_absent(out) as draft,
+    ):
+        (draft / "same").write_text("second")
+        (out / "same").write_text("first")
+    assert names_in(tmp_path) == ["out", "out/same"]
+    assert (out / "same").read_text() == "first"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such locks")
+def test_what_has_the_name_after_the_wait_is_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    other = hold(out)
+    assert other is not None
+
+    def swap(_: float) -> None:
+        out.rename(tmp_path / "aside")
+        out.mkdir()
+        os.close(other)
+
+    monkeypatch.setattr(folders.time, "sleep", swap)
+    handle = hold(out, wait_s=60)
+    assert handle is not None and same_file(handle, out)
+    os.close(handle)
+    out.rmdir()
+    with pytest.raises(FileNotFoundError):
+        hold(out)

@@ -22,7 +22,7 @@ from fcos_lightning.cli import sweep as cli
 from fcos_lightning.errors import UserError
 from fcos_lightning.runs.config import composed
 from fcos_lightning.structures import Images, Target
-from fcos_lightning.sweeps import runner, search
+from fcos_lightning.sweeps import manifest, runner, search
 from fcos_lightning.sweeps.manifest import Lock, Manifest, folder_name
 from fcos_lightning.sweeps.results import over_seeds, write_report
 from fcos_lightning.sweeps.runner import why
@@ -270,6 +270,44 @@ def test_two_processes_do_not_work_on_one_sweep(sweep: Sweep, tmp_path: Path) ->
         Lock(tmp_path / "s")
     held.release()
     Lock(tmp_path / "s").release()
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_start_that_held_the_folder_later_runs_nothing_twice(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    """Another start comes to its end after this one read the folder, and before it holds it."""
+    words, folder = ("+ap=0.1,0.2", f"+crash={str(resumed).lower()}"), tmp_path / "s"
+    if resumed:
+        assert sweep(*words) == 1
+        (folder / "mended").touch()
+
+    class Late(Lock):
+        def __init__(self, folder: Path) -> None:
+            monkeypatch.setattr(manifest, "Lock", Lock)
+            assert sweep(*words) == 0
+            super().__init__(folder)
+
+    monkeypatch.setattr(manifest, "Lock", Late)
+    assert sweep(*(["sweep.resume=s"] if resumed else words)) == 0
+    attempts = 1 + resumed
+    assert [job.attempts for job in Manifest.load(folder).jobs] == [attempts] * 2
+    assert len((folder / "calls.txt").read_text().splitlines()) == 2 * attempts
+
+
+def test_another_sweep_that_took_the_folder_first_is_left_alone(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(Lock):
+        def __init__(self, folder: Path) -> None:
+            monkeypatch.setattr(manifest, "Lock", Lock)
+            assert sweep("+ap=0.1,0.2") == 0
+            super().__init__(folder)
+
+    monkeypatch.setattr(manifest, "Lock", Late)
+    with pytest.raises(UserError, match="holds another sweep"):
+        sweep("+ap=0.3,0.4")
+    assert [job.ap for job in Manifest.load(tmp_path / "s").jobs] == [0.1, 0.2]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ def predict(config: DictConfig) -> None:
     from fcos_lightning.inference.labels.choice import chosen_formats
     from fcos_lightning.inference.outputs import check_free
     from fcos_lightning.inference.predicting import Wanted, predict_into
+    from fcos_lightning.inference.videos.video import VideoFile
     from fcos_lightning.runs.objects.predictors import predictor_from
 
     words = [config.save] if isinstance(config.save, str) else list(config.save)
@@ -60,8 +61,10 @@ def predict(config: DictConfig) -> None:
     )
     done = predict_into(out, predictor, source, wanted_files)
     speed = done.images / max(done.took_s, 1e-9)
-    told = f"{done.images} images, {done.detections} detections, in {printable(out)}"
-    print(f"{told}, {speed:.1f} images/s")
+    what = "frame" if isinstance(source, VideoFile) else "image"
+    counted = f"1 {what}" if done.images == 1 else f"{done.images} {what}s"
+    told = f"{counted}, {done.detections} detections, in {printable(out)}"
+    print(f"{told}, {speed:.1f} {what}s/s")
     for remark in done.remarks:
         print(remark, file=sys.stderr)
     _tell_what_is_missing(source, str(out), skip=config.on_bad_image == "skip")
@@ -94,6 +97,7 @@ def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) 
         UserError: if there is any, unless it may be skipped.
     """
     from fcos_lightning.inference.sources import passed_over
+    from fcos_lightning.inference.videos.video import VideoFile
 
     others = getattr(source, "of_other_kinds", [])
     if others:
@@ -103,7 +107,8 @@ def _tell_what_is_missing(source: ImageFiles | VideoFile, out: str, skip: bool) 
         for message in messages:
             print(f"skipped: {printable(message, LONGEST_LINE)}", file=sys.stderr)
     if messages and not skip:
-        what = messages[0] if len(messages) == 1 else f"{len(messages)} parts cannot be read"
+        parts = "parts of the video" if isinstance(source, VideoFile) else "images"
+        what = messages[0] if len(messages) == 1 else f"{len(messages)} {parts} cannot be read"
         raise UserError(f"{what}; all else is in {out}, and on_bad_image=skip makes this no error")
 
 

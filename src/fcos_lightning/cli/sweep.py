@@ -89,6 +89,8 @@ def sweep(words: Sequence[str]) -> int:
     lock = Lock(manifest.folder)
     console = Console(soft_wrap=True)
     try:
+        # Another start of this sweep may have worked, and ended, before this one held the folder.
+        manifest = _as_it_is_now(manifest, settings, space)
         if not manifest.jobs and settings["search"] == "grid":
             for job_words in space.grid():
                 manifest.add(job_words)
@@ -205,14 +207,27 @@ def _opened(
     if not (manifest.folder / FILE).is_file():
         _make(manifest.folder)
         return space, manifest
+    return space, _as_it_is_now(manifest, settings, space)
+
+
+def _as_it_is_now(manifest: Manifest, settings: dict[str, Any], space: Space) -> Manifest:
+    """Read back the jobs of a sweep, if its folder holds any.
+
+    Raises:
+        UserError: if it holds another sweep.
+    """
+    from fcos_lightning.sweeps.manifest import FILE, Manifest
+
+    if not (manifest.folder / FILE).is_file():
+        return manifest
     earlier = Manifest.load(manifest.folder)
     kept = [(one["params"], one.get("cases", [])) for one in (settings, earlier.settings)]
-    if tuple(words) != earlier.words or kept[0] != kept[1]:
+    if manifest.words != earlier.words or kept[0] != kept[1]:
         raise UserError(
             f"{manifest.folder}: holds another sweep; choose a new folder by sweep.dir=DIR, or go "
             f"on with that one by sweep.resume={manifest.folder}"
         )
-    return space, _of_space(earlier, words, space)
+    return _of_space(earlier, manifest.words, space)
 
 
 def _of_space(manifest: Manifest, words: Sequence[str], space: Space) -> Manifest:

@@ -64,6 +64,7 @@ CHECKS: tuple[Check, ...] = (
     labels.MissedLabel(),
     labels.MisplacedLabel(),
     labels.SwappedLabel(),
+    classes.NothingToLearn(),
     classes.UnusedClass(),
     classes.NotLearnt(),
     classes.ClassShift(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from fcos_lightning.runs.evaluating.evaluation_settings import (
     quicker,
 )
 from fcos_lightning.runs.evaluating.reporting import report_on
-from fcos_lightning.runs.next_steps import next_commands, resume_command
+from fcos_lightning.runs.next_steps import as_started, next_commands, resume_command
 from fcos_lightning.runs.options.checkpoints import best_keeper
 from fcos_lightning.runs.ranks import is_first_process
 from fcos_lightning.signals import Asked, Stopped
@@ -146,7 +147,8 @@ def report(session: Session, run: RunFolder) -> dict[str, Any]:
     images = data.val.image_dir if data.val.elsewhere is None else None
     commands = next_commands(session.config, run, images)
     if isinstance(data, ShapesDataModule):  # who has trained on a set of their own knows how
-        commands.append("fcos-train experiment=finetune data.root=DIR  # a data set of your own")
+        own = "experiment=finetune data.root=DIR  # a data set of your own"
+        commands.append(f"{shlex.quote(as_started('fcos-train'))} {own}")
     console.print(
         f"run folder {shown_path(run.path)}: config.yaml, checkpoints, metrics.csv, "
         f"{', '.join((*files, *pages))}, previews, tensorboard\n\nnext:\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,12 @@ from fcos_lightning.storage.run_folder import RunFolder
 _VARIABLE = "FCOS_RUN_DIR"
 #: How long the loader processes of a run that was killed may take to end.
 _PATIENCE_S = 20.0
+#: How often a new run looks for its place where others come and go.
+_TRIES = 5
+
+
+class _Gone(UserError):
+    """Another process renamed or removed a folder while this one waited for it."""
 
 
 def new_run_folder(run_dir: str | None, name: str) -> Path:
@@ -48,8 +54,9 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
     if run_dir is not None:
         folder = Path(run_dir).absolute()
         remove_dead_drafts(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            _set_lost_aside(folder, run_dir)
+        if _is_taken(folder):
+            with suppress(_Gone):  # then its name is free
+                _set_lost_aside(folder, run_dir)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, RecursionError) as error:
@@ -61,6 +68,31 @@ def new_run_folder(run_dir: str | None, name: str) -> Path:
         folder = _free(Path("runs", name, datetime.now().strftime("%Y-%m-%d_%H-%M-%S")).absolute())
     os.environ[_VARIABLE] = str(folder)
     return folder
+
+
+@contextmanager
+def held_new_run(run_dir: str | None, name: str) -> Iterator[Path]:
+    """Make the folder of a new run, see ``new_run_folder``, and hold it.
+
+    Another start of the same command may have taken the folder before this one held it, and may
+    even be finished: so whether it is free is asked once more then.
+
+    Raises:
+        UserError: as ``new_run_folder``, or if another process works on it.
+    """
+    for _ in range(_TRIES):
+        folder = new_run_folder(run_dir, name)
+        try:
+            with held_for_run(folder):
+                if is_first_process() and _is_taken(folder):
+                    continue  # the next round says by what, or sets it aside
+                yield folder
+                return
+        except _Gone:
+            continue
+    raise UserError(
+        f"run_dir={folder}: other processes make and remove this folder; choose another place"
+    )
 
 
 def new_levels(run_dir: str | None) -> int:
@@ -75,18 +107,11 @@ def _set_lost_aside(folder: Path, run_dir: str) -> None:
     Raises:
         UserError: if what is there is anything else, or somebody works on it.
     """
-    if not _is_lost_run(folder):
-        what = "is not empty" if folder.is_dir() else "is a file"
-        or_go_on = (
-            f", or go on with that run by resume={run_dir}"
-            if RunFolder(folder).config.is_file()
-            else ""
-        )
-        raise UserError(
-            f"run_dir={run_dir}: {what}, and a run never writes into another's folder; "
-            f"choose a new one{or_go_on}"
-        )
+    _refuse_all_but_lost(folder, run_dir)
     with held_for_run(folder, surely=True):
+        if not _is_taken(folder):
+            return
+        _refuse_all_but_lost(folder, run_dir)  # who held it may have trained on
         try:
             aside = set_aside(folder, "lost")
         except OSError as error:
@@ -102,6 +127,21 @@ def _set_lost_aside(folder: Path, run_dir: str) -> None:
         ),
         flush=True,
     )
+
+
+def _refuse_all_but_lost(folder: Path, run_dir: str) -> None:
+    if _is_lost_run(folder):
+        return
+    what = "is not empty" if folder.is_dir() else "is a file"
+    go_on = f", or go on with that run by resume={run_dir}"
+    raise UserError(
+        f"run_dir={run_dir}: {what}, and a run never writes into another's folder; "
+        f"choose a new one{go_on if RunFolder(folder).config.is_file() else ''}"
+    )
+
+
+def _is_taken(folder: Path) -> bool:
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
 
 
 def _is_lost_run(folder: Path) -> bool:
@@ -125,8 +165,10 @@ def held_for_run(folder: Path, surely: bool = False) -> Iterator[None]:
         folder: of the run.
         surely: whether it is an error if that is not to be had on this disk.
 
+    What was known of the run before may be otherwise now: decide within.
+
     Raises:
-        UserError: if another process does.
+        UserError: if another process does, or has removed the folder.
     """
     if not is_first_process():
         yield
@@ -137,6 +179,8 @@ def held_for_run(folder: Path, surely: bool = False) -> Iterator[None]:
         raise UserError(
             f"{folder}: another process works on this run; wait for it, or stop it"
         ) from None
+    except FileNotFoundError:
+        raise _Gone(f"{folder}: another process has renamed or removed this run folder") from None
     if lock is None and surely:
         raise UserError(
             f"{folder}: holds a run without a checkpoint, and this disk does not say whether "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import count
@@ -151,7 +153,21 @@ def _conf_dir() -> Iterator[str]:
 def _pasted(*words: str) -> str:
     path = os.environ.get("PYTHONPATH")
     own = [f"PYTHONPATH={shlex.quote(path)}"] if path and trusted_packages() else []
-    return " ".join([*own, *(_quoted(word) for word in words)])
+    return " ".join([*own, *(_quoted(word) for word in (as_started(words[0]), *words[1:]))])
+
+
+def as_started(name: str) -> str:
+    """Return how one of our commands is called: by its path where the shell would not find it.
+
+    Args:
+        name: as ``fcos-train``; it lies beside the command that this process was started by.
+    """
+    began = Path(sys.argv[0])
+    beside = began.with_name(name) if began.name.startswith("fcos-") else began
+    if os.sep not in sys.argv[0] or beside.name != name or not beside.is_file():
+        return name
+    found = shutil.which(name)
+    return name if found and os.path.samefile(found, beside) else str(beside)
 
 
 def _quoted(word: str) -> str:

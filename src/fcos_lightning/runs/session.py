@@ -87,6 +87,11 @@ class Session:
         if resumed:
             datamodule.use_split(RunFolder(Path(str(config.run_dir))).split)
         truth = datamodule.train.truth
+        if not (~truth.ignored).any() and not resumed:
+            raise UserError(
+                f"{datamodule.train.name}: not one box to learn from; see that data.root and the "
+                "training split are those that you mean, and that their annotations hold boxes"
+            )
         # A mistake in these should not wait for the end of the first epoch, or of the last.
         _ = datamodule.val, datamodule.test
         if resumed:

@@ -128,8 +128,6 @@ def _mixes(data: DetectionDataModule, trainer: L.Trainer) -> list[tuple[str, str
 
 def _notes(data: DetectionDataModule, schedule: Schedule, steps: int) -> Iterator[str]:
     """Say what is likely meant otherwise."""
-    if not (~data.train.truth.ignored).any():
-        yield f"{data.train.name} has not one box: there is nothing to learn"
     if not (~data.val.truth.ignored).any():
         yield (
             f"{data.val.name} has not one box: there is no AP, and best.ckpt will hold the last "

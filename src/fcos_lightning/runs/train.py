@@ -77,7 +77,6 @@ def carried_out(config: DictConfig) -> Run:
     """
     from fcos_lightning.runs.config.composed import given_words
     from fcos_lightning.runs.options.settle import settle_length, settle_optimizer
-    from fcos_lightning.runs.resuming import continued
     from fcos_lightning.signals import Asked, Stopped
 
     try:
@@ -90,8 +89,7 @@ def carried_out(config: DictConfig) -> Run:
                 "resume= goes on with a run in its folder, init_from= starts a new one from "
                 "weights; give one of the two"
             )
-        folder = Path(str(config.resume)).absolute()
-        return _gone_on(continued(config, folder), RunFolder(folder))
+        return _gone_on(config, RunFolder(Path(str(config.resume)).absolute()))
     except Asked as asked:
         raise Stopped(asked.signum) from None
 
@@ -101,9 +99,8 @@ def _begun(config: DictConfig) -> Run:
     from fcos_lightning.runs.config.opaque import opaque_text
     from fcos_lightning.runs.ending import report, saying_how_to_go_on
     from fcos_lightning.runs.folder import (
-        held_for_run,
+        held_new_run,
         new_levels,
-        new_run_folder,
         removed_if_refused,
         removed_if_stopped,
         save_config,
@@ -115,47 +112,48 @@ def _begun(config: DictConfig) -> Run:
 
     session = Session.prepare(config, resumed=False)
     made = new_levels(config.run_dir)
-    folder = new_run_folder(config.run_dir, config.name)
-    run = RunFolder(folder)
-    config.run_dir = opaque_text(str(folder))
-    with (
-        held_for_run(folder),
-        removed_if_stopped(folder, made),
-        saying_how_to_go_on(config, run),
-    ):
-        with (
-            removed_if_refused(run, made, session.has_learnt),
-            refusals_in_one_line(trusted_packages()),
-        ):
-            trainer = session.make_trainer()
-            save_config(config, folder)
-            remember(run, trusted_packages())
-            session.fit(trainer, run, resumed=False)
-        return Run(folder, report(session, run))
+    with held_new_run(config.run_dir, config.name) as folder:
+        run = RunFolder(folder)
+        config.run_dir = opaque_text(str(folder))
+        with removed_if_stopped(folder, made), saying_how_to_go_on(config, run):
+            with (
+                removed_if_refused(run, made, session.has_learnt),
+                refusals_in_one_line(trusted_packages()),
+            ):
+                trainer = session.make_trainer()
+                save_config(config, folder)
+                remember(run, trusted_packages())
+                session.fit(trainer, run, resumed=False)
+            return Run(folder, report(session, run))
 
 
-def _gone_on(config: DictConfig, run: RunFolder) -> Run:
+def _gone_on(given: DictConfig, run: RunFolder) -> Run:
     """Go on with a run."""
     from fcos_lightning.runs.config.composed import given_words
+    from fcos_lightning.runs.config.stored import load_config
     from fcos_lightning.runs.ending import report, saying_how_to_go_on
     from fcos_lightning.runs.folder import held_for_run
     from fcos_lightning.runs.objects.instantiate import trusted_packages
     from fcos_lightning.runs.objects.own_runs import remember
     from fcos_lightning.runs.ranks import is_first_process
-    from fcos_lightning.runs.resuming import keep_length
+    from fcos_lightning.runs.resuming import continued, keep_length
     from fcos_lightning.runs.session import Session
     from fcos_lightning.storage.replacing import remove_drafts
 
-    with held_for_run(run.path), saying_how_to_go_on(config, run):
-        session = Session.prepare(config, resumed=True)
-        if is_first_process():
-            for folder in (run.path, run.checkpoints, run.previews):
-                remove_drafts(folder)
-        trainer = session.make_trainer()
-        keep_length(config, run.path, given_words())
-        remember(run, trusted_packages())
-        session.fit(trainer, run, resumed=True)
-        return Run(run.path, report(session, run))
+    load_config(run.path)  # what is no run is refused before anybody waits
+    with held_for_run(run.path):
+        # Who held it before may have come further, or written down another length.
+        config = continued(given, run.path)
+        with saying_how_to_go_on(config, run):
+            session = Session.prepare(config, resumed=True)
+            if is_first_process():
+                for folder in (run.path, run.checkpoints, run.previews):
+                    remove_drafts(folder)
+            trainer = session.make_trainer()
+            keep_length(config, run.path, given_words())
+            remember(run, trusted_packages())
+            session.fit(trainer, run, resumed=True)
+            return Run(run.path, report(session, run))
 
 
 @contextmanager

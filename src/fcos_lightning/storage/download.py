@@ -20,6 +20,7 @@ from typing import IO
 from fcos_lightning.errors import UserError
 from fcos_lightning.storage.archives import is_unpacked, locked, unpack
 from fcos_lightning.storage.bars import Bar, progress_bar, readable_size
+from fcos_lightning.storage.folders import same_file
 from fcos_lightning.storage.part_file import (
     Version,
     read_stamp,
@@ -86,16 +87,27 @@ def fetch(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as file, locked(file, part), progress_bar(path.name, progress) as bar:
+            # Another process may have come to its end before this one held the part.
+            ours = not path.exists() and same_file(file.fileno(), part)
+            wrong = ""
             try:
-                wrong = _fill(url, file, stamp, (sha256, md5, size), bar)
+                if ours:
+                    wrong = _fill(url, file, stamp, (sha256, md5, size), bar)
             finally:
                 remove_if_empty(part, stamp)
+            if (
+                ours and not wrong and os.name == "posix"
+            ):  # while no other process can take the part up
+                os.replace(part, path)
         if wrong:
             raise UserError(
                 f"the download of {url} is damaged or another file: {wrong}; it was removed, "
                 "try again or use another mirror"
             )
-        os.replace(part, path)
+        if not ours:
+            return fetch(url, path, sha256=sha256, md5=md5, size=size, progress=progress)
+        if os.name != "posix":  # where an open file cannot be renamed
+            os.replace(part, path)
         stamp.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(

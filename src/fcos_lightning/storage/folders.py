@@ -47,6 +47,11 @@ def complete_or_absent(folder: Path, last: str = "") -> Iterator[Path]:
         yield draft
         if inside:
             for entry in sorted(draft.iterdir(), key=lambda entry: entry.name == last):
+                if os.path.lexists(folder / entry.name):  # the folder was empty at first
+                    raise UserError(
+                        f"cannot write {folder}: another process has written {entry.name} there "
+                        "meanwhile; choose another folder"
+                    )
                 entry.rename(folder / entry.name)
             draft.rmdir()
         else:
@@ -94,12 +99,15 @@ def _held(draft: Path) -> int | None:
     """Hold a folder for this process; None where another one does, or no one can."""
     try:
         return hold(draft)
-    except BlockingIOError:
+    except (BlockingIOError, FileNotFoundError):
         return None
 
 
 def hold(folder: Path, wait_s: float = 0.0, shared: bool = False) -> int | None:
     """Hold a folder for this process and those that it forks, until all have ended or let go.
+
+    What is held is what has this name in the end, not what had it before the wait. All that the
+    caller knew of the folder before may be otherwise by then.
 
     Args:
         folder: to be held.
@@ -112,30 +120,42 @@ def hold(folder: Path, wait_s: float = 0.0, shared: bool = False) -> int | None:
 
     Raises:
         BlockingIOError: if another process holds it.
+        FileNotFoundError: if there is no such folder, or none any more.
     """
     try:
         import fcntl
     except ImportError:  # Windows
         return None
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     until = time.monotonic() + wait_s
-    try:
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return None
     while True:
         try:
-            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            handle = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            raise
+        except OSError:
+            return None
+        try:
             fcntl.flock(handle, kind | fcntl.LOCK_NB)
+            if same_file(handle, folder):
+                return handle
+            os.close(handle)  # another process renamed or removed it meanwhile
         except BlockingIOError:
+            os.close(handle)
             if time.monotonic() > until:
-                os.close(handle)
                 raise
             time.sleep(0.2)
         except OSError:  # a network folder without locks
             os.close(handle)
             return None
-        else:
-            return handle
+
+
+def same_file(handle: int, path: Path) -> bool:
+    """Tell whether an open file or folder still has this name."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def set_aside(folder: Path, word: str, number: int = 1) -> Path:

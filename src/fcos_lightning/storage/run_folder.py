@@ -32,6 +32,17 @@ class RunFolder:
         )
     )
 
+    @classmethod
+    def lacking(cls, path: Path) -> str:
+        """Say what is where a run's folder was to be given, and what to give, for a message."""
+        if not path.exists():
+            return "no such folder; give a run folder, as runs/NAME/TIME"
+        run = path.parent.parent if path.parent.name == "checkpoints" else path.parent
+        if cls(run).config.is_file():
+            what = "a checkpoint" if path.suffix == ".ckpt" else "a file"
+            return f"is {what} of a run, and no folder; give the run folder, {run}"
+        return "is a file; give a run folder, as runs/NAME/TIME"
+
     @property
     def config(self) -> Path:
         """The configuration, resolved."""

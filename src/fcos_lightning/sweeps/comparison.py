@@ -27,7 +27,10 @@ def write_comparison(manifest: Manifest, say: Callable[[str], None]) -> bool:
         Whether there is one.
     """
     jobs = sorted(filter(lambda job: _is_whole(manifest, job), manifest.jobs), key=_order)
-    if len(jobs) < 2 or "report=false" in manifest.fixed:
+    if len(jobs) < 2:
+        return False
+    if "report=false" in manifest.fixed:
+        say(f"no {PAGE}: report=false leaves pages out; fcos-compare makes it of the job folders")
         return False
     if len(jobs) > MOST_RUNS:
         say(f"{PAGE}: of the {MOST_RUNS} best of {len(jobs)} jobs")

@@ -92,3 +92,10 @@ def test_a_class_that_is_more_frequent_in_one_set(
     assert ("class.shift" in kinds) == found
     if found:
         assert one(kinds["class.shift"]).message.startswith("dog: on 6")
+
+
+def test_a_training_set_without_a_box(scene: Scene) -> None:
+    assert "class.nothing_to_learn" not in scene.examine()
+    scene.train.boxes.clear()
+    kind = scene.examine()["class.nothing_to_learn"]
+    assert kind.severity == "error" and one(kind).split.endswith("train")

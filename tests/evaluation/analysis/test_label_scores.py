@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,3 +82,17 @@ def test_detections_are_sure_while_nine_in_ten_are_right() -> None:
     assert one.likely == 0.5
     nothing = judged(matched(truth, table_of([astray])))
     assert nothing.sure == np.inf and len(nothing.missed()) == 0
+
+
+@pytest.mark.parametrize(("astray", "doubted"), [(0, 1), (40, 0)])
+def test_a_detector_that_is_seldom_right_doubts_no_place(astray: int, doubted: int) -> None:
+    """The first boxes are found where they are, the last one beside; the rest is nothing."""
+    x1, y1, x2, y2 = BOXES[-1]
+    beside = [x1 + (x2 - x1) / 4, y1, x2 + (x2 - x1) / 4, y2]
+    found = [(0, 0.99 - 0.01 * i, box) for i, box in enumerate([*BOXES[:-1], beside])]
+    found += [(0, 0.8 - 0.001 * i, [300.0, 200.0, 320.0, 220.0]) for i in range(astray)]
+    one = judged(matched(truth_of([[(0, box) for box in BOXES]]), table_of([found])))
+    assert np.isfinite(one.sure)
+    monitored = replace(one, likely=0.5)
+    assert len(monitored.misplaced()) == doubted
+    assert len(replace(monitored, sure=np.inf).misplaced()) == 0

@@ -69,6 +69,21 @@ class UnusedClass(Check):
             yield Finding(f"{class_label(data.class_names[label])} has no box in any set")
 
 
+class NothingToLearn(Check):
+    """A training set without a box."""
+
+    code = "class.nothing_to_learn"
+    severity = "error"
+    title = "training sets without a single box"
+    advice = "see that the right annotations are read, and annotate objects in them"
+    free = True
+
+    def __call__(self, data: Examined) -> Iterator[Finding]:
+        """Yield one at most."""
+        if not counted_boxes(data.train.split.truth).any():
+            yield Finding("not one box to learn from", data.train.name)
+
+
 class RareClass(Check):
     """A class of few boxes to learn from."""
 

@@ -28,6 +28,8 @@ _OVERLAP = 0.9
 _SHARE_RIGHT = 0.9
 #: A box's place is compared with detections of this score, or of the best threshold if lower.
 _LIKELY = 0.5
+#: Of the detections that places are compared with, so many have to be right.
+_PLACES_RIGHT = 0.5
 #: A label whose score is lower is doubted.
 _MISSED, _MISPLACED, _SWAPPED = 0.35, 0.65, 0.45
 #: A box of the same class that is less similar than this is another object's.
@@ -85,6 +87,8 @@ class Judged:
 
     def misplaced(self) -> NDArray[np.int64]:
         """Return boxes, rows of the ground truth, that a detection of their class fits badly."""
+        if not self._knows_places():
+            return np.zeros(0, dtype=np.int64)
         scores = self.scores
         # One that is sure to be of another class is told there.
         doubtful = (scores.misplaced < _MISPLACED) & (scores.misplaced > _SAME_OBJECT)
@@ -93,6 +97,13 @@ class Judged:
         by = scores.placed_by[rows]
         rows = rows[(scores.nearest[by] == rows) & (self.matches.scores[by] > 0)]
         return _ranked(rows, scores.misplaced)
+
+    def _knows_places(self) -> bool:
+        """Tell whether a detector is good enough for its boxes to say anything of others'."""
+        matches = self.matches
+        known = (matches.right | matches.wrong) & (matches.scores >= self.likely)
+        right = int((matches.right & known).sum())
+        return bool(np.isfinite(self.sure)) and right >= _PLACES_RIGHT * int(known.sum())
 
     def swapped(self) -> NDArray[np.int64]:
         """Return boxes, rows of the ground truth, that a sure detection of another class fits."""

@@ -26,10 +26,8 @@ def check_finished(folders: Sequence[Path]) -> None:
     seen: dict[Path, Path] = {}
     for folder in folders:
         run = RunFolder(folder)
-        if folder.is_file():
-            raise UserError(f"{folder}: is a file; give run folders, as runs/NAME/*/")
         if not folder.is_dir():
-            raise UserError(f"{folder}: no such folder; give a run folder, as runs/NAME/TIME")
+            raise UserError(f"{folder}: {RunFolder.lacking(folder)}")
         if not run.config.is_file():
             raise UserError(f"{folder}: holds no {run.config.name}, so it is not a run folder")
         for file in (run.metrics, run.predictions, run.best):

@@ -108,7 +108,7 @@ def load_config(folder: Path) -> dict[str, Any]:
     run = RunFolder(folder)
     file = run.config
     if not folder.is_dir():
-        raise UserError(f"resume={folder}: no such folder; give a run folder, as runs/NAME/TIME")
+        raise UserError(f"resume={folder}: {RunFolder.lacking(folder)}")
     if not file.is_file():
         raise UserError(f"resume={folder}: holds no {file.name}, so it is not a run folder")
     if not run.last.is_file():

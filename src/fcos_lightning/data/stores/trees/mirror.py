@@ -213,7 +213,7 @@ _HELD: dict[Path, int | None] = {}
 def _hold(version: Path) -> None:
     """Let no process remove a folder until this one and those that it forks have ended."""
     if version not in _HELD:
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError, FileNotFoundError):
             _HELD[version] = hold(version, shared=True)
 
 
@@ -223,7 +223,7 @@ def _remove_others(base: Path, version: Path) -> None:
     for one in base.iterdir():
         if one in (version, base / _COPIES) or not one.is_dir():
             continue
-        with suppress(BlockingIOError):
+        with suppress(BlockingIOError, FileNotFoundError):
             handle = hold(one)
             if handle is not None:  # else there are no locks, and nobody can tell
                 shutil.rmtree(one, ignore_errors=True)
