@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import signal
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ from typing import Any
 
 import lightning as L
 import pytest
+import rich
 import torch
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, Timer
+from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.loggers.logger import DummyLogger
+from rich.progress import Task
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
@@ -24,6 +28,7 @@ from fcos_lightning.lightning_internals import (
     MODEL_CHECKPOINT_STATE,
     ContinuingCSVLogger,
     LastValidation,
+    ProgressBarFromOne,
     as_after_epoch,
     as_after_validation,
     as_before_validation,
@@ -444,3 +449,25 @@ def test_processes_started(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trainer.strategy.launcher is not None
     assert trainer.strategy.launcher.launch(lambda: "done") == "done"
     assert started == ["a process"] * 2 and watched == [[]]
+
+
+def test_progress_bar_from_one(tmp_path: Path) -> None:
+    class Bar(ProgressBarFromOne):
+        def time_left(self, task: Task, training: bool) -> str:
+            return f"<run, {task.completed:.0f}>" if training else f"<bar, {task.completed:.0f}>"
+
+    drawn = io.StringIO()
+    console = {"file": drawn, "force_terminal": True, "width": 100}
+    bar = Bar(refresh_rate=1, console_kwargs=console)
+    options: dict[str, Any] = {"limit_train_batches": 3, "limit_val_batches": 2, "max_epochs": 2}
+    try:
+        trainer = L.Trainer(
+            accelerator="cpu", logger=False, callbacks=[bar], default_root_dir=tmp_path, **options
+        )
+        trainer.fit(BoringModel())
+    finally:
+        rich.reconfigure()
+    said = drawn.getvalue()
+    assert "Epoch 1/2" in said and "Epoch 2/2" in said and "Epoch 0" not in said
+    assert "<run, " in said and "<bar, " in said
+    assert "it/s" not in said and " • " not in said  # Lightning's own of an epoch

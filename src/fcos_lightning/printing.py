@@ -38,6 +38,11 @@ def printable(text: object, longest: int = LONGEST_NAME) -> str:
     return _cut("".join(_spelt(one) for one in content), longest)
 
 
+def grouped(count: float) -> str:
+    """Return a number as people read it on a page: ``12,345``. Files for programs have it plain."""
+    return f"{count:,}"
+
+
 #: Brackets as Roboflow writes them: ``rice bug -hama padi-``.
 _BRACKETED = re.compile(r"(?:(?<=\s)|^)-([^-\s](?:[^-]*[^-\s])?)-(?=\s|$)")
 

@@ -58,7 +58,7 @@ def trained(command: Command, tmp_path: Path) -> Path:
 
 
 def test_a_checkpoint_explains_what_it_missed(
-    command: Command, trained: Path, tmp_path: Path
+    command: Command, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     best = f"ckpt={trained}/checkpoints/best.ckpt"
     figures = json.loads((trained / "metrics.json").read_text())
@@ -96,6 +96,18 @@ def test_a_checkpoint_explains_what_it_missed(
     assert tal["settings"][0]["assigner"]["name"] == "tal" and tal["mapping"]["images"] == 24
     assert tal["settings"][0]["target"] == "weight"
     assert any("predicts" in remark for remark in tal["remarks"])
+
+    # Of many images the detector looks at some, and says of how many; the mapping is that of all.
+    monkeypatch.setattr("fcos_lightning.runs.explaining.command._LOOKED_AT", 3)
+    said = "The detector looked at 3 of 8 images, evenly over the data; limit=8 has it look at all."
+    for more, mapped in (((), 8), (("method=tal",), 3), (("limit=8",), 8)):
+        result = command(*words, *more, f"run_dir=some{mapped}{len(more)}")
+        assert result.code == 0, result.err
+        some = numbers_of(tmp_path / f"some{mapped}{len(more)}")
+        in_all = more == ("limit=8",)
+        assert some["mapping"]["images"] == mapped and (said in result.out) is not in_all
+        assert some["missed"]["images"] == (8 if in_all else 3)
+        assert (said in some["remarks"]) is not in_all
 
     for more, said in (
         ("method=retinanet", "method=retinanet"),

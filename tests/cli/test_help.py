@@ -4,12 +4,13 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from fcos_lightning.cli.short_help import RARE, short_help
+from fcos_lightning.cli.short_help import ROWS, USUAL, short_help
 from fcos_lightning.runs.config.composed import composed, config_dir
 
 COMMANDS = (
@@ -38,14 +39,11 @@ def printed(name: str, *arguments: str, before: str = "", code: int = 0) -> tupl
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_help_fits_one_screen_and_loads_nothing_slow(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_comes_at_once_with_the_defaults(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     shown, loaded = printed(name, "--help")
     assert not loaded
     lines = shown.splitlines()
-    assert len(lines) <= 42 and max(map(len, lines)) <= 110, shown
     assert lines[0].startswith(f"fcos-{name}: ")
     assert f"fcos-{name} --help-all has all words" in lines[-1]
     # Words with the defaults that a command line without them has.
@@ -55,6 +53,21 @@ def test_help_fits_one_screen_and_loads_nothing_slow(
     assert len(set(said) & set(plain)) >= 2
     for key in set(said) & set(plain):
         assert yaml.safe_load(said[key]) == plain[key], key
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("columns", [80, 100])
+def test_help_fits_the_screen_that_a_terminal_opens_with(
+    name: str, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = short_help(config_dir(), name).splitlines()
+    assert len(lines) <= ROWS == 24 - 1, "\n".join(lines)
+    assert max(map(len, lines)) <= columns, "\n".join(lines)
+    examples = lines.index("Examples:") + 1
+    assert re.match(r"  (fcos-|curl )", lines[examples])
+    for word in USUAL[name]:
+        assert any(re.match(rf"  {re.escape(word)}(=|\.\*)", line) for line in lines), word
 
 
 @pytest.mark.parametrize("name", ["train", "doctor", "explain", "pack"])
@@ -74,10 +87,30 @@ def test_the_usual_words_of_groups_have_the_defaults_of_their_choices(name: str)
 def test_no_remark_is_cut(name: str, columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     shown = " ".join(short_help(config_dir(), name).split())
+    remarks = 0
     for line in (config_dir() / f"{name}.yaml").read_text().splitlines():
         key, _, said = line.partition("#")
-        if re.match(r"\w+: ", key) and key.partition(":")[0] not in RARE:
+        if re.match(r"\w+: ", key) and key.partition(":")[0] in USUAL[name]:
             assert " ".join(said.split()) in shown
+            remarks += 1
+    assert remarks >= 3
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("columns", ["80", "110"])
+def test_all_choices_are_named_or_said_to_be_more(
+    name: str, columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for line in short_help(config_dir(), name).splitlines():
+        found = re.match(r"  (\w+)=(\w+)  or (.*)", line)
+        if found and (folder := config_dir() / found[1]).is_dir():
+            _, first, others = found.groups()
+            there = {file.stem for file in folder.glob("*.yaml")}
+            there |= {f"{one.name}/..." for one in folder.iterdir() if one.is_dir()}
+            named = set(others.removesuffix(", ...").split(", "))
+            assert named < there | {first}
+            assert bool(there - named - {first}) == others.endswith(", ..."), line
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -96,6 +129,36 @@ def test_all_help_is_hydras_own_and_loads_nothing_slow(name: str) -> None:
 def test_a_mistyped_command_line_loads_no_torch(words: list[str]) -> None:
     _, loaded = printed("train", *words, code=2)
     assert not {"torch", "lightning", "albumentations", "matplotlib"} & loaded
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("fcos-train method=at", {"method=atss"}),
+        ("fcos-train schedule.max_e", {"schedule.max_epochs="}),
+        ("fcos-train data=", {f"data={file.stem}" for file in (config_dir() / "data").iterdir()}),
+    ],
+)
+def test_bash_completes_as_documented(typed: str, completed: set[str], tmp_path: Path) -> None:
+    command = tmp_path / "fcos-train"  # as the package's own, which may not be installed
+    code = "from fcos_lightning.cli.train import main\nmain()\n"
+    command.write_text(f"#!{sys.executable}\n{code}")
+    command.chmod(0o755)
+    documented = 'eval "$(fcos-train --shell-completion install=bash)"'
+    page = Path(__file__).parents[2] / "docs/reference/commands.md"
+    assert documented in page.read_text()
+    script = f"""{documented}
+        COMP_LINE="{typed}"; COMP_POINT=${{#COMP_LINE}}; COMP_WORDS=({typed}); COMP_CWORD=1
+        $(complete -p fcos-train | sed 's/.*-F \\([^ ]*\\).*/\\1/')
+        printf '%s\\n' "${{COMPREPLY[@]}}" """
+    done = subprocess.run(
+        ["bash", "-c", script],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and set(done.stdout.split()) == completed, done
 
 
 def test_who_stops_reading_sees_no_traceback() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,16 @@ def test_a_run_on_packed_data_is_that_on_the_folder(
     assert again.code == 0, again.err
     for kept in (everything(tmp_path), told.encode()):
         assert SECRET.encode() not in kept and b"AKIAEXAMPLE" not in kept
+
+
+def test_a_terminal_shows_how_much_is_left(
+    command: Command, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes standard error for a terminal
+    packed = command("pack", f"data.root={drawn}", f"out={tmp_path / 'packed'}")
+    assert packed.code == 0, packed.err
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", packed.err)
+    assert re.search(r"packing .* 32/32 .* 0:00:00", said), said  # 24 images and 8
 
 
 def test_a_run_goes_on_within_an_epoch_of_shards(

@@ -25,7 +25,7 @@ from fcos_lightning.inference.engines.onnx_runtime import OnnxDetector
 from fcos_lightning.inference.views import detect_merged
 from fcos_lightning.runs.config.composed import config_dir
 from fcos_lightning.runs.objects.instantiate import make
-from fcos_lightning.structures import Images, Losses, Target, Targets, Totals
+from fcos_lightning.structures import Images, Losses, Target, Targets, Totals, on_device
 
 METHODS = sorted(file.stem for file in (config_dir() / "method").glob("*.yaml"))
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -174,7 +174,11 @@ def test_under_autocast_the_losses_are_float32_and_near(method: str) -> None:
 
 
 @every_method
-def test_no_shape_depends_on_the_data_and_nothing_is_asked_of_the_device(method: str) -> None:
+def test_no_shape_depends_on_the_data_and_nothing_is_asked_of_the_device(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; a processor is not waited for, and may ask what it holds itself."""
+    monkeypatch.setattr(on_device, "_KNOWN_AT_ONCE", ())
     with FakeTensorMode():
         with hydra.initialize_config_dir(str(config_dir()), version_base="1.3"):
             config = hydra.compose("train", [f"method={method}", *SMALL])
@@ -187,6 +191,25 @@ def test_no_shape_depends_on_the_data_and_nothing_is_asked_of_the_device(method:
         losses.total.backward()
     assert isinstance(losses.total, FakeTensor) and losses.total.shape == ()
     assert all(p.grad is not None for p in detector.parameters() if p.requires_grad)
+
+
+@every_method
+def test_losses_of_all_rows_are_those_of_the_rows_that_count(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GPU works out all rows, a processor those alone that have a loss."""
+    detector = detector_of(method)
+    images, targets = detector.collate(noise((96, 96), (64, 96))), targets_of(3, 0)
+    few, _ = step(detector, images, targets)
+    few.total.backward()
+    of_few = gradients(detector)
+    detector.zero_grad()
+    monkeypatch.setattr(on_device, "_KNOWN_AT_ONCE", ())
+    every, _ = step(detector, images, targets)
+    every.total.backward()
+    assert all(term > 0 for term in few.terms.values())
+    torch.testing.assert_close(dict(few.terms), dict(every.terms), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(of_few, gradients(detector), rtol=1e-4, atol=1e-6)
 
 
 class _Waits(TorchDispatchMode):

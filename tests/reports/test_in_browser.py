@@ -65,6 +65,32 @@ def test_the_slider_acts_at_once(page: Any, report: Path) -> None:
     assert page.locator("#curves svg svg .line").first.get_attribute("points").startswith("0,")
 
 
+def test_counts_of_thousands_have_separators(page: Any, report: Path, tmp_path: Path) -> None:
+    """The same page of a thousand times as many objects: the script writes as the template does."""
+    start = '<script type="application/json" id="data">'
+    before, rest = report.read_text().split(start)
+    data, after = rest.split("</script>", 1)
+    numbers = json.loads(data)
+    curves = numbers["curves"]["all"]
+    for name in ("right", "wrong"):
+        curves[name] = [1000 * count for count in curves[name]]
+    numbers["objects"] *= 1000
+    text = json.dumps(numbers).replace("<", "\\u003c")
+    (tmp_path / "more.html").write_text(f"{before}{start}{text}</script>{after}")
+    page.goto((tmp_path / "more.html").as_uri())
+    at = round(float(page.locator("#score").input_value()) * 100)
+    right, wrong, objects = curves["right"][at], curves["wrong"][at], numbers["objects"]
+    assert right and wrong and objects > right
+    assert (
+        page.locator("#counts")
+        .inner_text()
+        .startswith(
+            f"{right + wrong:,} detections: {right:,} right, {wrong:,} wrong; "
+            f"{objects - right:,} of {objects:,} objects missed. "
+        )
+    )
+
+
 def test_filters_leave_the_images_with_such_mistakes(page: Any, report: Path) -> None:
     worst = json.loads((report.parent / "report.json").read_text())["worst"]
     score = float(page.locator("#score").input_value())

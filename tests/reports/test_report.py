@@ -214,7 +214,7 @@ def test_the_confusion_that_tells_most_is_named(rows: list[list[int]], said: str
     (found,) = [row["text"] for row in _confused(numbers)]
     assert found.startswith(said)
     if rows[0][1]:
-        assert ("6 of 20 objects" if rows[1][0] else "9 of 9009 objects") in found
+        assert ("6 of 20 objects" if rows[1][0] else "9 of 9,009 objects") in found
 
 
 def test_a_class_that_is_nearly_never_found_is_named() -> None:

@@ -23,6 +23,10 @@ KINDS: dict[str, tuple[str, ...]] = {
         *("schedule.max_epochs=null", "schedule.max_steps=5"),
         *("schedule.backbone_waits=2", "schedule.layer_lr_decay=0.7"),
     ),
+    "steps that end before any measurement": (
+        *("schedule.max_epochs=null", "schedule.max_steps=5"),
+        "trainer.check_val_every_n_epoch=2",  # so that the end's is the best, whatever it is
+    ),
     "stopped early": (
         "schedule.max_epochs=5",
         *("callbacks=early_stop", "callbacks.early_stop.patience=2"),
@@ -69,7 +73,10 @@ TRANSITIONS: dict[str, tuple[str, list[Place]]] = {
         "steps that end within one",
         [Place("evaluate"), Place("evaluate", late=True)],
     ),
-    "behind that measurement": ("steps that end within one", [Place("copy_whole", late=True)]),
+    "behind that measurement": (
+        "steps that end before any measurement",
+        [Place("copy_whole", late=True)],
+    ),
     "while early stopping counts": (
         "stopped early",
         [Place("on_train_epoch_end", 2), Place("on_train_batch_end", 2)],

@@ -34,7 +34,7 @@ def pack(config: DictConfig) -> None:
     from fcos_lightning.data.stores.places import place_of
     from fcos_lightning.printing import LONGEST_LINE, printable
     from fcos_lightning.runs.objects.instantiate import make
-    from fcos_lightning.storage.bars import progress_bar, readable_size
+    from fcos_lightning.storage.bars import counting_bar, readable_size
 
     place = place_of(wanted, "out")
     data = make(config, "data", augmentation=None, seed=0)
@@ -42,12 +42,12 @@ def pack(config: DictConfig) -> None:
         raise UserError(f"data._target_ gives a {type(data).__name__}, not a data module")
     splits = data.whole_splits()
     found = (data.found or type(data).__name__).split(":", 1)[0]
-    with progress_bar("packing") as bar:
+    with counting_bar("packing", sum(map(len, splits))) as step:
         packer = Packer(
             place,
             round(config.shard_mb * 1e6),
             data.on_bad_image == "skip",
-            lambda done: bar.show(done, None),
+            step,
         )
         index = packer.pack(splits, found, data.protocol)
     for split, one in zip(splits, index.sets, strict=True):

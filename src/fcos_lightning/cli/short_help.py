@@ -1,7 +1,8 @@
 """``--help``: a command's usual words on one screen, with their defaults; read from ``conf/``.
 
 All words, of every choice, are Hydra's own help, behind ``--help-all``. Nothing is composed here,
-so that the answer comes at once.
+so that the answer comes at once. A screen is what a terminal opens with, 24 lines of 80 letters,
+whose last line is the shell's again.
 """
 
 from __future__ import annotations
@@ -9,34 +10,59 @@ from __future__ import annotations
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-#: Words that few need.
-RARE = {
-    *("trusted_packages", "recipe", "moving_normaliser", "activation_checkpointing"),
-    *("channels_last", "hydra", "defaults"),
-}
-#: Of a command's groups, what is set most often; the defaults are those of its choices.
-_ROOT = ("data", "root", "the folder of images and annotations, of any layout in docs/data.md")
-_OF_GROUPS = {
-    "doctor": (_ROOT,),
-    "explain": (_ROOT, ("data", "shorter_side", "of images after resizing, in pixels")),
-    "pack": (_ROOT,),
+#: What a screen holds beside the line that the shell asks on.
+ROWS = 23
+#: Of each command, the words that most people need, as they are told apart by what they are for.
+USUAL = {
+    "compare": ("runs", "run_dir", "seed", "resamples", "trusted_packages"),
+    "convert": ("ckpt", "average", "out", "layout", "nms", "size", "precision", "limit", "license"),
+    "doctor": ("data.root", "ckpt", "strict", "page", "run_dir", "device", "data.shorter_side"),
+    "explain": (
+        *("data.root", "data.shorter_side", "ckpt", "split", "images", "files", "limit"),
+        *("score_threshold", "run_dir", "device"),
+    ),
+    "pack": ("data.root", "out", "shard_mb", "trusted_packages"),
+    "predict": (
+        *("ckpt", "source", "out", "score_threshold", "thresholds", "save", "device", "batch_size"),
+        *("backend", "tiles", "tracker", "on_bad_image", "decoder"),
+    ),
+    "report": ("ckpt", "run_dir", "backend", "test.tta", "tiles", "decoder", "seed"),
+    "serve": (
+        *("ckpt", "host", "port", "token", "score_threshold", "backend", "device", "batch_size"),
+        *("delay_ms", "queue", "max_bytes", "max_pixels", "urls"),
+    ),
+    "test": ("ckpt", "run_dir", "report", "backend", "test.tta", "tiles", "decoder", "seed"),
     "train": (
-        ("data", "root", "the folder of the data"),
-        ("data", "batch_size", "images, over all devices"),
-        ("data", "shorter_side", "of images after resizing, in pixels"),
-        ("schedule", "max_epochs", "how long; or max_steps"),
-        ("schedule", "lr", "learning rate, of a batch of schedule.reference_batch"),
-        ("trainer", "accelerator", "or cpu, gpu"),
-        ("trainer", "devices", "how many GPUs"),
+        *("data.root", "data.batch_size", "data.shorter_side", "schedule.max_epochs"),
+        *("schedule.lr", "trainer.devices", "init_from", "resume", "run_dir"),
     ),
 }
-_LINE = re.compile(r"(\w+):\s*([^#]*?)\s*(?:#\s*(.*))?$")
+#: Of a command's groups, those that most people choose from.
+_USUAL_GROUPS = {
+    "compare": ("data",),
+    "doctor": ("method", "model", "data"),
+    "explain": ("method", "model", "data"),
+    "pack": ("data",),
+    "report": ("data",),
+    "test": ("data",),
+    "train": ("experiment", "method", "model", "data", "augment", "schedule", "logger"),
+}
+#: What words of groups are for; the defaults are those of a command's choices.
+_OF_GROUPS = {
+    "data.root": "the folder of images and annotations (docs/data.md)",
+    "data.batch_size": "images, over all devices",
+    "data.shorter_side": "of images after resizing, in pixels",
+    "schedule.max_epochs": "how long; or max_steps",
+    "schedule.lr": "learning rate, for schedule.reference_batch images",
+    "trainer.devices": "how many GPUs",
+}
+_LINE = re.compile(r"( *)(\w+):\s*([^#]*?)\s*(?:#\s*(.*))?$")
 
 
 def short_help(conf: Path, name: str) -> str:
@@ -50,40 +76,52 @@ def short_help(conf: Path, name: str) -> str:
     content: Any = yaml.safe_load(text)
     help_of = content["hydra"]["help"]
     # A screen narrower than this would break every line.
-    width = max(min(shutil.get_terminal_size((100, 24)).columns, 110), 72)
-    about = text.splitlines()[0].lstrip("# ")
-    rows = [*_own(text), *_of_groups(conf, name, content)]
-    words = [key if value is None else f"{key}={value}" for key, value, _ in rows]
-    key_width = max(map(len, words)) + 2
-    lines = [about, ""]
-    for word, (_, _, said) in zip(words, rows, strict=True):
-        indent = " " * (2 + key_width)
-        lines += textwrap.wrap(
-            f"  {word:{key_width}}{said}", width, subsequent_indent=indent, break_on_hyphens=False
-        )
-    choices = list(_choices(conf, content, width))
+    width = max(min(shutil.get_terminal_size((80, 24)).columns, 110), 72)
+    lines = [*textwrap.wrap(text.splitlines()[0].lstrip("# "), width), ""]
+    lines += _words(conf, name, text, width)
+    choices = list(_choices(conf, name, content, width))
     if choices:
-        lines += ["", "Choices, each a file in conf/; the first is the default:", *choices]
-    lines += ["", *help_of["footer"].rstrip().splitlines()]
-    lines += ["", f"{help_of['app_name']} --help-all has all words, --version the version."]
-    return "\n".join(lines)
+        lines += ["Choices, each a file in conf/; the first is the default:", *choices]
+    last = f"{help_of['app_name']} --help-all has all words, --version the version."
+    lines += _footer(help_of["footer"].rstrip().splitlines(), ROWS - len(lines) - 1)
+    return "\n".join([*lines, last])
+
+
+def _words(conf: Path, name: str, text: str, width: int) -> Iterator[str]:
+    """The usual words, with default and remark; of a mapping its name alone."""
+    own = {key: (value, said) for key, value, said in _own(text)}
+    rows = []
+    for key in USUAL[name]:
+        value, said = own[key] if key in own else _of_group(conf, name, key)
+        rows.append((f"{key}.*" if value is None else f"{key}={value}", said))
+    key_width = max(len(word) for word, _ in rows) + 2
+    indent = " " * (2 + key_width)
+    for word, said in rows:
+        line = f"  {word:{key_width}}{said}"
+        yield from textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _own(text: str) -> Iterator[tuple[str, str | None, str]]:
-    """Words of the file itself, with default and remark; of a mapping its name alone."""
+    """Words of the file itself, and of its mappings, with default and remark."""
+    within = ""
     for line in text.splitlines():
         found = _LINE.match(line)
-        if found and found[1] not in RARE:
-            key = found[1] if found[2] else f"{found[1]}.*"
-            yield key, found[2] or None, found[3] or ""
+        if found and not found[1]:
+            within = found[2]
+            yield within, found[3] or None, found[4] or ""
+        elif found and len(found[1]) == 2:
+            yield f"{within}.{found[2]}", found[3] or None, found[4] or ""
 
 
-def _of_groups(conf: Path, name: str, content: Any) -> Iterator[tuple[str, str, str]]:  # noqa: ANN401
-    chosen = _chosen(content)
-    for group, key, said in _OF_GROUPS.get(name, ()):
-        settings: Any = yaml.safe_load((conf / group / f"{chosen[group]}.yaml").read_text("utf-8"))
-        value = settings[key]
-        yield f"{group}.{key}", "null" if value is None else str(value), said
+def _of_group(conf: Path, name: str, key: str) -> tuple[str, str]:
+    """Default and remark of a word of a group."""
+    group, word = key.split(".")
+    content: Any = yaml.safe_load((conf / f"{name}.yaml").read_text("utf-8"))
+    chosen: Any = yaml.safe_load(
+        (conf / group / f"{_chosen(content)[group]}.yaml").read_text("utf-8")
+    )
+    value = chosen[word]
+    return "null" if value is None else str(value), _OF_GROUPS[key]
 
 
 def _chosen(content: Any) -> dict[str, str | None]:  # noqa: ANN401  # plain values
@@ -96,17 +134,23 @@ def _chosen(content: Any) -> dict[str, str | None]:  # noqa: ANN401  # plain val
     }
 
 
-def _choices(conf: Path, content: Any, width: int) -> Iterator[str]:  # noqa: ANN401
-    for group, default in _chosen(content).items():
-        names = sorted(
-            file.relative_to(conf / group).with_suffix("").as_posix()
-            for file in (conf / group).rglob("*.yaml")
-        )
-        if group == "experiment":
-            names = [one for one in names if "/" not in one] + ["adelaidet/...", "official/..."]
-        first = "null" if default is None else default
+def _choices(conf: Path, name: str, content: Any, width: int) -> Iterator[str]:  # noqa: ANN401
+    """One line for each group: the default, then the others, as many as there is room for."""
+    chosen = _chosen(content)
+    for group in _USUAL_GROUPS.get(name, ()):
+        names = sorted(file.stem for file in (conf / group).glob("*.yaml"))
+        names += sorted(f"{one.name}/..." for one in (conf / group).iterdir() if one.is_dir())
+        first = "null" if chosen[group] is None else chosen[group]
         others = [one for one in names if one != first]
         text = f"{group}={first}  or {', '.join(others)}"
-        yield from textwrap.wrap(
-            text, width, initial_indent="  ", subsequent_indent=" " * 6, break_on_hyphens=False
-        )
+        if len(text) > width - 2:
+            text = text[: width - 2 - len("...")].rsplit(" ", 1)[0] + " ..."
+        yield f"  {text}"
+
+
+def _footer(lines: Sequence[str], room: int) -> list[str]:
+    """Of what a command says in the end, as many examples as there is room for, then the rest."""
+    examples = [line for line in lines if line.startswith(" ")]
+    said = [line for line in lines if not line.startswith(" ")]
+    kept = [said[0], *examples[: max(room - 1, 1)]]
+    return kept + said[1:] if len(kept) + len(said) - 1 <= room else kept

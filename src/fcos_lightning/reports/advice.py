@@ -11,6 +11,7 @@ import numpy as np
 
 from fcos_lightning.data.resizing import fitting_scale
 from fcos_lightning.evaluation.matches import Matches
+from fcos_lightning.printing import grouped
 
 #: What can be done about each kind of error.
 _REMEDIES = {
@@ -92,8 +93,9 @@ def _threshold(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     if best is None:
         yield _said(
             "threshold",
-            f"No detection is right at IoU .5 among {numbers['detections']}: train longer, and "
-            "look at the worst images whether boxes and labels are where they should be",
+            f"No detection is right at IoU .5 among {grouped(numbers['detections'])}: "
+            "train longer, and look at the worst images whether boxes and labels are where they "
+            "should be",
         )
         return
     yield _said(
@@ -133,8 +135,8 @@ def _weakest(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     )
     yield _said(
         "class",
-        f"{row['name']} is missed most: {round(row['objects'] * (1 - recall))} of "
-        f"{row['objects']} objects at {best['threshold']:g}{better}",
+        f"{row['name']} is missed most: {grouped(round(row['objects'] * (1 - recall)))} of "
+        f"{grouped(row['objects'])} objects at {best['threshold']:g}{better}",
     )
 
 
@@ -162,9 +164,10 @@ def _small(
     larger = int(np.ceil(around.shorter_side * wanted / 32) * 32)
     yield _said(
         "size",
-        f"{count} of {objects} objects are narrower than {finest} px at data.shorter_side="
-        f"{around.shorter_side}, the stride of the finest level; {found[small].mean():.2f} of them "
-        f"are found{of_others}. data.shorter_side={larger} would lift half of them above it",
+        f"{grouped(count)} of {grouped(objects)} objects are narrower than {finest} px at "
+        f"data.shorter_side={around.shorter_side}, the stride of the finest level; "
+        f"{found[small].mean():.2f} of them are found{of_others}. data.shorter_side={larger} "
+        "would lift half of them above it",
     )
 
 
@@ -176,25 +179,26 @@ def _epochs(course: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, str]]:
     values, steps = curve["values"], curve["steps"]
     third = max(len(values) // 3, 1)
     before, last, top = max(values[:-third]), values[-1], max(values)
+    until, end, best_at = map(grouped, (steps[-third - 1], steps[-1], steps[values.index(top)]))
     if last >= top - 1e-9 and last - before >= max(_LITTLE, 0.02 * last):
         yield _said(
             "length",
-            f"AP still climbs: {before:.3f} was the best until step {steps[-third - 1]}, and it "
-            f"ends at {last:.3f} at step {steps[-1]}. Train longer: schedule.max_epochs= or "
+            f"AP still climbs: {before:.3f} was the best until step {until}, and it "
+            f"ends at {last:.3f} at step {end}. Train longer: schedule.max_epochs= or "
             "schedule.max_steps= of twice as much",
         )
     elif top - last >= max(_LITTLE, 0.02 * top):
         yield _said(
             "length",
-            f"AP was highest, {top:.3f}, at step {steps[values.index(top)]}, and is {last:.3f} at "
-            f"the last, {steps[-1]}: longer training does not help; more images or stronger "
+            f"AP was highest, {top:.3f}, at step {best_at}, and is {last:.3f} at "
+            f"the last, {end}: longer training does not help; more images or stronger "
             f"augmentation (augment=) may. {_MORE_DATA}",
         )
     else:
         yield _said(
             "length",
-            f"AP has levelled out: {before:.3f} until step {steps[-third - 1]} and {last:.3f} at "
-            f"step {steps[-1]}. More epochs will bring little. {_MORE_DATA}",
+            f"AP has levelled out: {before:.3f} until step {until} and {last:.3f} at "
+            f"step {end}. More epochs will bring little. {_MORE_DATA}",
         )
 
 
@@ -236,25 +240,25 @@ def _confused(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
         yield _said(
             "classes",
             f"Classes are seldom taken for each other: {names[true]} for {names[seen]} most, "
-            f"{count} of {total} objects of that class",
+            f"{grouped(count)} of {grouped(total)} objects of that class",
         )
     else:
         yield _said(
             "classes",
-            f"{names[true]} is taken for {names[seen]} more than any class for another: {count} of "
-            f"{total} objects of that class",
+            f"{names[true]} is taken for {names[seen]} more than any class for another: "
+            f"{grouped(count)} of {grouped(total)} objects of that class",
         )
 
 
 def _labels(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    check = numbers["labels"]
-    doubted = check["missed"] + check["swapped"] + check["misplaced"]
-    if doubted:
+    parts = [numbers["labels"][kind] for kind in ("missed", "swapped", "misplaced")]
+    if any(parts):
+        missed, swapped, misplaced = map(grouped, parts)
         yield _said(
             "labels",
-            f"Look at {doubted} labels that detections contradict: {check['missed']} where "
-            f"nothing is annotated, {check['swapped']} of another class, {check['misplaced']} that "
-            "lie elsewhere. fcos-doctor with ckpt= shows them on their images",
+            f"Look at {grouped(sum(parts))} labels that detections contradict: {missed} where "
+            f"nothing is annotated, {swapped} of another class, {misplaced} that lie elsewhere. "
+            "fcos-doctor with ckpt= shows them on their images",
         )
 
 

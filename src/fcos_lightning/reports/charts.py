@@ -71,4 +71,4 @@ def _ticks(low: float, high: float, most: int = 5) -> list[float]:
 def _label(value: float) -> str:
     if value and not 1e-3 <= abs(value) < 1e5:
         return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")
-    return f"{value:.6g}"
+    return f"{value:,.6g}"

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fcos_lightning.printing import LONGEST_LINE, printable
+from fcos_lightning.printing import LONGEST_LINE, grouped, printable
 
 
 def page(
@@ -41,11 +41,12 @@ def page(
         "figure": figure,
         "signed": signed,
         "name": _name,
+        "number": grouped,
         "sentence": _sentence,
     }
     loader = environment.loader
     assert loader is not None
-    scripts = [script] if isinstance(script, str) else script
+    scripts = ["numbers.js", *([script] if isinstance(script, str) else script)]
     code = "\n".join(loader.get_source(environment, one)[0] for one in scripts)
     style = loader.get_source(environment, "style.css")[0]
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode("ascii")

@@ -20,6 +20,18 @@ def placed(values: object, device: torch.device, dtype: torch.dtype | None = Non
     return torch.tensor(values, dtype=dtype).to(device, non_blocking=True)
 
 
+#: Kinds of devices that need not be waited for.
+_KNOWN_AT_ONCE = ("cpu",)
+
+
+def known_at_once(values: Tensor) -> bool:
+    """Whether a shape may depend on what a tensor holds: a GPU would have to be waited for.
+
+    Nor may it where the step is compiled.
+    """
+    return values.device.type in _KNOWN_AT_ONCE and not torch.compiler.is_compiling()
+
+
 class OnDevice:
     """Moves every tensor field of a dataclass, and leaves the others as they are."""
 

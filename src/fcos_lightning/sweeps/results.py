@@ -10,6 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 from urllib.parse import quote
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -78,8 +79,14 @@ def _say_failed(manifest: Manifest, console: Console) -> None:
 def _print(console: Console, rows: list[list[str]], title: str | None = None) -> None:
     filled = [at for at, column in enumerate(zip(*rows[1:], strict=True)) if any(column)]
     rows = [[row[at] for at in filled] for row in rows]
-    heading = [escape(printable(_short(key, rows[0]))) for key in rows[0]]
-    table = Table(*heading, title=title, title_justify="left")
+    table = Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True
+    )
+    for key, *cells in zip(*rows, strict=True):
+        # Where there are too many columns, words are folded and none is cut; figures stay whole.
+        whole = max(map(len, " ".join(cells).split())) if key in FIGURES else None
+        heading = escape(printable(_short(key, rows[0])))
+        table.add_column(heading, overflow="fold", min_width=whole)
     for row in rows[1:]:
         table.add_row(*(escape(printable(cell)) for cell in row))
     console.print(table)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from fcos_lightning.detector import make_points
 from fcos_lightning.structures import Points, Prediction, Target
+
+#: As on a processor, and as on a GPU, where no shape may depend on the data.
+each_way = pytest.mark.parametrize("known", [True, False], ids=["processor", "gpu"])
 
 STRIDES = (8, 16, 32)
 CLASSES = 3

@@ -8,6 +8,7 @@ import torch
 from tests.detector.assigners.predicted_scenes import (
     CLASSES,
     Unsure,
+    each_way,
     inside,
     plain_iou,
     points_of,
@@ -20,7 +21,7 @@ from fcos_lightning import Target
 from fcos_lightning.detector.assigners import dsla
 from fcos_lightning.detector.assigners.dsla import DSLAAssigner
 from fcos_lightning.errors import UserError
-from fcos_lightning.structures import Points, Prediction, Targets
+from fcos_lightning.structures import Points, Prediction, Targets, on_device
 
 
 @dataclass
@@ -88,9 +89,12 @@ def first_of(claims: dict[int, Claim]) -> int:
 @pytest.mark.parametrize(
     ("options", "size"), [({}, 50.0), ({}, 9.0), ({"topk": 5, "iou_weight": 1.0}, 50.0)]
 )
+@each_way
 def test_two_hundred_scenes_as_a_plain_loop_has_them(
-    options: dict[str, float], size: float
+    options: dict[str, float], size: float, known: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if not known:
+        monkeypatch.setattr(on_device, "_KNOWN_AT_ONCE", ())
     assigner = DSLAAssigner(**options)  # type: ignore[arg-type]
     compared = ambiguous = alone = many = 0
     for seed in range(100):
@@ -136,10 +140,12 @@ def test_every_box_with_an_area_has_a_point() -> None:
 
 def test_what_background_costs_is_summed_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.randn(2, 13, 5) * 3
+    asked = torch.rand(2, 13) < 0.6
     plain_sum = torch.nn.functional.softplus(logits) * logits.sigmoid().square()
     for size in (1, 5, 1000):
         monkeypatch.setattr(dsla, "_PIECE", size)
-        torch.testing.assert_close(dsla._background(logits), plain_sum.sum(dim=-1))
+        found = dsla._background(logits, asked)
+        torch.testing.assert_close(found[asked], plain_sum.sum(dim=-1)[asked])
 
 
 def test_boxes_of_no_size_no_boxes_and_predictions_without_area() -> None:

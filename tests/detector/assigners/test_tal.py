@@ -7,6 +7,7 @@ import pytest
 import torch
 from tests.detector.assigners.predicted_scenes import (
     Unsure,
+    each_way,
     inside,
     plain_iou,
     points_of,
@@ -19,7 +20,7 @@ from fcos_lightning import Target
 from fcos_lightning.detector.assigners import pairs
 from fcos_lightning.detector.assigners.tal import TALAssigner
 from fcos_lightning.errors import UserError
-from fcos_lightning.structures import Points, Prediction, Targets
+from fcos_lightning.structures import Points, Prediction, Targets, on_device
 
 Claim = tuple[float, float]  # t and overlap
 
@@ -63,7 +64,12 @@ def plain(
 
 
 @pytest.mark.parametrize("options", [{}, {"topk": 4, "class_power": 0.5, "iou_power": 2.0}])
-def test_two_hundred_scenes_as_a_plain_loop_has_them(options: dict[str, float]) -> None:
+@each_way
+def test_two_hundred_scenes_as_a_plain_loop_has_them(
+    options: dict[str, float], known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not known:
+        monkeypatch.setattr(on_device, "_KNOWN_AT_ONCE", ())
     assigner = TALAssigner(**options)  # type: ignore[arg-type]
     compared = ambiguous = 0
     for seed in range(100):
@@ -88,7 +94,10 @@ def test_two_hundred_scenes_as_a_plain_loop_has_them(options: dict[str, float]) 
     assert compared >= 190 and ambiguous > 20
 
 
-def test_pieces_of_pairs_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+@each_way
+def test_pieces_of_pairs_are_the_whole(known: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not known:
+        monkeypatch.setattr(on_device, "_KNOWN_AT_ONCE", ())
     points, targets, prediction = scene(5, most=9)
     assert max(len(target.labels) for target in targets) > 3
     whole = TALAssigner()(points, targets, prediction)
@@ -96,7 +105,34 @@ def test_pieces_of_pairs_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(pairs._PAIRS, "cpu", together)
         pieces = TALAssigner()(points, targets, prediction)
         assert torch.equal(pieces.matched, whole.matched)
-        assert torch.equal(pieces.weight, whole.weight)  # type: ignore[arg-type]
+        torch.testing.assert_close(pieces.weight, whole.weight, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("per_cell", [1, 3])
+def test_points_inside_of_boxes_are_all_that_are_and_no_others(
+    per_cell: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = points_of()
+    points = replace(
+        points,
+        xy=points.xy.repeat_interleave(per_cell, dim=0),
+        stride=points.stride.repeat_interleave(per_cell),
+        per_cell=per_cell,
+    )
+    random = torch.Generator().manual_seed(0)
+    start = (torch.rand(60, 2, generator=random) * 80 - 10).round()  # some on points
+    boxes = torch.cat([start, start + (torch.rand(60, 2, generator=random) * 40).round()], dim=1)
+    valid = torch.arange(60) % 5 > 0
+    x, y = points.xy.unbind(1)
+    x1, y1, x2, y2 = (side[:, None] for side in boxes.unbind(1))
+    wanted = (x > x1) & (x < x2) & (y > y1) & (y < y2) & valid[:, None]
+    assert wanted.any(dim=1).sum() > 20 and not wanted.any(dim=1).all()
+    for together in (1, 100, 10**6):
+        monkeypatch.setitem(pairs._PAIRS, "cpu", together)
+        found = torch.zeros(wanted.shape, dtype=torch.int64)
+        for box, point, real in pairs.pairs_inside(points, boxes, valid):
+            found[box[:, None].expand_as(point)[real], point[real]] += 1
+        assert torch.equal(found, wanted.long())
 
 
 def test_a_small_box_beside_a_better_one_has_its_points() -> None:

@@ -101,6 +101,39 @@ def test_without_gradients_none_is_worked_out() -> None:
     torch.testing.assert_close(total, plain_focal_sum(logits, labels, 0.25, 2.0))
 
 
+@pytest.mark.parametrize("goal", [None, 0.4])
+def test_what_is_ignored_is_as_if_it_were_not_there(goal: float | None) -> None:
+    logits, labels = scene(points=40)
+    ignored = torch.rand(labels.shape, generator=torch.Generator().manual_seed(2)) < 0.3
+    logits[0, 0], ignored[0, 0] = torch.tensor([90.0, -90.0, 0.0, 200.0, 1.0]), True
+    assert (ignored & (labels >= 0)).any()  # whatever its label
+
+    def loss(logits: Tensor, labels: Tensor, ignored: Tensor | None = None) -> Tensor:
+        if goal is None:
+            return sigmoid_focal_sum(logits, labels, 0.25, 2.0, ignored)
+        goals = torch.full(labels.shape, goal)
+        return quality_focal_sum(logits, labels, goals, 2.0, ignored)
+
+    ours, gradient = with_gradient(loss, logits, labels, ignored)
+    rest, its = with_gradient(loss, logits[~ignored][None], labels[~ignored][None])
+    torch.testing.assert_close(ours, rest, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(gradient[~ignored][None], its, rtol=1e-5, atol=1e-7)
+    assert not gradient[ignored].any()
+
+
+@pytest.mark.parametrize("with_ignored", [False, True])
+def test_the_gradient_can_be_asked_for_twice(with_ignored: bool) -> None:
+    logits, labels = scene()
+    ignored = labels == 1 if with_ignored else None
+    leaf = logits.requires_grad_()
+    total = sigmoid_focal_sum(leaf, labels, 0.25, 2.0, ignored)
+    (first,) = torch.autograd.grad(total / 7, leaf, retain_graph=True)
+    kept = first.clone()
+    (second,) = torch.autograd.grad(total * 3, leaf)
+    torch.testing.assert_close(second, kept * 21, rtol=1e-6, atol=0)
+    assert torch.equal(first, kept)  # not written over
+
+
 @pytest.mark.parametrize("positive", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("classes", [1, 5, 80])
 @pytest.mark.parametrize("beta", [2.0, 1.5, 1.0, 0.0])

@@ -17,7 +17,7 @@ import fcos_lightning.reports.explain.explain as module
 from fcos_lightning.errors import UserError
 from fcos_lightning.explanation.looking import Onlooker
 from fcos_lightning.explanation.settings import Setting, mapping_of, one_changed, target_of
-from fcos_lightning.reports.explain.explain import Asked, explanation_numbers
+from fcos_lightning.reports.explain.explain import Asked, explanation_numbers, write_explanation
 from fcos_lightning.reports.explain.summary import Course, chosen_images, level_name
 
 
@@ -119,6 +119,18 @@ def test_a_file_that_cannot_be_read_is_named_or_passed_over(tmp_path: Path) -> N
     assert numbers["mapping"]["images"] == len(numbers["shown"]) == 11
     with pytest.raises(UserError, match=r"plain_2.png"):
         explanation_numbers(replace(asked, skip=False), lambda images, _: images)
+
+
+def test_a_detector_may_look_at_a_part_of_the_images(tmp_path: Path) -> None:
+    asked = replace(asked_for(tmp_path, predicted=True, remarks=["of three"]), predicted=(0, 5, 7))
+    out = tmp_path / "out"
+    out.mkdir()
+    numbers = write_explanation(asked, out, lambda images, _: images)
+    truth = asked.onlooker.split.truth
+    objects = sum(int((~truth.ignored[truth.rows(image)]).sum()) for image in (0, 5, 7))
+    assert (numbers["mapping"]["images"], numbers["missed"]["images"]) == (12, 3)
+    assert numbers["missed"]["objects"] == objects < numbers["mapping"]["boxes"]
+    assert f"of {objects} objects in 3 images were found" in (out / "explain.html").read_text()
 
 
 def test_telling_images_are_chosen() -> None:

@@ -105,7 +105,13 @@ def test_the_bar_shows_what_is_left_of_the_run(clock: Clock, trainer: Any) -> No
         setattr(figures, name, getattr(trainer, name))
     figures.accumulate_grad_batches = figures.check_val_every_n_epoch = 1
     figures.callbacks.append(one)
-    assert RunProgressBar().get_metrics(figures, None)["left"] == "28 min"  # type: ignore[arg-type]
+    bar = RunProgressBar()
+    epoch_s, evaluation_s = SimpleNamespace(elapsed=65.0, time_remaining=7.0), 29.0
+    assert bar.time_left(epoch_s, training=True) == "1 min so far"  # type: ignore[arg-type]  # passed
+    bar.get_metrics(figures, None)  # type: ignore[arg-type]
+    assert bar.time_left(epoch_s, training=True) == "28 min left"  # type: ignore[arg-type]
+    epoch_s.time_remaining = evaluation_s
+    assert bar.time_left(epoch_s, training=False) == "29 s left"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

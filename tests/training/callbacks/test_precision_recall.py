@@ -51,6 +51,25 @@ def test_tensorboard_gets_the_curve_over_thresholds(tmp_path: Path) -> None:
     assert precision.tolist() == [0.5, 1.0, 1.0] and recall.tolist() == [0.5, 0.5, 0.0]
 
 
+def test_the_picture_shows_all_recalls_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.figure import Figure
+
+    drawn: list[Any] = []
+    make = Figure.subplots
+
+    def kept(figure: Figure) -> Any:  # matplotlib's axes
+        drawn.append(make(figure))
+        return drawn[-1]
+
+    monkeypatch.setattr(Figure, "subplots", kept)
+    truth, found = random_scene(0)
+    drawn_curves(matched(truth, found))
+    (axes,) = drawn
+    assert axes.get_xlim() == (0, 1) and axes.get_ylim()[0] == 0 < 1 <= axes.get_ylim()[1] < 1.1
+    for line in axes.lines:
+        assert line.get_xdata().min() == 0 and line.get_xdata().max() == 1
+
+
 def test_others_get_a_picture_of_it() -> None:
     truth, found = random_scene(0)
     pictures = Pictures()

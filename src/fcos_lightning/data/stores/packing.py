@@ -42,15 +42,14 @@ class Packer:
         shard_bytes: a shard is closed before it becomes larger, unless one image alone is.
         skip_bad: images that cannot be read, or are of another size than annotated, are packed as
             they are; else they are an error.
-        report: called with the bytes written so far.
+        report: called after each image.
     """
 
     place: Place
     shard_bytes: int
     skip_bad: bool = False
-    report: Callable[[int], None] = lambda done: None
+    report: Callable[[], None] = lambda: None
     _written: list[str] = field(default_factory=list)
-    _done: int = 0
 
     def pack(
         self, splits: Sequence[DataSplit], title: str, protocol: Literal["coco", "voc"]
@@ -105,7 +104,7 @@ class Packer:
             rows.offset[image] = tar.add(f"{image:09d}", _ending(split, image), content, about)
             rows.length[image] = len(content)
             rows.digest[image] = np.frombuffer(digest_of(content), dtype=np.uint8)
-            self.report(self._done + tar.size)
+            self.report()
         shards.append(self._shard(f"{stem}-{len(shards):06d}.tar", tar))
         columns = columns_file(split.truth, rows)
         self._write(f"{stem}.npz", columns)
@@ -129,8 +128,6 @@ class Packer:
     def _write(self, name: str, content: bytes) -> None:
         self._written.append(name)
         self.place.write(name, content)
-        self._done += len(content)
-        self.report(self._done)
 
 
 class _Tar:

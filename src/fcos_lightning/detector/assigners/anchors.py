@@ -17,7 +17,7 @@ from fcos_lightning.structures import Assignment, Points, Prediction, Target, Ta
 
 #: Anchors times boxes looked at together, so that no tensor holds a number for each anchor and each
 #: box: on a processor what its cache holds, elsewhere what fills a GPU.
-_PAIRS = {"cpu": 2**20}
+_PAIRS = {"cpu": 2**19}
 _PAIRS_ELSEWHERE = 2**24
 
 
@@ -67,7 +67,9 @@ class AnchorAssigner(Assigner):
         targets = padded(targets)
         images = zip(targets.boxes_xyxy, targets.valid, strict=True)
         each = [self._of_image(points, boxes, valid) for boxes, valid in images]
-        overlap, matched, positive, claims = (torch.stack(rows) for rows in zip(*each, strict=True))
+        overlap, matched, positive, claims = (
+            in_order_of_points(torch.stack(rows), points) for rows in zip(*each, strict=True)
+        )
 
         box_of_anchor = targets.boxes_xyxy.gather(1, matched[..., None].expand(-1, -1, 4))
         ltrb_px = xyxy_to_ltrb(points.xy, box_of_anchor)
@@ -90,7 +92,8 @@ class AnchorAssigner(Assigner):
             valid: ``[G]`` bool.
 
         Returns:
-            Four of ``[P]``: overlap, box, whether it is positive for some box, and for how many.
+            Four of ``[P]``, kind after kind of each level: overlap, box, whether it is positive
+            for some box, and for how many.
         """
         most = MostOverlapping(points, boxes)
         for first, ious, _ in overlaps_in_parts(points, boxes, valid):
@@ -152,7 +155,8 @@ def overlaps_in_parts(
     """Yield the overlaps of some boxes of an image after the other with all anchors.
 
     What boxes and anchors share is worked out for columns and rows apart: it is all that the
-    anchors of one kind in a level differ in.
+    anchors of one kind in a level differ in. So these lie one after the other, see
+    ``in_order_of_points``.
 
     Args:
         points: with anchors.
@@ -168,35 +172,72 @@ def overlaps_in_parts(
     """
     if points.size_wh is None:
         raise ValueError("these points have no anchors; the grid makes them")
-    half = points.size_wh / 2
-    anchors = torch.cat([points.xy - half, points.xy + half], dim=1)
-    sides = anchors[:, 2:] - anchors[:, :2]
-    anchor_areas = sides[:, 0] * sides[:, 1]
     box_areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     box_areas = torch.where(valid, box_areas, torch.inf)
-    count = max(_PAIRS.get(boxes.device.type, _PAIRS_ELSEWHERE) // len(anchors), 1)
-    shared = boxes.new_empty(min(count, len(boxes)), len(anchors))
+    lines = _lines(points, points.size_wh, boxes)
+    # Of one kind in a level all anchors are alike; none is empty, and so no union is.
+    kinds = [
+        sides[: points.per_cell].prod(dim=1)[:, None, None]
+        for sides in torch.split(points.size_wh, points.per_level)
+    ]
+    total = len(points.xy)
+    count = max(_PAIRS.get(boxes.device.type, _PAIRS_ELSEWHERE) // total, 1)
+    shared = boxes.new_empty(min(count, len(boxes)), total)
     union = torch.empty_like(shared)
     for first in range(0, len(boxes), count):
         some = slice(first, first + count)
         ious, rest = shared[: len(boxes[some])], union[: len(boxes[some])]
-        _shared(points, anchors, boxes[some], ious)
-        torch.add(anchor_areas, box_areas[some, None], out=rest)
-        # An anchor has an area, so the union is never empty.
-        yield first, ious.div_(rest.sub_(ious)), rest
+        of_levels = (torch.split(whole, points.per_level, dim=1) for whole in (ious, rest))
+        for (across, down), areas, *parts in zip(lines, kinds, *of_levels, strict=True):
+            shape = (-1, len(areas), down.shape[2], across.shape[3])
+            part, united = (one.view(shape) for one in parts)
+            torch.mul(across[some], down[some], out=part)
+            torch.sub(areas + box_areas[some, None, None, None], part, out=united)
+        yield first, ious.div_(rest), rest
 
 
-def _shared(points: Points, anchors: Tensor, boxes: Tensor, out: Tensor) -> None:
-    """Write what boxes ``[G, 4]`` share with anchors ``[P, 4]``, in square pixels, ``[G, P]``."""
-    per_cell, first = points.per_cell, 0
+def _lines(points: Points, size_wh: Tensor, boxes: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return how much of each column and row of anchors boxes ``[G, 4]`` cover, in pixels.
+
+    Returns:
+        For each level ``[G, per_cell, 1, width]`` and ``[G, per_cell, height, 1]``.
+    """
+    levels, first = [], 0
     for (height, width), count in zip(points.feature_sizes, points.per_level, strict=True):
-        level = anchors[first : first + count].view(height, width, per_cell, 4)
-        lines = []
-        for axis, line in enumerate((level[0], level[:, 0])):  # of columns, of rows
-            far = torch.minimum(line[..., axis + 2], boxes[:, axis + 2, None, None])
-            near = torch.maximum(line[..., axis], boxes[:, axis, None, None])
-            lines.append((far - near).clamp_(min=0))
-        across, down = lines
-        part = out[:, first : first + count].view(-1, height, width, per_cell)
-        part.copy_(across[:, None]).mul_(down[:, :, None])
+        xy = points.xy[first : first + count].view(height, width, points.per_cell, 2)
+        half = size_wh[first : first + points.per_cell] / 2
+        covered = []
+        for axis, centers in enumerate((xy[0, :, :, 0].T, xy[:, 0, :, 1].T)):  # [kinds, line]
+            far = torch.minimum(centers + half[:, axis, None], boxes[:, axis + 2, None, None])
+            near = torch.maximum(centers - half[:, axis, None], boxes[:, axis, None, None])
+            covered.append((far - near).clamp_(min=0))
+        levels.append((covered[0][:, :, None], covered[1][..., None]))
         first += count
+    return levels
+
+
+def in_order_of_points(values: Tensor, points: Points) -> Tensor:
+    """Return what is told of anchors kind after kind of each level, ``[..., P]``, cell by cell."""
+    return torch.cat(
+        [
+            one.reshape(*one.shape[:-1], points.per_cell, height * width).mT.flatten(-2)
+            for one, (height, width) in _of_levels(values, points)
+        ],
+        dim=-1,
+    )
+
+
+def kind_after_kind(values: Tensor, points: Points) -> Tensor:
+    """Return what is told of anchors cell by cell, ``[..., P]``, kind after kind of each level."""
+    return torch.cat(
+        [
+            one.reshape(*one.shape[:-1], height * width, points.per_cell).mT.flatten(-2)
+            for one, (height, width) in _of_levels(values, points)
+        ],
+        dim=-1,
+    )
+
+
+def _of_levels(values: Tensor, points: Points) -> Iterator[tuple[Tensor, tuple[int, int]]]:
+    """Yield what is told of each level's anchors, and the size of its map."""
+    yield from zip(torch.split(values, points.per_level, dim=-1), points.feature_sizes, strict=True)

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fcos_lightning.boxes import iou_of_ltrb, xyxy_to_ltrb
 from fcos_lightning.detector.assigners.claims import Claims, padded
 from fcos_lightning.detector.assigners.pairs import corners_of, of_all_pairs, overlaps
 from fcos_lightning.detector.parts import Assigner
+from fcos_lightning.detector.rows import rows_that_count, spread
+from fcos_lightning.layers.softplus import quick_softplus
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
+from fcos_lightning.structures.on_device import known_at_once
 
 #: Points looked at together for what background costs them.
 _PIECE = 2**11
@@ -106,13 +108,13 @@ class DSLAAssigner(Assigner):
         point = _around(points, boxes, self.reach)
         squared = (points.xy[point] - ((boxes[..., :2] + boxes[..., 2:]) / 2)[:, :, None]).square()
         distance = squared.sum(dim=-1).sqrt()
-        cost, iou = self._cost(points, targets, prediction, point, distance)
         candidate = inside_any[:, None].expand(-1, boxes.shape[1], -1).gather(-1, point)
         # Its nearest point is the only candidate of a box that holds none.
         alone = (valid & ~holds)[..., None]
         place = torch.arange(point.shape[-1], device=point.device)
         nearest = place == distance.argmin(dim=-1, keepdim=True)
         candidate = torch.where(alone, nearest, candidate) & valid[..., None]
+        cost, iou = self._cost(points, targets, prediction, point, distance, candidate)
 
         places = min(self.topk, point.shape[-1])
         least, order = torch.where(candidate, cost, torch.inf).topk(places, largest=False)
@@ -126,15 +128,36 @@ class DSLAAssigner(Assigner):
     ) -> Tensor:
         """Return how many points each box takes, ``[B, G]`` int64."""
         corners = corners_of(prediction, points)
+        boxes, places = targets.boxes_xyxy, min(self.topk, len(points.xy))
+        if known_at_once(boxes):
+            each = [
+                self._sum_of_largest(corners[:, image, None], boxes[image, None], inside)
+                for image, inside in enumerate(inside_any)
+            ]
+            return torch.cat(each).long().clamp(min=1)
         candidate = inside_any[:, None].float()
-        places = min(self.topk, len(points.xy))
 
         def ask(images: slice, some: slice) -> tuple[Tensor]:
-            iou = overlaps(corners[:, images], targets.boxes_xyxy[images, some])
+            iou = overlaps(corners[:, images], boxes[images, some])
             return (iou.mul_(candidate[images]).topk(places, dim=-1).values.sum(dim=-1),)
 
         (total,) = of_all_pairs(ask, targets.labels, points.xy)
         return total.long().clamp(min=1)
+
+    def _sum_of_largest(self, corners: Tensor, boxes: Tensor, candidate: Tensor) -> Tensor:
+        """Return what ``topk`` overlaps of boxes ``[1, G, 4]`` add up to, ``[1, G]``.
+
+        Only candidates, ``[P]`` bool, are looked at, of predicted boxes ``[4, 1, 1, P]``.
+        """
+        corners = corners[..., candidate.nonzero().squeeze(1)]
+        places = min(self.topk, corners.shape[-1])
+
+        def ask(images: slice, some: slice) -> tuple[Tensor]:
+            iou = overlaps(corners, boxes[:, some])
+            return (iou.topk(places, dim=-1).values.sum(dim=-1),)
+
+        (total,) = of_all_pairs(ask, boxes[..., 0], corners[0, 0, 0])
+        return total
 
     def _cost(
         self,
@@ -143,6 +166,7 @@ class DSLAAssigner(Assigner):
         prediction: Prediction,
         point: Tensor,
         distance: Tensor,
+        candidate: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Return cost and overlap of boxes and some points for each, ``[B, G, K]``.
 
@@ -152,6 +176,7 @@ class DSLAAssigner(Assigner):
             prediction: at all points.
             point: ``[B, G, K]``.
             distance: of point and center of the box in pixels, likewise.
+            candidate: ``[B, G, K]`` bool, what the cost is asked of; of others it may be anything.
         """
         batch, boxes, places = point.shape
         rows = point.flatten(1)
@@ -165,26 +190,34 @@ class DSLAAssigner(Assigner):
         column = targets.labels.clamp(min=0)[..., None].expand_as(point).flatten(1)
         logit = prediction.cls_logits.flatten(1).gather(1, rows * classes + column)
         logit = logit.float().view_as(point)
-        background = _background(prediction.cls_logits).gather(1, rows).view_as(point)
-        probability, softplus = logit.sigmoid(), F.softplus(logit)
+        asked = candidate.new_zeros(batch, len(points.xy))
+        asked = asked.scatter_reduce(1, rows, candidate.flatten(1), "amax")
+        background = _background(prediction.cls_logits, asked).gather(1, rows).view_as(point)
+        probability, softplus = logit.sigmoid(), quick_softplus(logit)
         others = background - probability.square() * softplus
         right = (iou - probability).square() * (softplus - iou * logit)
         away = (distance / points.stride[point] - self.soft_radius).clamp(max=_FARTHEST)
         return others + right - self.iou_weight * (iou + 1e-7).log() + 10**away, iou
 
 
-def _background(cls_logits: Tensor) -> Tensor:
+def _background(cls_logits: Tensor, asked: Tensor) -> Tensor:
     """Return the quality focal loss of points ``[B, P, C]`` of which no class is there, ``[B, P]``.
 
-    Some at a time, as the logits are the largest tensor of a step.
+    Of those that are asked for, ``[B, P]`` bool; of others it is that or 0. Some at a time, as the
+    logits are the largest tensor of a step.
     """
-    rows = cls_logits.flatten(0, 1)
-    pieces = (rows,) if torch.compiler.is_compiling() else torch.split(rows, _PIECE)
-    sums = [
-        F.softplus(logits).mul_(logits.sigmoid().square_()).sum(dim=-1)
-        for logits in (piece.float() for piece in pieces)
-    ]
-    return torch.cat(sums).view(cls_logits.shape[:-1])
+    rows = rows_that_count(asked.flatten())
+    logits = cls_logits.flatten(0, 1)
+    if isinstance(rows, slice):
+        pieces = (logits,) if torch.compiler.is_compiling() else torch.split(logits, _PIECE)
+        return torch.cat([_of_no_class(piece) for piece in pieces]).view(asked.shape)
+    sums = [_of_no_class(logits[piece]) for piece in torch.split(rows, _PIECE)]
+    return spread(torch.cat(sums), rows, asked.shape)
+
+
+def _of_no_class(logits: Tensor) -> Tensor:
+    logits = logits.float()
+    return quick_softplus(logits).mul_(logits.sigmoid().square_()).sum(dim=-1)
 
 
 def _insides(points: Points, boxes: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

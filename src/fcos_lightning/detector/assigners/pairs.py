@@ -55,6 +55,60 @@ def overlaps(corners: Tensor, boxes: Tensor) -> Tensor:
     return shared.div_(union.clamp_(min=torch.finfo(union.dtype).tiny))
 
 
+def pairs_inside(
+    points: Points, boxes: Tensor, valid: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield some boxes, the points inside of them, and which of these are any, for all boxes.
+
+    For each box they are a rectangle of each level's grid, so that no point outside is looked at.
+    How many they are depends on the boxes: see ``known_at_once``.
+
+    Args:
+        points: of all levels.
+        boxes: ``[N, 4]`` pixels.
+        valid: ``[N]`` bool; the others, and those without points, are left out.
+
+    Yields:
+        ``[n]`` int64 numbers of boxes; ``[n, K]`` int64 points; ``[n, K]`` bool.
+    """
+    levels, first = [], 0
+    for (height, width), per_level in zip(points.feature_sizes, points.per_level, strict=True):
+        grid_xy = points.xy[first : first + per_level].view(height, width, points.per_cell, 2)
+        ends = []
+        for axis, at in enumerate((grid_xy[0, :, 0, 0], grid_xy[:, 0, 0, 1])):
+            at = at.contiguous()
+            start = torch.searchsorted(at, boxes[:, axis].contiguous(), right=True)
+            end = torch.searchsorted(at, boxes[:, axis + 2].contiguous())
+            ends.append((start, (end - start).clamp_(min=0) * valid))
+        (column, across), (row, down) = ends
+        across, row_of_points = across * points.per_cell, width * points.per_cell
+        start = first + row * row_of_points + column * points.per_cell
+        levels.append((start, across, across * down, row_of_points))
+        first += per_level
+
+    counts = torch.stack([count for _, _, count, _ in levels], dim=1)
+    total = counts.sum(dim=1)
+    order = total.argsort(descending=True)
+    order = order[: int((total > 0).sum())]
+    together = _PAIRS.get(boxes.device.type, _PAIRS_ELSEWHERE)
+    while len(order):
+        # The largest comes first, and the others get as many places as it has.
+        some = order[: max(together // int(total[order[0]]), 1)]
+        order = order[len(some) :]
+        index, real = [], []
+        for (start, across, count, row_of_points), most in zip(
+            levels, counts[some].amax(dim=0).tolist(), strict=True
+        ):
+            place = torch.arange(most, device=boxes.device)
+            wide = across[some, None].clamp(min=1)
+            down = place.div(wide, rounding_mode="floor")
+            is_one = place < count[some, None]
+            at = start[some, None] + down * row_of_points + (place - down * wide)
+            index.append(torch.where(is_one, at, 0))
+            real.append(is_one)
+        yield some, torch.cat(index, dim=1), torch.cat(real, dim=1)
+
+
 def _pieces(images: int, boxes: int, points: Tensor) -> Iterator[tuple[slice, list[slice]]]:
     together = _PAIRS.get(points.device.type, _PAIRS_ELSEWHERE)
     count = max(len(points), 1)

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from fcos_lightning.boxes import xyxy_to_ltrb
-from fcos_lightning.detector.assigners.anchors import MostOverlapping, overlaps_in_parts
+from fcos_lightning.detector.assigners.anchors import (
+    MostOverlapping,
+    in_order_of_points,
+    kind_after_kind,
+    overlaps_in_parts,
+)
 from fcos_lightning.detector.assigners.claims import padded
 from fcos_lightning.detector.parts import Assigner
 from fcos_lightning.structures import Assignment, Points, Prediction, Target, Targets
@@ -81,6 +86,7 @@ class SSDAssigner(Assigner):
         claims = torch.zeros_like(forced)
         # The first of several largest is the one of which most are left.
         left = torch.arange(len(points.xy), 0, -1, dtype=boxes.dtype, device=boxes.device)
+        left = kind_after_kind(left, points)
         for first, ious, spare in overlaps_in_parts(points, boxes, valid):
             most.look_at(first, ious, self.positive_iou)
             best_iou = ious.amax(dim=1)
@@ -92,5 +98,8 @@ class SSDAssigner(Assigner):
             # One that a box's best overlaps less than enough claims it all the same.
             weak = (best_iou > 0) & (best_iou < self.positive_iou)
             claims = claims.scatter_add(0, best, weak.long())
-        matched = torch.where(most.overlap >= self.positive_iou, most.box.long(), -1)
-        return torch.where(forced >= 0, forced, matched), claims + most.claims.long()
+        matched = torch.where(most.overlap >= self.positive_iou, most.box, -1.0)
+        matched, its_claims = (
+            in_order_of_points(one, points).long() for one in (matched, most.claims)
+        )
+        return torch.where(forced >= 0, forced, matched), claims + its_claims

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fcos_lightning.detector.losses.mined import RowLoss, mined_sum
 from fcos_lightning.detector.parts import Loss
+from fcos_lightning.detector.rows import rows_that_count, taken
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 
@@ -67,10 +68,13 @@ class DenseBoxLoss(Loss):
                 self.negatives,
                 assignment.ignored,
             )
-            positive = assignment.positive[..., None]
+            rows = rows_that_count(assignment.positive.flatten())
+            positive = taken(assignment.positive.flatten(), rows)[:, None]
+            target = taken(assignment.ltrb_px.flatten(0, 1), rows)
             # Background rows get a harmless pair of equal numbers: no NaN, no gradient.
-            predicted = torch.where(positive, prediction.ltrb_px.float(), assignment.ltrb_px)
-            box = ((predicted - assignment.ltrb_px) / self.unit_px).square().sum()
+            predicted = taken(prediction.ltrb_px.flatten(0, 1), rows).float()
+            predicted = torch.where(positive, predicted, target)
+            box = ((predicted - target) / self.unit_px).square().sum()
             positives = totals.share("positives", at_least=1.0)
             return Losses(
                 {

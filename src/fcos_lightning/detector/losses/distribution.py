@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from fcos_lightning.detector.rows import rows_that_count, spread, taken
+
 #: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
 _PIECE = {"cpu": 2**17}
 _PIECE_ELSEWHERE = 2**25
@@ -55,12 +57,14 @@ class _DistributionSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, side_logits: Tensor, steps: Tensor, weight: Tensor) -> Tensor:  # noqa: ANN401
         count = side_logits.shape[-1]
-        rows = side_logits.detach().flatten(0, -2)
+        points = rows_that_count(weight.flatten() != 0)
+        rows = taken(side_logits.detach().flatten(0, -3), points).flatten(0, 1)
+        steps = taken(steps.flatten(0, -2), points)
         near, share = (one.flatten()[:, None] for one in _neighbours(steps, count))
-        weight = (weight / 4)[..., None].expand_as(steps).reshape(-1, 1)
+        weight = taken(weight.flatten() / 4, points)[:, None].expand_as(steps).reshape(-1, 1)
         gradient = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
         height = max(_PIECE.get(rows.device.type, _PIECE_ELSEWHERE) // count, 1)
-        sums = []
+        sums = [weight.new_zeros(())]
         for start in range(0, len(rows), height):
             piece = slice(start, start + height)
             below, beyond, weighs = near[piece], share[piece], weight[piece]
@@ -75,11 +79,12 @@ class _DistributionSum(torch.autograd.Function):
                 gradient[piece] = slope
         if gradient is not None:
             ctx.save_for_backward(gradient)
-            ctx.shape = side_logits.shape
+            ctx.points, ctx.shape = points, side_logits.shape
         return torch.stack(sums).sum()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
         (gradient,) = ctx.saved_tensors
-        return (gradient * upstream.to(gradient.dtype)).view(ctx.shape), None, None
+        scaled = (gradient * upstream.to(gradient.dtype)).view(-1, *ctx.shape[-2:])
+        return spread(scaled, ctx.points, ctx.shape), None, None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torchvision.ops import sigmoid_focal_loss
+
+from fcos_lightning.layers.softplus import quick_softplus
 
 #: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
 _PIECE = {"cpu": 2**17}
@@ -36,12 +37,9 @@ def sigmoid_focal_sum(
     Returns:
         A scalar, float32.
     """
-    if ignored is not None:
-        # Taken for background, neither loss nor slope is left of them.
-        logits = logits.masked_fill(ignored[..., None], _NEVER)
     if torch.compiler.is_compiling():  # the compiler itself fuses the plain formula
-        return plain_focal_sum(logits, labels, alpha, gamma)
-    total: Tensor = _FocalSum.apply(logits, labels, alpha, gamma, None)
+        return plain_focal_sum(_without(logits, ignored), labels, alpha, gamma)
+    total: Tensor = _FocalSum.apply(logits, labels, alpha, gamma, None, ignored)
     return total
 
 
@@ -63,12 +61,15 @@ def quality_focal_sum(
     Returns:
         A scalar, float32.
     """
-    if ignored is not None:
-        logits = logits.masked_fill(ignored[..., None], _NEVER)
     if torch.compiler.is_compiling():
-        return plain_quality_focal_sum(logits, labels, goal, beta)
-    total: Tensor = _FocalSum.apply(logits, labels, -1.0, beta, goal)
+        return plain_quality_focal_sum(_without(logits, ignored), labels, goal, beta)
+    total: Tensor = _FocalSum.apply(logits, labels, -1.0, beta, goal, ignored)
     return total
+
+
+def _without(logits: Tensor, ignored: Tensor | None) -> Tensor:
+    """Return logits of which ignored points, taken for background, have neither loss nor slope."""
+    return logits if ignored is None else logits.masked_fill(ignored[..., None], _NEVER)
 
 
 def plain_quality_focal_sum(logits: Tensor, labels: Tensor, goal: Tensor, beta: float) -> Tensor:
@@ -89,8 +90,6 @@ def plain_focal_sum(logits: Tensor, labels: Tensor, alpha: float, gamma: float) 
 
 
 class _FocalSum(torch.autograd.Function):
-    """Takes every logit for background, but for the one of each positive point's class."""
-
     @staticmethod
     def forward(
         ctx: Any,  # noqa: ANN401
@@ -99,55 +98,82 @@ class _FocalSum(torch.autograd.Function):
         alpha: float,
         gamma: float,
         goal: Tensor | None,
+        ignored: Tensor | None,
     ) -> Tensor:
-        right, others = (alpha, 1 - alpha) if alpha >= 0 else (1.0, 1.0)
-        rows = logits.detach().flatten(0, -2)
-        labels = labels.flatten()[:, None]
-        positive, column = labels >= 0, labels.clamp(min=0)
-        at_column = rows.gather(1, column)
-        # As background, minus infinity has neither loss nor slope.
-        replaced = torch.where(positive, -torch.inf, at_column)
-
-        gradient = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
-        height = max(_PIECE.get(rows.device.type, _PIECE_ELSEWHERE) // rows.shape[1], 1)
-        sums = []
-        for start in range(0, len(rows), height):
-            piece = slice(start, start + height)
-            background = rows[piece].scatter(1, column[piece], replaced[piece]).float()
-            loss, slope = loss_and_slope(background, gamma, gradient is not None)
-            sums.append(loss.sum())
-            if gradient is not None:
-                gradient[piece] = slope.mul_(others)
-        if goal is None:
-            # The right class seen from its other side: p becomes 1 - p and the slope turns round.
-            loss, slope = loss_and_slope(-at_column.float(), gamma, gradient is not None)
-            slope = -slope
-        else:
-            loss, slope = _soft_loss_and_slope(at_column.float(), goal.reshape(-1, 1), gamma)
-        of_positives = torch.where(positive, loss, 0.0).sum()
-        if gradient is not None:
-            kept = gradient.gather(1, column)
-            gradient.scatter_(1, column, torch.where(positive, (right * slope).to(kept), kept))
-            ctx.save_for_backward(gradient)
-            ctx.shape = logits.shape
-        return others * torch.stack(sums).sum() + right * of_positives
+        ctx.powers = alpha, gamma
+        ctx.save_for_backward(logits, labels, goal, ignored)
+        total, ctx.gradient = _sum_and_gradient(
+            logits, labels, alpha, gamma, goal, ignored, ctx.needs_input_grad[0]
+        )
+        return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None, None]:  # noqa: ANN401
-        (gradient,) = ctx.saved_tensors
-        return (gradient * upstream.to(gradient.dtype)).view(ctx.shape), None, None, None, None
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        logits, labels, goal, ignored = ctx.saved_tensors
+        gradient, ctx.gradient = ctx.gradient, None
+        if gradient is None:  # asked for once more: the first time it was handed out
+            alpha, gamma = ctx.powers
+            _, gradient = _sum_and_gradient(logits, labels, alpha, gamma, goal, ignored, True)
+            assert gradient is not None
+        return gradient.mul_(upstream.to(gradient.dtype)), *([None] * 5)
 
 
-def loss_and_slope(
+def _sum_and_gradient(
     logits: Tensor,
+    labels: Tensor,
+    alpha: float,
     gamma: float,
-    with_slope: bool,
-    softplus: Callable[[Tensor], Tensor] = F.softplus,
-) -> tuple[Tensor, Tensor]:
+    goal: Tensor | None,
+    ignored: Tensor | None,
+    with_gradient: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the sum of the losses and its derivative by the logits, if asked for.
+
+    Every logit is taken for background, but for the one of each positive point's class.
+    """
+    right, others = (alpha, 1 - alpha) if alpha >= 0 else (1.0, 1.0)
+    rows = logits.detach().flatten(0, -2)
+    labels = labels.flatten()[:, None]
+    positive, column = labels >= 0, labels.clamp(min=0)
+    at_column = rows.gather(1, column)
+    # As background, minus infinity has neither loss nor slope.
+    replaced = torch.where(positive, -torch.inf, at_column)
+    counts = None if ignored is None else ignored.flatten()[:, None].logical_not().float()
+
+    gradient = torch.empty_like(rows) if with_gradient else None
+    height = max(_PIECE.get(rows.device.type, _PIECE_ELSEWHERE) // rows.shape[1], 1)
+    sums = []
+    for start in range(0, len(rows), height):
+        piece = slice(start, start + height)
+        background = rows[piece].scatter(1, column[piece], replaced[piece]).float()
+        loss, slope = loss_and_slope(background, gamma, with_gradient)
+        if counts is None:
+            sums.append(loss.sum())
+        else:
+            sums.append((loss.sum(dim=1, keepdim=True) * counts[piece]).sum())
+        if gradient is not None:
+            gradient[piece] = slope.mul_(others if counts is None else counts[piece] * others)
+    if goal is None:
+        # The right class seen from its other side: p becomes 1 - p and the slope turns round.
+        loss, slope = loss_and_slope(-at_column.float(), gamma, with_gradient)
+        slope = -slope
+    else:
+        loss, slope = _soft_loss_and_slope(at_column.float(), goal.reshape(-1, 1), gamma)
+    if counts is not None:
+        positive = positive & (counts > 0)
+    of_positives = torch.where(positive, loss, 0.0).sum()
+    if gradient is not None:
+        kept = gradient.gather(1, column)
+        gradient.scatter_(1, column, torch.where(positive, (right * slope).to(kept), kept))
+        gradient = gradient.view(logits.shape)
+    return others * torch.stack(sums).sum() + right * of_positives, gradient
+
+
+def loss_and_slope(logits: Tensor, gamma: float, with_slope: bool) -> tuple[Tensor, Tensor]:
     """Return ``-p^gamma log(1 - p)``, ``p = sigmoid(logits)``, and its derivative if asked for."""
     probability = logits.sigmoid()
-    cross_entropy = softplus(logits)
+    cross_entropy = quick_softplus(logits)
     fading = _power(probability, gamma)
     slope = probability
     if with_slope:
@@ -167,7 +193,7 @@ def _power(probability: Tensor, gamma: float) -> Tensor:
 def _soft_loss_and_slope(logits: Tensor, goal: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """Return ``|y - p|^beta`` times the cross-entropy of ``p`` and ``y``, and its derivative."""
     off = logits.sigmoid() - goal
-    cross_entropy = F.softplus(logits) - goal * logits
+    cross_entropy = quick_softplus(logits) - goal * logits
     fading = off.abs() ** beta
     # Of the power by p times that of p by the logit; below 1 it has none where p is right.
     steep = beta * off.abs() ** (beta - 1) * off.sign() if beta else torch.zeros_like(off)

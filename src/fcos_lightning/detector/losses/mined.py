@@ -1,7 +1,7 @@
 """Losses of rows of logits, of which the background keeps only what it finds hardest.
 
-One row belongs to one point. The loss of every row is worked out, and its slope, the one tensor of
-the logits' size; then those that count are chosen, and the slopes of the others become 0.
+One row belongs to one point. The loss of every row is worked out, then those that count are chosen,
+and the slopes of the others become 0: the gradient is the one tensor of the logits' size.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from fcos_lightning.structures.on_device import known_at_once
 
 #: Logits worked on at a time: on a processor what its cache holds, elsewhere what fills a GPU.
 _PIECE = {"cpu": 2**18}
@@ -120,7 +122,10 @@ def _pieces(logits: Tensor) -> Iterator[tuple[int, slice]]:
 
 
 class _MinedSum(torch.autograd.Function):
-    """Losses and slopes of all rows in one go, since both take the same exponentials."""
+    """On a processor slopes are worked out of what counts alone; elsewhere along with the losses.
+
+    There it would have to be waited for how many rows count, and both take the same exponentials.
+    """
 
     @staticmethod
     def forward(
@@ -132,8 +137,10 @@ class _MinedSum(torch.autograd.Function):
         ignored: Tensor | None,
     ) -> Tensor:
         losses = torch.empty(labels.shape, device=logits.device)
+        ctx.of_few = known_at_once(logits)
+        with_slopes = ctx.needs_input_grad[1] and not ctx.of_few
         # In the order in which the logits lie in memory, whatever that is.
-        slopes = torch.empty_like(logits) if ctx.needs_input_grad[1] else None
+        slopes = torch.empty_like(logits) if with_slopes else None
         for image, part in _pieces(logits):
             rows = logits[image, part].float(), labels[image, part]
             if slopes is None:
@@ -149,11 +156,19 @@ class _MinedSum(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[None, Tensor, None, None, None]:  # noqa: ANN401
         logits, labels, kept = ctx.saved_tensors
+        if ctx.of_few:
+            gradient = torch.zeros_like(logits)
+            rows = kept.nonzero(as_tuple=True)
+            height = max(_PIECE["cpu"] // max(logits.shape[-1], 1), 1)
+            for some in zip(*(one.split(height) for one in rows), strict=True):
+                _, slope = ctx.kind.loss_and_slope(logits[some].float(), labels[some])
+                gradient[some] = slope.mul_(upstream).to(gradient.dtype)
+            return None, gradient, None, None, None
         slopes, ctx.slopes = ctx.slopes, None
         if slopes is None:  # asked for once more: the first time the gradient took their place
             slopes = torch.empty_like(logits)
             for image, part in _pieces(logits):
-                rows = logits[image, part].float(), labels[image, part]
-                _, slopes[image, part] = ctx.kind.loss_and_slope(*rows)
+                of_part = logits[image, part].float(), labels[image, part]
+                _, slopes[image, part] = ctx.kind.loss_and_slope(*of_part)
         gradient = slopes.mul_((kept * upstream)[..., None].to(slopes.dtype))
         return None, gradient, None, None, None

@@ -13,6 +13,12 @@ from fcos_lightning.detector.heads.distribution import DistributionPrediction
 from fcos_lightning.detector.losses.distribution import distribution_focal_sum
 from fcos_lightning.detector.losses.focal import quality_focal_sum
 from fcos_lightning.detector.parts import Loss
+from fcos_lightning.detector.rows import (
+    rows_that_count,
+    spread,
+    taken,
+    taken_of_each_image,
+)
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 
@@ -78,29 +84,33 @@ class QualityFocalLoss(Loss):
         with torch.autocast(prediction.cls_logits.device.type, enabled=False):
             totals = totals or Totals(self.totals(assignment))
             positive, weight = assignment.positive, _weight(assignment)
+            rows = rows_that_count(positive.flatten())
             # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
-            strides = points.stride[:, None]
-            predicted = torch.where(
-                positive[..., None], _planes(prediction.ltrb_px.float()) / strides, 1
+            counts = taken(positive.flatten(), rows)[:, None]
+            strides = taken_of_each_image(points.stride, rows, len(weight))[:, None]
+            predicted, target = (
+                torch.where(counts, _planes(taken(ltrb.flatten(0, 1), rows).float()) / strides, 1)
+                for ltrb in (prediction.ltrb_px, assignment.ltrb_px)
             )
-            target = torch.where(positive[..., None], _planes(assignment.ltrb_px) / strides, 1)
             overlap = iou_of_ltrb(predicted, target, self.box_loss)
 
             total_weight = totals.share("weight", at_least=1.0)
             goal, divisor = weight, total_weight
             if self.goal == "overlap":
                 plain = overlap if self.box_loss == "iou" else iou_of_ltrb(predicted, target)
-                goal, divisor = plain.detach(), totals.positives_for_classes(at_least=1.0)
+                goal = spread(plain.detach(), rows, weight.shape)
+                divisor = totals.positives_for_classes(at_least=1.0)
             cls = quality_focal_sum(
                 prediction.cls_logits, assignment.labels, goal, self.beta, assignment.ignored
             )
-            box = ((1 - overlap) * weight).sum() / total_weight
+            box = ((1 - overlap) * taken(weight.flatten(), rows)).sum() / total_weight
             terms = {
                 "cls": cls / divisor,
                 "box": self.box_factor * box,
             }
             if self.sides_factor and isinstance(prediction, DistributionPrediction):
-                sides = distribution_focal_sum(prediction.side_logits, target, weight)
+                steps = spread(target, rows, assignment.ltrb_px.shape)
+                sides = distribution_focal_sum(prediction.side_logits, steps, weight)
                 terms["sides"] = self.sides_factor * sides / total_weight
             return Losses(terms)
 
@@ -113,5 +123,5 @@ def _weight(assignment: Assignment) -> Tensor:
 
 
 def _planes(ltrb: Tensor) -> Tensor:
-    """Return ``[B, P, 4]`` with each of the four in a row of memory, as FCOS's loss does."""
+    """Return ``[N, 4]`` with each of the four in a row of memory, as FCOS's loss does."""
     return ltrb.movedim(-1, 0).contiguous().movedim(0, -1)

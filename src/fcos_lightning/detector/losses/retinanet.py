@@ -14,6 +14,12 @@ from fcos_lightning.boxes import ltrb_to_xyxy
 from fcos_lightning.detector.heads.retinanet import AnchorPrediction
 from fcos_lightning.detector.losses.focal import sigmoid_focal_sum
 from fcos_lightning.detector.parts import Loss
+from fcos_lightning.detector.rows import (
+    rows_that_count,
+    spread,
+    taken,
+    taken_of_each_image,
+)
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 
 
@@ -112,27 +118,35 @@ class RetinaNetLoss(Loss):
         anchors_wh: Tensor,
     ) -> Tensor:
         """Return the sum of the box loss over the positives of each image, ``[B]``."""
-        positive = assignment.positive[..., None]
+        shape = assignment.labels.shape
+        rows = rows_that_count(assignment.positive.flatten())
+        positive = taken(assignment.positive.flatten(), rows)[:, None]
         # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
-        target_ltrb = torch.where(positive, assignment.ltrb_px, 1.0)
+        target_ltrb = torch.where(positive, taken(assignment.ltrb_px.flatten(0, 1), rows), 1.0)
         if self.box_loss == "giou":
-            predicted_ltrb = torch.where(positive, prediction.ltrb_px.float(), 1.0)
+            xy = taken_of_each_image(points.xy, rows, shape[0])
+            predicted_ltrb = taken(prediction.ltrb_px.flatten(0, 1), rows).float()
+            predicted_ltrb = torch.where(positive, predicted_ltrb, 1.0)
             per_anchor = generalized_box_iou_loss(
-                ltrb_to_xyxy(points.xy, predicted_ltrb), ltrb_to_xyxy(points.xy, target_ltrb)
+                ltrb_to_xyxy(xy, predicted_ltrb), ltrb_to_xyxy(xy, target_ltrb)
             )
-            return torch.where(positive[..., 0], per_anchor, 0.0).sum(dim=1)
-        target = offsets_of(target_ltrb, anchors_wh)
-        predicted = torch.where(positive, prediction.offsets.float(), target)
-        beta = self.beta if self.box_loss == "smooth_l1" else 0.0
-        return F.smooth_l1_loss(predicted, target, reduction="none", beta=beta).sum(dim=(1, 2))
+            per_anchor = torch.where(positive[:, 0], per_anchor, 0.0)
+        else:
+            target = offsets_of(target_ltrb, taken_of_each_image(anchors_wh, rows, shape[0]))
+            predicted = taken(prediction.offsets.flatten(0, 1), rows).float()
+            predicted = torch.where(positive, predicted, target)
+            beta = self.beta if self.box_loss == "smooth_l1" else 0.0
+            per_side = F.smooth_l1_loss(predicted, target, reduction="none", beta=beta)
+            per_anchor = per_side.sum(dim=1)
+        return spread(per_anchor, rows, shape).sum(dim=1)
 
 
 def offsets_of(ltrb_px: Tensor, anchors_wh: Tensor) -> Tensor:
-    """Return the offsets ``[B, P, 4]`` that make anchors into boxes, see ``AnchorPrediction``.
+    """Return the offsets ``[..., 4]`` that make anchors into boxes, see ``AnchorPrediction``.
 
     Args:
-        ltrb_px: ``[B, P, 4]`` distances from the anchors' centers to the boxes' sides.
-        anchors_wh: ``[P, 2]`` pixels.
+        ltrb_px: ``[..., 4]`` distances from the anchors' centers to the boxes' sides.
+        anchors_wh: ``[..., 2]`` pixels.
     """
     near, far = ltrb_px[..., :2], ltrb_px[..., 2:]
     moved = (far - near) / 2 / anchors_wh

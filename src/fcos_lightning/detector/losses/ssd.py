@@ -14,6 +14,7 @@ from fcos_lightning.detector.heads.ssd import OFFSET_UNITS
 from fcos_lightning.detector.losses.mined import RowLoss, mined_sum
 from fcos_lightning.detector.losses.retinanet import offsets_of
 from fcos_lightning.detector.parts import Loss
+from fcos_lightning.detector.rows import rows_that_count, taken, taken_of_each_image
 from fcos_lightning.structures import Assignment, Losses, Points, Prediction, Totals
 from fcos_lightning.structures.on_device import placed
 
@@ -75,12 +76,15 @@ class SSDLoss(Loss):
                 self.negatives,
                 assignment.ignored,
             )
-            positive = assignment.positive[..., None]
+            rows = rows_that_count(assignment.positive.flatten())
+            positive = taken(assignment.positive.flatten(), rows)[:, None]
+            anchors_wh = taken_of_each_image(points.size_wh, rows, len(assignment.labels))
             units = placed(OFFSET_UNITS, prediction.offsets.device, prediction.offsets.dtype)
             # Background rows get a harmless pair of equal boxes: no NaN, no gradient.
-            target = offsets_of(torch.where(positive, assignment.ltrb_px, 1.0), points.size_wh)
-            target = target / units
-            predicted = torch.where(positive, prediction.offsets.float() / units, target)
+            ltrb_px = taken(assignment.ltrb_px.flatten(0, 1), rows)
+            target = offsets_of(torch.where(positive, ltrb_px, 1.0), anchors_wh) / units
+            predicted = taken(prediction.offsets.flatten(0, 1), rows).float() / units
+            predicted = torch.where(positive, predicted, target)
             box = F.smooth_l1_loss(predicted, target, reduction="sum", beta=self.beta)
             return Losses(
                 {
@@ -95,17 +99,20 @@ class BackgroundSoftmax(RowLoss):
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return ``log(1 + sum(exp(logits)))``, less the logit of the label if there is one."""
-        right = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
-        return F.softplus(logits.logsumexp(dim=1)) - torch.where(labels >= 0, right, 0.0)
+        return self._parts(logits, labels)[0]
 
     def loss_and_slope(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the same, and the probabilities, less 1 at the label."""
-        place = labels.clamp(min=0)[:, None]
-        positive = (labels >= 0).to(logits.dtype)[:, None]
-        right = logits.gather(1, place) * positive
+        loss, powers, total = self._parts(logits, labels)
+        place, positive = labels.clamp(min=0)[:, None], (labels >= 0).to(logits.dtype)[:, None]
+        return loss, powers.div_(total).scatter_add_(1, place, -positive)
+
+    def _parts(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the loss; and ``exp(logits)`` and the sum of them and 1, both reduced alike."""
         # The background's logit is one of those that the largest is taken of.
-        largest = logits.amax(dim=1, keepdim=True).clamp_(min=0)
-        probability = (logits - largest).exp_()
-        total = probability.sum(dim=1, keepdim=True).add_((-largest).exp_())
-        loss = total.log().add_(largest).sub_(right)
-        return loss.squeeze(1), probability.div_(total).scatter_add_(1, place, -positive)
+        largest = logits.detach().amax(dim=1, keepdim=True).clamp_(min=0)
+        powers = (logits - largest).exp_()
+        total = powers.sum(dim=1, keepdim=True) + (-largest).exp()
+        right = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1)
+        loss = (total.log() + largest).squeeze(1) - torch.where(labels >= 0, right, 0.0)
+        return loss, powers, total

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fcos_lightning.printing import grouped
+
 
 def verdicts(numbers: Mapping[str, Any]) -> list[str]:
     """Return a sentence or two on each run that is held against the first.
@@ -44,4 +46,4 @@ def _of(numbers: Mapping[str, Any], place: int) -> Iterator[str]:
 
 
 def _objects(number: int) -> str:
-    return "1 object" if number == 1 else f"{number} objects"
+    return "1 object" if number == 1 else f"{grouped(number)} objects"

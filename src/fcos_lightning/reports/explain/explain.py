@@ -61,6 +61,8 @@ class Asked:
         skip: whether files that cannot be read are passed over.
         title: names data and checkpoint, for the heading.
         remarks: sentences on what cannot be shown.
+        predicted: positions of those images that the detector looks at, which takes longer than
+            the mapping by far; None: all.
     """
 
     onlooker: Onlooker
@@ -71,6 +73,7 @@ class Asked:
     skip: bool
     title: str
     remarks: Sequence[str] = ()
+    predicted: Sequence[int] | None = None
 
 
 def write_explanation(asked: Asked, folder: Path, shown: Shown) -> dict[str, Any]:
@@ -140,9 +143,11 @@ def _looked_at(asked: Asked, shown: Shown) -> Course:
     """Sum over the images."""
     onlooker, base = asked.onlooker, asked.settings[0]
     course = Course.of(len(onlooker.split))
+    predicted = set(asked.images if asked.predicted is None else asked.predicted)
     for image in shown(asked.images, "images"):
+        asks = onlooker.detector is not None and image in predicted
         try:
-            prediction = onlooker.predict(image, base) if onlooker.detector else None
+            prediction = onlooker.predict(image, base) if asks else None
         except UserError:
             if not asked.skip:
                 raise

@@ -28,6 +28,7 @@ class Course:
         missed: ``[N]`` missed objects of each image.
         reasons: how often an object was missed for which reason.
         found: objects that were found.
+        predicted: images that the detector looked at.
         unreadable: files that were passed over.
     """
 
@@ -37,6 +38,7 @@ class Course:
     missed: NDArray[np.int64]
     reasons: dict[str, int] = field(default_factory=dict)
     found: int = 0
+    predicted: int = 0
     unreadable: list[str] = field(default_factory=list)
 
     @classmethod
@@ -61,6 +63,7 @@ class Course:
         self.ambiguous[image] = int((looked.mapped.claimants() > 1).sum())
         if predicted is None:
             return
+        self.predicted += 1
         self.missed[image] = len(predicted.missed)
         self.found += len(looked.wanted) - len(predicted.missed)
         for one in predicted.missed:
@@ -177,6 +180,7 @@ def missed_numbers(course: Course, threshold: float) -> dict[str, Any]:
     """Return how many objects were missed, and for which reasons."""
     return {
         "threshold": threshold,
+        "images": course.predicted,
         "objects": course.found + sum(course.reasons.values()),
         "missed": sum(course.reasons.values()),
         "reasons": [

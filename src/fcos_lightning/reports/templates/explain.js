@@ -202,8 +202,8 @@
   function counts(list) {
     const several = list.filter((point) => point.claims.length > 1).length;
     const { unanswered, size } = mapped();
-    byId("counts").textContent = `${list.length} points answer for a box, ${several} are ambiguous; ` +
-      `${unanswered.length} of ${image().boxes.filter((one) => !one.ignored).length} boxes have no point. Seen at ${size[1]} x ${size[0]} pixels.`;
+    byId("counts").textContent = `${grouped(list.length)} points answer for a box, ${grouped(several)} are ambiguous; ` +
+      `${grouped(unanswered.length)} of ${grouped(image().boxes.filter((one) => !one.ignored).length)} boxes have no point. Seen at ${size[1]} x ${size[0]} pixels.`;
   }
 
   // --- tables -------------------------------------------------------------------------------
@@ -251,11 +251,11 @@
       swatch.className = `swatch s${number % COLOURS}`;
       const [x1, y1, x2, y2] = one.box, factor = size[1] / image().width;
       const what = one.ignored ? ["ignored"] : missed.has(number) ? ["missed: ", ...because(missed.get(number))] :
-        lost.has(number) ? because(lost.get(number)) : found.has(number) ? [`found with ${share(found.get(number)[1])}`] : [`${by_box[number].reduce((a, b) => a + b, 0)} points`];
+        lost.has(number) ? because(lost.get(number)) : found.has(number) ? [`found with ${share(found.get(number)[1])}`] : [`${grouped(by_box[number].reduce((a, b) => a + b, 0))} points`];
       const label = tag("td", swatch, bdi(className(one.class))), words = tag("td", ...what);
       label.className = words.className = "words";
       const row = tag("tr", name, label, tag("td", `${Math.round((x2 - x1) * factor)} x ${Math.round((y2 - y1) * factor)}`),
-        tag("td", one.ignored ? "\u2013" : (by_box[number] || setting().strides.map(() => 0)).join(" / ")), words);
+        tag("td", one.ignored ? "\u2013" : (by_box[number] || setting().strides.map(() => 0)).map(grouped).join(" / ")), words);
       name.scope = "row";
       row.className = state.box === number ? "on" : "";
       return row;
@@ -279,7 +279,7 @@
       words.className = "words";
       name.scope = "row";
       const found = there.found.find((row) => row[2] === place);
-      const row = tag("tr", name, words, tag("td", share(score)), tag("td", found ? String(found[0] + 1) : "\u2013"), tag("td", String(removed)));
+      const row = tag("tr", name, words, tag("td", share(score)), tag("td", found ? String(found[0] + 1) : "\u2013"), tag("td", grouped(removed)));
       row.className = state.found === place ? "on" : "";
       return row;
     }));
@@ -288,7 +288,7 @@
   // --- one point ----------------------------------------------------------------------------
   function showPoint() {
     const list = visible(), at = list.findIndex((one) => one.index === state.point);
-    byId("which").textContent = list.length ? `${at + 1 || "none"} of ${list.length}` : "no points here";
+    byId("which").textContent = list.length ? `${at < 0 ? "none" : grouped(at + 1)} of ${grouped(list.length)}` : "no points here";
     for (const id of ["before", "after"]) byId(id).disabled = list.length === 0;
     const point = list[at];
     if (!point) { byId("about").replaceChildren(tag("p", "Choose a point in the picture, or go from one to the next.")); return; }

@@ -38,8 +38,8 @@
     if (!curves) { byId("counts").textContent = "The curves of this class are in report.json."; return; }
     const objects = label < 0 ? data.objects : data.classes[label].objects;
     const right = curves.right[at], wrong = curves.wrong[at];
-    byId("counts").textContent = `${right + wrong} detections: ${right} right, ${wrong} wrong; ` +
-      `${objects - right} of ${objects} objects missed. Precision ${text(curves.precision[at])}, ` +
+    byId("counts").textContent = `${grouped(right + wrong)} detections: ${grouped(right)} right, ${grouped(wrong)} wrong; ` +
+      `${grouped(objects - right)} of ${grouped(objects)} objects missed. Precision ${text(curves.precision[at])}, ` +
       `recall ${text(curves.recall[at])}, F1 ${text(curves.F1[at])}.`;
   }
 
@@ -78,7 +78,7 @@
       draw(shot.querySelector("[data-side=truth]"), image, truth, FEW);
       draw(shot.querySelector("[data-side=found]"), image, found, FEW);
     }
-    byId("shown").textContent = `${images} of ${shots.length} images, ${boxes} detections`;
+    byId("shown").textContent = `${images} of ${shots.length} images, ${grouped(boxes)} detections`;
   }
 
   // --- one image, large ---------------------------------------------------------------------

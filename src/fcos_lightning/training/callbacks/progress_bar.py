@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import lightning as L
+from rich.progress import Task
 
 from fcos_lightning.lightning_internals import ProgressBarFromOne
 from fcos_lightning.training.callbacks.forecast import Forecast, duration
@@ -17,7 +18,7 @@ _Shown = dict[str, int | str | float | dict[str, float]]
 
 
 class RunProgressBar(ProgressBarFromOne):
-    """Lightning's rich progress bar with short names, so that all figures fit one line.
+    """Lightning's rich progress bar with short names, and the time that is left of the whole run.
 
     Args:
         refresh_rate: in batches.
@@ -28,6 +29,7 @@ class RunProgressBar(ProgressBarFromOne):
         self._drawn_at = 0.0
         self._measured_at = 0.0
         self._shown: _Shown = {}
+        self._left_s: float | None = None
 
     def refresh(self, hard: bool = False) -> None:
         """Redraw, but not more often than eyes can follow; called by Lightning at every batch.
@@ -46,7 +48,18 @@ class RunProgressBar(ProgressBarFromOne):
         if now - self._measured_at > _PAUSE_S:
             self._measured_at = now
             self._shown = _measured(trainer)
+            self._left_s = _left_s(trainer)
         return self._shown
+
+    def time_left(self, task: Task, training: bool) -> str:
+        """Return what is left of the run, or of an evaluation; before that is known, what passed.
+
+        The steps of an epoch end with it, while what people wait for is the run.
+        """
+        left = self._left_s if training else task.time_remaining
+        if left is not None:
+            return f"{duration(left)} left"
+        return f"{duration(task.elapsed or 0.0)} so far"
 
 
 def _measured(trainer: L.Trainer) -> _Shown:
@@ -63,9 +76,12 @@ def _measured(trainer: L.Trainer) -> _Shown:
             )
             shown["images/s"] = f"{callback.images_per_s:.1f}"
             shown["wait"] = f"{callback.wait_share:.0%}"
-        left = callback.left_s(trainer) if isinstance(callback, Forecast) else None
-        if left is not None:
-            shown["left"] = duration(left)
     if "val/AP" in figures:
         shown["AP"] = f"{figures['val/AP']:.3f}"
     return shown
+
+
+def _left_s(trainer: L.Trainer) -> float | None:
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # in its constructor
+    told = (one.left_s(trainer) for one in callbacks if isinstance(one, Forecast))
+    return next(told, None)

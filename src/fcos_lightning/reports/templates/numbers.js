@@ -1,0 +1,3 @@
+"use strict";
+// Numbers as the templates write them: 12,345.
+const grouped = (count) => count.toLocaleString("en");
