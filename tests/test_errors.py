@@ -74,3 +74,20 @@ def test_a_path_that_nobody_knows_of_has_a_name_however_long_it_is() -> None:
     with calling(path, "s3://bucket/x"):
         assert str(UserError(f"{path}/a.json is wrong")) == "s3://bucket/x/a.json is wrong"
     assert "s3://" not in str(UserError(f"{path}/a.json is wrong"))
+
+
+def test_what_must_be_copied_stands_whole_and_gives_nobody_else_room() -> None:
+    address = "https://example.org/" + "a/" * 120 + "net.pth"
+    error = UserError(f"{'many words ' * 900}: fetch {address} yourself", whole=(address,))
+    assert f": fetch {address} yourself" in str(error)
+    assert len(str(error)) <= MESSAGE_CHARACTERS + len(address)
+    for strange in ("x" * 5000, "\x1b[31m" * 20, "many words " * 500):
+        assert len(str(UserError(f"fetch {strange}", whole=(strange,)))) <= MESSAGE_CHARACTERS
+        assert str(UserError(f"fetch {strange}", whole=(strange,))).isprintable()
+    twice = UserError(f"{address} " * 50, whole=(address,))
+    assert len(str(twice)) <= CHOICES_CHARACTERS
+
+
+def test_a_choice_of_several_words_stands_whole() -> None:
+    choice = "CSV (a table with filename, xmin, ymin, xmax, ymax, class)"
+    assert str(UserError("looked for", choices=[choice])).endswith(choice)

@@ -11,8 +11,10 @@ from fcos_lightning.printing import LONGEST_LINE, LONGEST_MESSAGE, message_line,
 
 #: What a whole message is cut to; each foreign text in it is cut by ``shown`` before that.
 MESSAGE_CHARACTERS = LONGEST_MESSAGE
-#: What it is cut to where it ends with all that may be chosen, which is the help itself.
+#: What it is cut to where it holds all that may be chosen, or what must be copied as it stands.
 CHOICES_CHARACTERS = LONGEST_MESSAGE + LONGEST_LINE
+#: What each choice may take; they are our own words, or names of files of a configuration.
+_LONGEST_CHOICE = 100
 
 
 #: What errors say, and what they say in its place.
@@ -44,15 +46,24 @@ class UserError(ValueError):
         choices: names of this program that may be given instead, all of which are shown.
         pasted: words for the user's next command line; whole, or not at all where they are longer
             than a line.
+        whole: parts of the message that are of no use with a gap in them, as an address and where
+            its file belongs; see ``message_line``. Never what somebody else wrote.
     """
 
-    def __init__(self, message: str = "", choices: Collection[str] = (), pasted: str = "") -> None:
+    def __init__(
+        self,
+        message: str = "",
+        choices: Collection[str] = (),
+        pasted: str = "",
+        whole: Collection[str] = (),
+    ) -> None:
         if called := _CALLED.get():
             message = message.replace(*called)
+            whole = [one.replace(*called) for one in whole]
         # A loader process's error comes back with the lines of its traceback around it.
-        line = message if message.startswith("Caught ") else message_line(message)
+        line = message if message.startswith("Caught ") else message_line(message, whole=whole)
         if choices:
-            line += f" {some_of(choices, len(choices), LONGEST_LINE - 20)}"
+            line += f" {some_of(choices, len(choices), LONGEST_LINE - 20, _LONGEST_CHOICE)}"
         if pasted:
             fits = len(pasted) <= LONGEST_LINE and printable(pasted, LONGEST_LINE) == pasted
             line += f" {pasted}" if fits else " KEY=VALUE of each"

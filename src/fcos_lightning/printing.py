@@ -15,7 +15,7 @@ LONGEST_NAME = 200
 #: Of a name that has to give room to the rest of a message, at least so much stays.
 _LEAST_NAME = 40
 #: Of names in a row, each takes at most so much.
-_LONGEST_IN_ROW = 40
+LONGEST_IN_ROW = 40
 _END = 300
 
 #: Control characters, halves of characters, and Unicode's own ways to end a line.
@@ -58,7 +58,7 @@ def class_label(name: object, longest: int = 60) -> str:
     return printable(tidy or str(name), longest)
 
 
-def message_line(text: object, longest: int = LONGEST_MESSAGE) -> str:
+def message_line(text: object, longest: int = LONGEST_MESSAGE, whole: Collection[str] = ()) -> str:
     """Return a message as one line that people read to its end.
 
     Names, paths and values make a message long. So the longest of them give way first, each by its
@@ -66,32 +66,60 @@ def message_line(text: object, longest: int = LONGEST_MESSAGE) -> str:
 
     Args:
         text: of the message.
-        longest: number of characters that may be left.
+        longest: number of characters that may be left, besides those of ``whole``.
+        whole: parts of the message that nobody can use with a gap in them, as an address to fetch
+            from. They stand as they are, while together they take no more than a line.
     """
     begun = _cut(str(text), 50 * LONGEST_LINE)  # a name may be as long as a file
-    line = "".join(_spelt(one) for one in begun)
-    for room in range(LONGEST_NAME, _LEAST_NAME - 1, -5):
-        shorter = _with_words_of(line, room)
-        if len(shorter) <= longest:
-            return shorter
-    return _cut(shorter, longest)
+    parts = _split_at(begun, whole)
+    parts[::2] = ["".join(_spelt(one) for one in part) for part in parts[::2]]
+    for room in (len(begun), *range(LONGEST_NAME, _LEAST_NAME - 1, -5)):
+        shorter = [_with_words_of(part, room) for part in parts[::2]]
+        if sum(map(len, shorter)) <= longest:
+            break
+    else:
+        each = _even_share([len(part) for part in shorter], longest)
+        shorter = [_cut(part, each) for part in shorter]
+    parts[::2] = shorter
+    return "".join(parts)
+
+
+def _split_at(text: str, whole: Collection[str]) -> list[str]:
+    """Return a text in parts, of which every second is one that stands whole."""
+    fit = sorted((one for one in set(whole) if one and printable(one, len(one)) == one), key=len)
+    kept: list[str] = []
+    taken = 0
+    for one in fit:
+        taken += len(one) * text.count(one)
+        if taken > LONGEST_LINE:
+            break
+        kept.insert(0, re.escape(one))  # the longest first, as one may begin another
+    return re.split(f"({'|'.join(kept)})", text) if kept else [text]
+
+
+def _even_share(lengths: Collection[int], longest: int) -> int:
+    """Return what each part may take, so that all take ``longest`` and only long ones give way."""
+    return max(one for one in range(longest + 1) if sum(min(one, n) for n in lengths) <= longest)
 
 
 def _with_words_of(line: str, longest: int) -> str:
     return re.sub(rf"\S{{{longest + 1},}}", lambda word: _cut(word[0], longest), line)
 
 
-def some_of(names: Collection[str], most: int = 8, room: int = 120) -> str:
+def some_of(
+    names: Collection[str], most: int = 8, room: int = 120, longest: int = LONGEST_IN_ROW
+) -> str:
     """Return names in a row, and how many more there are: ``cat, dog and 3 more``.
 
     Args:
         names: as files, data or checkpoints have them.
         most: so many are named.
         room: so many characters they take together; the first is named anyway.
+        longest: so many characters each may take.
     """
     row: list[str] = []
     for name in list(names)[:most]:
-        cut = _cut(name, _LONGEST_IN_ROW)
+        cut = _cut(name, longest)
         if row and len(", ".join((*row, cut))) > room:
             break
         row.append(cut)

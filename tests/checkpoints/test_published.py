@@ -41,8 +41,23 @@ def test_the_digits_in_a_name_are_checked(zoo: Site) -> None:
 
 
 def test_without_a_server_the_place_of_the_file_is_named(zoo: Site) -> None:
-    with pytest.raises(UserError, match=r"put the file of http.*_2x\.pth at .*FCOS_R_101_FPN_2x"):
+    with pytest.raises(UserError, match=r"http.*_2x\.pth.* put that file at .*FCOS_R_101_FPN_2x"):
         published.checkpoint_file("official/FCOS_R_101_FPN_2x")
+
+
+def test_where_a_file_is_and_where_it_belongs_stand_whole(
+    zoo: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / "of_somebody" / "with_a_long_name_of_a_cache_folder" / ("x" * 60)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(deep))
+    name = "mmdet/fcos_r101_caffe_fpn_gn-head_mstrain_640-800_2x_coco"
+    entry = published.PUBLISHED[name]
+    with pytest.raises(UserError) as caught:
+        published.checkpoint_file(name)
+    said = str(caught.value)
+    target = deep / "fcos-lightning/checkpoints/mmdet" / Path(entry.path).name
+    assert said.count(entry.url) == 1 and said.endswith(f"put that file at {target}")
+    assert 300 < len(said) <= 900
 
 
 def test_names_and_files(zoo: Site, tmp_path: Path) -> None:

@@ -81,6 +81,19 @@ def test_the_mean_of_several(command: Command, foreign: Path, tmp_path: Path) ->
     assert not (tmp_path / "a.pth").exists()
 
 
+def test_a_file_that_is_there_is_replaced_only_where_that_is_said(
+    command: Command, foreign: Path, tmp_path: Path
+) -> None:
+    for words in (("out=a.safetensors",), ("out=a.pth", "layout=torchvision")):
+        file = tmp_path / words[0].removeprefix("out=")
+        file.write_text("mine")
+        refused = command("convert", f"ckpt={foreign}", *words)
+        assert refused.code == 2 and "is there already" in refused.err
+        assert file.read_text() == "mine" and len(refused.err.strip().splitlines()) == 1
+    result = command("convert", f"ckpt={foreign}", "out=a.safetensors", "overwrite=true")
+    assert result.code == 0 and (tmp_path / "a.safetensors").stat().st_size > 1000, result.err
+
+
 def test_mistakes_are_one_line(command: Command, foreign: Path, tmp_path: Path) -> None:
     ckpt = f"ckpt={foreign}"
     for words, said in (

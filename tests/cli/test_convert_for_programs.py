@@ -84,7 +84,7 @@ def test_without_its_data_drawn_images_will_do_and_are_named(
 
     before = (tmp_path / "small.onnx").read_bytes()
     monkeypatch.setattr(converting, "check_same", differs)
-    result = command("convert", *words)
+    result = command("convert", *words, "overwrite=true")
     assert result.code == 2 and "differ from torch's: image 1" in result.err
     assert (tmp_path / "small.onnx").read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "small.onnx"}
@@ -125,7 +125,16 @@ def test_a_page_is_a_new_folder_with_all_it_needs(
     about = json.loads((tmp_path / "demo/about.json").read_text())
     assert about["size"]["height_width"] == [64, 64] and "triangle" in about["class_names"]
     result = command("convert", *words)
-    assert result.code == 2 and "out=demo/: is not empty" in result.err
+    assert result.code == 2 and "a page is there already; give another folder" in result.err
+    (tmp_path / "demo/notes.txt").write_text("mine")
+    before = (tmp_path / "demo/about.json").read_bytes()
+    result = command("convert", *words[:2], "size=32x64", "overwrite=true")
+    assert result.code == 0, result.err
+    assert (tmp_path / "demo/about.json").read_bytes() != before
+    assert (tmp_path / "demo/notes.txt").read_text() == "mine"
+    (tmp_path / "demo/about.json").unlink()  # no page of ours any more
+    result = command("convert", *words, "overwrite=true")
+    assert result.code == 2 and "out=demo/: is not empty; give a folder" in result.err
     for name in ("ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
         (tmp_path / "dist" / name).write_text(name)
     result = command("convert", words[0], "out=other/", words[2], "onnxruntime_web=dist")
@@ -134,7 +143,9 @@ def test_a_page_is_a_new_folder_with_all_it_needs(
 
 
 def test_mistakes_are_one_line(command: Command, ckpt: Path, tmp_path: Path) -> None:
-    (tmp_path / "a.bin").write_text("somebody's own")
+    theirs = ("a.bin", "b.onnx", "b.pt2", "b.xml")
+    for name in theirs:
+        (tmp_path / name).write_text("somebody's own")
     for words, said in (
         (("out=a.onnx", "size=64"), "size=64: give height and width in pixels, as 800x1344"),
         (("out=a.onnx", "size=0x64"), "size=0x64: give height and width"),
@@ -143,6 +154,10 @@ def test_mistakes_are_one_line(command: Command, ckpt: Path, tmp_path: Path) -> 
         (("out=a.onnx", "nms=false", "size=64x64"), "leave size= and precision= out"),
         (("out=a.xml",), "its weights would be a.bin, which is there"),
         (("out=a.pt2", "precision=fp16"), "precision=fp16: .pt2 is fp32"),
+        (("out=b.onnx",), "out=b.onnx: is there already; give another name, or overwrite=true"),
+        (("out=b.pt2",), "out=b.pt2: is there already"),
+        (("out=b.xml",), "out=b.xml: is there already"),
+        (("out=a.onnx", "overwrite=maybe"), "overwrite=maybe: give true or false"),
         (("out=a.onnx", "nms=maybe"), "nms=maybe: give true or false"),
         (("out=a.onnx", "onnxruntime_web=dist"), "is for a page; give out=FOLDER/"),
         (("out=a/", "nms=false"), "nms=false: of a there is no such kind"),
@@ -156,5 +171,5 @@ def test_mistakes_are_one_line(command: Command, ckpt: Path, tmp_path: Path) -> 
         result = command("convert", f"ckpt={tmp_path}/best.ckpt", *words)
         assert result.code == 2 and said in result.err, (words, result.err)
         assert len(result.err.strip().splitlines()) == 1
-    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "a.bin"}
-    assert (tmp_path / "a.bin").read_text() == "somebody's own"
+    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", *theirs}
+    assert {(tmp_path / name).read_text() for name in theirs} == {"somebody's own"}

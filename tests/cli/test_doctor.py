@@ -84,7 +84,7 @@ def test_the_three_statuses(command: Command) -> None:
     [
         ((), "data.root is missing"),
         (("data.root=nowhere",), "does not exist"),
-        (("data.root=empty",), "no data set was found, but 0 images"),
+        (("data.root=empty",), "no data set was found, as the folder is empty"),
         (("data.root=d", "run_dir=d"), "is not empty"),
         (("data.root=d", "strict=perhaps"), "strict=perhaps: give true or false"),
         (("data.root=d", "page=1.5"), "page=1.5: give true or false"),

@@ -342,6 +342,8 @@ def test_a_run_goes_on_for_longer_in_a_new_place_with_its_data_moved(
         ("schedule.max_epochs=0", "can only become longer"),
         ("schedule.max_steps=50", "this run's length is schedule.max_epochs=1"),
         ("schedule.lr=1", "resume= goes on with the run's own configuration"),
+        ("schedule.lr=1", "data.num_workers, data.cache_gb, a longer schedule.max_epochs, "),
+        ("schedule.lr=1", "schedule.max_steps, ++logger.NAME=null"),
     ):
         refused = command("train", "resume=new", word)
         assert refused.code == 2 and said in refused.err, refused.err

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import sys
 import types
 from contextlib import AbstractContextManager
@@ -148,6 +149,43 @@ def test_nobody_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fetch("http://127.0.0.1:9/file", tmp_path / "file")
     assert "\n" not in str(caught.value)
     assert left(tmp_path) == []
+
+
+def test_an_unknown_host_is_given_up_after_a_short_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+
+    def no_address(host: str, *_: object, **__: object) -> object:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    pauses: list[float] = []
+    monkeypatch.setattr(socket, "getaddrinfo", no_address)
+    monkeypatch.setattr(download.time, "sleep", pauses.append)
+    monkeypatch.setenv("no_proxy", "*")
+    with pytest.raises(UserError, match=r"nowhere\.example/file keeps failing .*name resolution"):
+        fetch("http://nowhere.example/file", tmp_path / "file")
+    assert len(asked) == 2 and sum(pauses) <= 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("nowhere.example: ") and line.endswith("; trying again in 1 s")
+
+
+def test_each_further_try_is_announced(
+    site: Site,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(download, "_BACKOFF_S", 1.0)
+    monkeypatch.setattr(download.time, "sleep", lambda _: None)
+    site.statuses = [503, 503]
+    fetch(f"{site.url}/file", tmp_path / "file")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("; ")[1] for line in lines] == [
+        "trying again in 1 s",
+        "trying again in 2 s",
+    ]
 
 
 def test_wrong_checksum_leaves_nothing(site: Site, tmp_path: Path) -> None:

@@ -141,8 +141,10 @@ def checkpoint_file(given: str | Path) -> Path:
     try:
         return fetch(published.url, target, sha256=published.sha256)
     except UserError as error:
+        said = str(error)
+        file = "that file" if published.url in said else f"the file of {published.url}"
         raise UserError(
-            f"{given}: {error}; or put the file of {published.url} at {target}"
+            f"{given}: {said}; or put {file} at {target}", whole=(published.url, str(target))
         ) from error
 
 

@@ -112,6 +112,8 @@ def convert(config: DictConfig) -> None:
     sources = [source, *(checkpoint_file(str(Path(one).expanduser())) for one in several[1:])]
     if out.exists() and any(one.exists() and out.samefile(one) for one in sources):
         raise UserError(f"out={wanted}: is the checkpoint itself; give another file")
+    if out.exists() and not page and not config.overwrite:
+        raise UserError(f"out={wanted}: is there already; give another name, or overwrite=true")
 
     from fcos_lightning.checkpoints import Checkpoint
     from fcos_lightning.checkpoints.averaging import mean_of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,8 +98,15 @@ def below(file: str, data: Examined) -> str:
 
 
 def said_below(finding: Finding, data: Examined) -> str:
-    """Return what a finding says, where its file is named beside it: other files likewise."""
-    said = finding.message.replace(finding.file, "it") if finding.file else finding.message
+    """Return what a finding says, where its file and place stand beside it: other files likewise.
+
+    A reader's message begins with both, as ``a.txt, line 3: ...``, which is not said twice.
+    """
+    said = finding.message
+    if finding.file:
+        place = rf"(?:{re.escape(finding.place)}[,:]? )?" if finding.place else ""
+        said = re.sub(rf"^{re.escape(finding.file)}[,:] {place}", "", said)
+        said = said.replace(finding.file, "it")
     for base in _bases(data):
         said = said.replace(base, "")
     return said

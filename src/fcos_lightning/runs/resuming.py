@@ -39,6 +39,8 @@ MOVABLE = (
 )
 #: A run may become longer while it goes on, and stays so.
 LENGTHS = ("schedule.max_epochs", "schedule.max_steps", "trainer.max_epochs", "trainer.max_steps")
+#: How a logger is left out.
+SILENCE = "++logger.NAME=null"
 #: What a run appends to or fills, whatever its configuration says.
 _FILLED = ("checkpoints", RunFolder.METRICS_CSV)
 
@@ -74,10 +76,9 @@ def continued(given: DictConfig, folder: Path) -> DictConfig:
         if not fine and not _repeats(config, key, value):
             if key not in LENGTHS:
                 raise UserError(
-                    f"{key}: resume= goes on with the run's own configuration; beside it only "
-                    f"{', '.join(MOVABLE)}, a longer {LENGTHS[0]} or {LENGTHS[1]} and "
-                    "++logger.NAME=null may be given; to change more, start a new run with "
-                    "init_from=CHECKPOINT"
+                    f"{key}: resume= goes on with the run's own configuration; to change more, "
+                    "start a new run with init_from=CHECKPOINT; beside resume= there are",
+                    choices=(*MOVABLE, *(f"a longer {one}" for one in LENGTHS[:2]), SILENCE),
                 )
             _check_longer(config, key, value)
         OmegaConf.update(config, key, opaque(value))

@@ -31,6 +31,10 @@ class Bar:
         """Say how many bytes are done, and of how many where that is known."""
         self.bars.update(self.task, completed=done, total=total)
 
+    def say(self, line: str) -> None:
+        """Print a line above the bar, also where none is drawn."""
+        self.bars.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
 
 @contextmanager
 def progress_bar(name: str, shown: bool = True) -> Iterator[Bar]:

@@ -11,13 +11,16 @@ import http.client
 import os
 import re
 import shutil
+import socket
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import IO
 
 from fcos_lightning.errors import UserError
+from fcos_lightning.printing import LONGEST_LINE, printable
 from fcos_lightning.storage.archives import is_unpacked, locked, unpack
 from fcos_lightning.storage.bars import Bar, progress_bar, readable_size
 from fcos_lightning.storage.folders import same_file
@@ -32,6 +35,8 @@ from fcos_lightning.storage.part_file import (
 __all__ = ["fetch", "is_unpacked", "remote_size", "unpack"]
 
 _RETRIES = 5
+#: Of a host that no name server knows, mostly as there is no network; a server may be slow once.
+_RETRIES_OF_NAME = 1
 _BACKOFF_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _TIMEOUT_S = 30.0
@@ -42,7 +47,19 @@ _PASSING = {408, 425, 429, 500, 502, 503, 504}
 
 
 class _DroppedError(Exception):
-    """The transfer ended early, and trying again may help."""
+    """The transfer ended early, and trying again may help.
+
+    Attributes:
+        retries: so often, without getting on.
+    """
+
+    retries = _RETRIES
+
+
+class _UnknownHostError(_DroppedError):
+    """The host's name leads nowhere, which more than a short try seldom mends."""
+
+    retries = _RETRIES_OF_NAME
 
 
 def fetch(
@@ -80,7 +97,10 @@ def fetch(
     path = Path(path)
     if path.exists():
         if wrong := _mismatch(path, sha256, md5, size):
-            raise UserError(f"{path} is not the file of {url}: {wrong}; move it away and try again")
+            raise UserError(
+                f"{path} is not the file of {url}: {wrong}; move it away and try again",
+                whole=(url, str(path)),
+            )
         return path
     part = path.with_name(f"{path.name}.part")
     stamp = path.with_name(f"{path.name}.part.json")
@@ -102,7 +122,8 @@ def fetch(
         if wrong:
             raise UserError(
                 f"the download of {url} is damaged or another file: {wrong}; it was removed, "
-                "try again or use another mirror"
+                "try again or use another mirror",
+                whole=(url,),
             )
         if not ours:
             return fetch(url, path, sha256=sha256, md5=md5, size=size, progress=progress)
@@ -111,7 +132,8 @@ def fetch(
         stamp.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"cannot write {path} ({error.strerror or error}): free space or choose another folder"
+            f"cannot write {path} ({error.strerror or error}): free space or choose another folder",
+            whole=(str(path),),
         ) from error
     return path
 
@@ -162,12 +184,16 @@ def _receive_with_retries(
         except _DroppedError as error:
             # A transfer that gets on may be cut often; one that stands still may not.
             failures = 1 if file.tell() >= before + (1 << 20) else failures + 1
-            if failures > _RETRIES:
+            if failures > error.retries:
+                kept = f"{readable_size(file.tell())} are kept, " if file.tell() else ""
                 raise UserError(
-                    f"{url} keeps failing ({error}): {readable_size(file.tell())} are kept, "
-                    "run the same command again to go on"
+                    f"{url} keeps failing ({error}): {kept}run the same command again to go on",
+                    whole=(url,),
                 ) from error
-            time.sleep(min(_BACKOFF_S * 2 ** (failures - 1), _LONGEST_PAUSE_S))
+            pause = min(_BACKOFF_S * 2 ** (failures - 1), _LONGEST_PAUSE_S)
+            host = urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
+            bar.say(printable(f"{host}: {error}; trying again in {pause:.0f} s", LONGEST_LINE))
+            time.sleep(pause)
 
 
 def _receive(
@@ -202,9 +228,11 @@ def _receive(
             message = f"the server answers {error.code} {error.reason}"
             if error.code in _PASSING:
                 raise _DroppedError(message) from error
-        raise UserError(f"cannot download {url}: {message}") from error
+        raise UserError(f"cannot download {url}: {message}", whole=(url,)) from error
     except (OSError, http.client.HTTPException) as error:
-        raise _DroppedError(_reason(error)) from error
+        unknown = isinstance(getattr(error, "reason", error), socket.gaierror)
+        kind = _UnknownHostError if unknown else _DroppedError
+        raise kind(_reason(error)) from error
     except ValueError as error:
         raise UserError(f"cannot download {url}: {error}") from error
     with response:
@@ -258,7 +286,8 @@ def _check_total(url: str, total: int, size: int | None, file: IO[bytes], stamp:
     if total - file.tell() > free:
         raise UserError(
             f"{stamp.parent} has {readable_size(free)} free and {url} still needs "
-            f"{readable_size(total - file.tell())}: free space or choose another folder"
+            f"{readable_size(total - file.tell())}: free space or choose another folder",
+            whole=(url, str(stamp.parent)),
         )
 
 

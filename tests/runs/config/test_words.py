@@ -8,7 +8,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from fcos_lightning.errors import UserError
-from fcos_lightning.runs.config.words import options_first, quoted_words, text_of, valued
+from fcos_lightning.runs.config.words import (
+    options_first,
+    plain_words,
+    quoted_words,
+    refuse_bare,
+    text_of,
+    valued,
+)
 from fcos_lightning.sweeps.space import parse_space
 
 PATHS = [
@@ -140,3 +147,40 @@ def test_a_tree_of_plain_values_comes_back_as_it_was() -> None:
     tree |= {"empty": {}, "none": [], "words": ["", "null", "1", "a=b"], "high": float("inf")}
     override = OverridesParser.create().parse_override(valued("++a", tree))
     assert OmegaConf.to_container(OmegaConf.create(override.value()), resolve=True) == tree
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("data.root = /a/csv", "no spaces around =: data.root=/a/csv"),
+        ("data.root= /a/csv name=x", "no spaces around =: data.root=/a/csv"),
+        ("data.root =/a/csv", "no spaces around =: data.root=/a/csv"),
+        ("schedule.lr = 0.1", "no spaces around =: schedule.lr=0.1"),
+        ("data.root=yolo with space", "quote it: 'data.root=yolo with space'"),
+        ("data.root=yolo with space photos", "quote it: 'data.root=yolo with space'"),
+        (
+            "ckpt=my best.ckpt",
+            "ckpt=my: is not there, and best.ckpt has no name; if they are one path, quote it: "
+            "'ckpt=my best.ckpt'; if not, say KEY=best.ckpt",
+        ),
+        ("data.root=yolo b", "b: settings are given with their names; say source=b"),
+        ("run_dir=new photos", "photos: settings are given with their names; say source=photos"),
+    ],
+)
+def test_words_that_a_shell_took_apart(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("yolo with space").mkdir()
+    Path("yolo").mkdir()
+    with pytest.raises(UserError) as caught:
+        refuse_bare(line.split(), {"source", "data.root", "ckpt", "init_from"})
+    assert str(caught.value) == said
+
+
+def test_words_that_are_whole_are_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a=b").mkdir()
+    assert plain_words(["out=new", "a=b", "run", "x="])[0] == ["a=b", "run"]
+    assert plain_words(["data.root=", "name=x"])[0] == []
+    refuse_bare(["data.root=nowhere", "-m", "++x=1", "~logger"], {"data.root"})

@@ -36,6 +36,7 @@ def refused(command: str, *words: str, own_dir: Path | None = None) -> str:
         ("train", "expermient=finetune", "experiment"),
         ("test", "decoder.iou=0.3", "decoder.nms_iou"),
         ("test", "test.flipp=true", "test.flip"),
+        ("test", "limit=40", "trainer.limit_val_batches"),
         ("predict", "conf=0.3", "score_threshold"),
         ("predict", "weights=x.ckpt", "ckpt"),
         ("convert", "output=x", "out"),

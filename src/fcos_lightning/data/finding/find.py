@@ -43,10 +43,10 @@ def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> AnyLayout:
     survey = Survey(root)
     found = [layout for one in formats for layout in _FINDERS[one][0](survey)]
     if not found:
-        pictures = sum(len(folder.images) for folder in survey)
+        there = _in_words(survey)
         raise UserError(
-            f"data.root={root}: no data set was found, but {pictures} images and "
-            f"{survey.contents()}; docs/data.md shows the layouts; looked for",
+            f"data.root={root}: no data set was found, {there}; docs/data.md shows the layouts; "
+            "looked for",
             choices=[_FINDERS[one][1] for one in formats],
         )
     if len(found) > 1:
@@ -63,3 +63,14 @@ def find_layout(root: Path, formats: Sequence[str] = FORMATS) -> AnyLayout:
         )
         raise UserError(f"data.root={root}: {len(found)} layouts fit: {fit}; choose by {how}")
     return found[0]
+
+
+def _in_words(survey: Survey) -> str:
+    """Say what a folder holds in which no data set was found."""
+    pictures = sum(len(folder.images) for folder in survey)
+    if any(folder.files for folder in survey):
+        seen = f"but {pictures} images and" if pictures else "nor an image, but"
+        return f"{seen} {survey.contents()}"
+    if len(survey.folders) > 1:
+        return f"as there is no file in it, but {survey.contents()}"
+    return "as the folder is empty"

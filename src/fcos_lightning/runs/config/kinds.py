@@ -66,6 +66,7 @@ OF_COMMANDS: dict[str, Any] = {
     "frames": int | None,
     "tiles_overlap": float,
     "strict": bool,
+    "overwrite": bool,
     "page": bool,
     "decoder": _Parts | None,
     "channels_last": bool | Literal["auto"],

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterable, Mapping
+import shlex
+from collections.abc import Container, Iterable, Mapping, Sequence
+from itertools import takewhile
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -28,6 +30,8 @@ _PATHS = {
     *("ckpt", "source", "out", "thresholds", "run_dir", "resume", "init_from", "data.root"),
     *("model.backbone.weights", "trainer.default_root_dir", "sweep.dir", "sweep.resume"),
 }
+#: Those of them that are read, and so have to be there.
+_PATHS_READ = {"ckpt", "source", "thresholds", "resume", "init_from", "data.root", "sweep.resume"}
 #: What such keys of callbacks and loggers end in.
 _PATH_ENDINGS = (".folder", ".dirpath", ".save_dir")
 #: Keys whose value is a name that lies in a path, or an address.
@@ -47,6 +51,8 @@ _ALONE = {
     *("--multirun", "-m", "--shell-completion", "-sc"),
 }
 
+#: The name of a setting or a group, with what may stand before it.
+_KEY = re.compile(r"[+~]{0,2}[A-Za-z_][\w./@-]*", re.ASCII)
 #: What Hydra takes as it stands; words that are numbers or of YAML are not among it.
 _AS_IS = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*", re.ASCII)
 _MEANING = {"true", "false", "null", "nan", "inf"}
@@ -101,7 +107,13 @@ def options_first(words: Iterable[str]) -> list[str]:
 
 
 def plain_words(words: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Return the words of a command line that are files or folders, and all others."""
+    """Return the words of a command line that are files or folders, and all others.
+
+    Raises:
+        UserError: if the shell took a setting apart at its spaces.
+    """
+    words = list(words)
+    _refuse_spaces(words)
     words = options_first(words)
     plain: list[str] = []
     rest: list[str] = []
@@ -123,9 +135,11 @@ def refuse_bare(words: Iterable[str], keys: Container[str]) -> None:
     Raises:
         UserError: with the words to say instead.
     """
+    words = list(words)
     bare = [word for word in plain_words(words)[0] if "=" not in word and word[:1] != "~"]
     if not bare:
         return
+    _refuse_unclear(words)
     instead = []
     for word in bare:
         weights = word.endswith((".ckpt", ".pth", ".pt", ".safetensors", ".onnx", ".xml"))
@@ -136,6 +150,54 @@ def refuse_bare(words: Iterable[str], keys: Container[str]) -> None:
         f"{printable(bare[0])}: settings are given with their names; say "
         f"{printable(' '.join(instead))}"
     )
+
+
+def _refuse_spaces(words: Sequence[str]) -> None:
+    """Refuse a setting that a shell took apart at its spaces: ``KEY = VALUE``, ``KEY=a b``.
+
+    Raises:
+        UserError: with the word to say instead.
+    """
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        is_value = bool(after) and not after.startswith("-") and "=" not in after
+        if word.startswith("=") and _KEY.fullmatch(before):
+            joined = shlex.quote(before + word + (after if word == "=" and is_value else ""))
+        elif word.endswith("=") and _KEY.fullmatch(word[:-1]) and is_value:
+            joined = shlex.quote(word + after)
+        else:
+            continue
+        raise UserError(f"no spaces around =: {joined}", whole=(joined,))
+    for at, word in enumerate(words):
+        if word.partition("=")[0].lstrip("+") in _PATHS_READ:
+            for there in filter(_leads_somewhere, _with_next(words, at)):
+                raise UserError(f"quote it: {shlex.quote(there)}", whole=(shlex.quote(there),))
+
+
+def _refuse_unclear(words: Sequence[str]) -> None:
+    """Refuse words behind a path that is not there, where they may be its end, or may be not.
+
+    Raises:
+        UserError: with both that may be meant.
+    """
+    for at, word in enumerate(words):
+        read = word.partition("=")[0].lstrip("+") in _PATHS_READ and "=" in word
+        rows = _with_next(words, at) if read and not _leads_somewhere(word) else []
+        if rows:
+            bare = printable(words[at + 1])
+            raise UserError(
+                f"{printable(word)}: is not there, and {bare} has no name; if they are one path, "
+                f"quote it: {printable(shlex.quote(rows[0]))}; if not, say KEY={bare}"
+            )
+
+
+def _with_next(words: Sequence[str], at: int) -> list[str]:
+    """Return a word with those behind it that have no name, most of them first."""
+    bare = list(takewhile(lambda one: "=" not in one and one[:1] not in "-~", words[at + 1 :]))
+    return [" ".join([words[at], *bare[:count]]) for count in range(len(bare), 0, -1)]
+
+
+def _leads_somewhere(word: str) -> bool:
+    return os.path.exists(os.path.expanduser(word.partition("=")[2]))
 
 
 def as_list(key: str, paths: Iterable[str]) -> str:

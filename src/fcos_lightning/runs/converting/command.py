@@ -47,6 +47,8 @@ from fcos_lightning.runs.session import make_datamodule, quiet
 from fcos_lightning.storage.folders import complete_or_absent
 from fcos_lightning.storage.replacing import write_whole
 
+#: By what a folder is known to hold a page of ours.
+_OF_PAGE = ("index.html", "about.json", "model.onnx")
 #: How images are resized where the checkpoint does not say, as in the paper.
 _SIDES = {"shorter_side": 800, "longer_side": 1333}
 
@@ -60,7 +62,8 @@ def convert_for_programs(
         checkpoint: that was read.
         config: of the command.
         out: the file; one of that name is replaced.
-        page: it is a folder instead, new or empty, for a page that runs in browsers.
+        page: it is a folder instead, for a page that runs in browsers: new, empty, or with
+            ``overwrite`` one of an earlier page.
 
     Raises:
         UserError: if it cannot be made, or finds something else than the detector does in torch;
@@ -70,8 +73,7 @@ def convert_for_programs(
     wanted = Wanted.of(config, out, page)
     runtime = {}
     if page:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"out={out}/: is not empty; give a folder that is new or empty")
+        _check_place_of_page(out, config.overwrite)
         runtime = runtime_files(config.onnxruntime_web)
     weights = out.with_suffix(".bin")
     # Of an earlier conversion only what stands beside its graph is replaced.
@@ -110,7 +112,28 @@ def convert_for_programs(
     return outcome
 
 
+def _check_place_of_page(folder: Path, overwrite: bool) -> None:
+    """Refuse a folder that holds anything else than a page that may be replaced.
+
+    Raises:
+        UserError: saying what may be given.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not all((folder / name).is_file() for name in _OF_PAGE):
+        raise UserError(f"out={folder}/: is not empty; give a folder that is new or empty")
+    if not overwrite:
+        raise UserError(
+            f"out={folder}/: is not empty, a page is there already; give another folder, or "
+            "overwrite=true"
+        )
+
+
 def _write_page(files: Mapping[str, bytes], folder: Path) -> None:
+    if folder.is_dir() and any(folder.iterdir()):  # an earlier page: what else is there stays
+        for name, content in files.items():
+            write_whole(content, folder / name)
+        return
     with complete_or_absent(folder, last="index.html") as draft:
         for name, content in files.items():
             write_whole(content, draft / name)

@@ -24,6 +24,8 @@ _SAME: Mapping[str, tuple[str, ...]] = {
     "trainer.gradient_clip_val": ("clip", "grad_clip", "gradient_clip", "clip_grad"),
     "trainer.accumulate_grad_batches": ("accumulate", "accumulation_steps", "grad_accum"),
     "trainer.strategy": ("strategy",),
+    # Of fcos-test; other commands that look at a part have limit itself.
+    "trainer.limit_val_batches": ("limit", "max_images", "num_images", "limit_test_batches"),
     "data.num_workers": ("num_workers", "workers", "workers_per_gpu"),
     "data.shorter_side": ("imgsz", "image_size", "img_size", "size", "resolution", "min_size"),
     "data.longer_side": ("max_size",),
