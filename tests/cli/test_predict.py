@@ -349,7 +349,7 @@ def test_a_video_comes_back_as_a_video(checkpoint: Path, tmp_path: Path, command
     result = command("predict", *words, "out=out")
     assert result.code == 0, result.err
     rows = rows_of(tmp_path / "out")
-    assert result.out.startswith(f"10 images, {len(rows)} detections, in out")
+    assert result.out.startswith(f"10 frames, {len(rows)} detections, in out")
     assert {(row["image_id"], row["frame"]) for row in rows} == {(i + 1, i) for i in range(10)}
     assert {row["file_name"] for row in rows} == {"street.avi"}
     assert names_in(tmp_path / "out") == {"street.mp4", "predictions.json"}
