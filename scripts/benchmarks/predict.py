@@ -78,9 +78,8 @@ class Case:
         # boxes of an image are above it.
         every = Predictor(self.detector.eval(), *sides, device="cpu")
         scores = torch.cat([every(path).scores for path in found.paths[:20]])
-        least = float(scores.sort(descending=True).values[BOXES * 20])
-        self.least = least
-        self.predictor = Predictor(self.detector, *sides, device="cpu", score_threshold=least)
+        self.least = float(scores.sort(descending=True).values[BOXES * 20])
+        self.predictor = Predictor(self.detector, *sides, device="cpu", score_threshold=self.least)
         self.ready = [self.predictor.prepared(path) for path in found.paths]
 
     def by_files(self) -> dict[str, Predictor]:

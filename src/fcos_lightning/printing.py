@@ -15,7 +15,7 @@ LONGEST_NAME = 200
 #: Of a name that has to give room to the rest of a message, at least so much stays.
 _LEAST_NAME = 40
 #: Of names in a row, each takes at most so much.
-LONGEST_IN_ROW = 40
+_LONGEST_IN_ROW = 40
 _END = 300
 
 #: Control characters, halves of characters, and Unicode's own ways to end a line.
@@ -107,7 +107,7 @@ def _with_words_of(line: str, longest: int) -> str:
 
 
 def some_of(
-    names: Collection[str], most: int = 8, room: int = 120, longest: int = LONGEST_IN_ROW
+    names: Collection[str], most: int = 8, room: int = 120, longest: int = _LONGEST_IN_ROW
 ) -> str:
     """Return names in a row, and how many more there are: ``cat, dog and 3 more``.
 

@@ -115,9 +115,8 @@ def fetch(
                     wrong = _fill(url, file, stamp, (sha256, md5, size), bar)
             finally:
                 remove_if_empty(part, stamp)
-            if (
-                ours and not wrong and os.name == "posix"
-            ):  # while no other process can take the part up
+            # While no other process can take the part up; Windows renames no open file.
+            if ours and not wrong and os.name == "posix":
                 os.replace(part, path)
         if wrong:
             raise UserError(
@@ -127,7 +126,7 @@ def fetch(
             )
         if not ours:
             return fetch(url, path, sha256=sha256, md5=md5, size=size, progress=progress)
-        if os.name != "posix":  # where an open file cannot be renamed
+        if os.name != "posix":
             os.replace(part, path)
         stamp.unlink(missing_ok=True)
     except OSError as error:
