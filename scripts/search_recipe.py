@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--parallel", type=int, default=1, help="jobs at a time")
     parser.add_argument("--precision", default="32-true", help="of our runs, as trainer.precision")
     parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="that this machine is there for"
+    )
+    parser.add_argument(
         "--without", nargs="*", default=[], choices=ASIDE, help="parts that settle no setting"
     )
     given = parser.parse_args(arguments)
@@ -55,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found, made_of_two(sets, found), folder / "pretrained.ckpt", given.finals, given.without
     )
     weights = given.weights.absolute()
-    Driver(folder, plan, weights, given.epochs, given.trials, given.parallel, given.precision).run()
+    lengths = given.epochs, given.trials
+    how = given.parallel, given.precision, given.minutes
+    Driver(folder, plan, weights, *lengths, *how).run()
 
 
 def _whole(path: Path | None) -> Path | None:

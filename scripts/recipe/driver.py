@@ -43,12 +43,14 @@ class _Running:
         folder: of its run.
         process: that works on it.
         figures: reads what it came to.
+        began: on the monotonic clock.
     """
 
     job: Job
     folder: Path
     process: subprocess.Popen[bytes]
     figures: Figures
+    began: float = field(default_factory=time.monotonic)
 
     def ended(self) -> tuple[int, float] | None:
         """Return its status and the seconds of a processor that it took, or None while it runs."""
@@ -72,6 +74,8 @@ class Driver:
         parallel: how many jobs run at a time; with a GPU, more than it has processors to spare
             waits in vain.
         precision: of our runs; the peer's are always of 32 bits, at which its authors train.
+        minutes: after which the machine is gone, if it is lent: no job begins then that takes as
+            long as the longest of its kind did and would not be done.
     """
 
     folder: Path
@@ -81,6 +85,9 @@ class Driver:
     trials: int = 8
     parallel: int = 1
     precision: str = "32-true"
+    minutes: float = float("inf")
+    _began: float = field(default_factory=time.monotonic)
+    _longest_s: dict[str, float] = field(default_factory=dict)
     _running: dict[str, _Running] = field(default_factory=dict)
     _stopped: bool = False
     _failed: dict[str, int] = field(default_factory=dict)
@@ -129,9 +136,11 @@ class Driver:
         return None
 
     def _can_begin(self, job: Job) -> bool:
-        """Tell whether the checkpoint is there that a job starts from, if it does."""
+        """Tell whether the checkpoint is there that a job starts from, if it does, and the time."""
         needs = any(word.startswith("init_from=") for word in job.extra[1])
-        return not needs or self.plan.pretrained.is_file()
+        left_s = 60 * self.minutes - (time.monotonic() - self._began)
+        enough = left_s > self._longest_s.get(job.kind, 0.0)
+        return enough and (not needs or self.plan.pretrained.is_file())
 
     def _start(self, job: Job, kept_open: Sequence[int]) -> None:
         folder = self.folder / "runs" / job.name
@@ -176,6 +185,8 @@ class Driver:
         if code != 0 and not (job.kind == "search" and attempts >= _MOST_ATTEMPTS):
             _say(f"{job.name}: ended with {code}, see {folder.with_name(job.name)}.log")
             return
+        took_s = time.monotonic() - one.began
+        self._longest_s[job.kind] = max(took_s, self._longest_s.get(job.kind, 0.0))
         result = one.figures(folder) | {
             "set": job.place.name,
             "method": job.method,

@@ -190,9 +190,9 @@ class DSLAAssigner(Assigner):
         column = targets.labels.clamp(min=0)[..., None].expand_as(point).flatten(1)
         logit = prediction.cls_logits.flatten(1).gather(1, rows * classes + column)
         logit = logit.float().view_as(point)
-        asked = candidate.new_zeros(batch, len(points.xy))
-        asked = asked.scatter_reduce(1, rows, candidate.flatten(1), "amax")
-        background = _background(prediction.cls_logits, asked).gather(1, rows).view_as(point)
+        asked = rows.new_zeros(batch, len(points.xy), dtype=torch.uint8)  # CUDA scatters no bool
+        asked = asked.scatter_reduce(1, rows, candidate.flatten(1).to(torch.uint8), "amax")
+        background = _background(prediction.cls_logits, asked.bool()).gather(1, rows).view_as(point)
         probability, softplus = logit.sigmoid(), quick_softplus(logit)
         others = background - probability.square() * softplus
         right = (iou - probability).square() * (softplus - iou * logit)
