@@ -21,7 +21,8 @@ from fcos_lightning.inference import Predictor
 from fcos_lightning.inference.deployed.about import about_file
 from fcos_lightning.inference.deployed.onnx_file import whole_onnx
 from fcos_lightning.inference.deployed.smaller import in_int8
-from fcos_lightning.inference.predicting import Wanted, predict_into
+from fcos_lightning.inference.engines.opening import open_file
+from fcos_lightning.inference.predicting import Wanted, callers_for, predict_into
 from fcos_lightning.inference.sources import ImageFiles, find_source
 
 TITLE = "prediction on a folder of photographs, MobileNetV2 at 240x320, processor"
@@ -89,11 +90,14 @@ class Case:
         (self.folder / "float.onnx").write_bytes(model)
         sized = [one.planes[None].numpy() for one in self.ready if one.planes.shape[1:] == SIDES]
         (self.folder / "int8.onnx").write_bytes(in_int8(model, sized[:CALIBRATED_ON]))
-        return {
-            name: Predictor.load(
-                self.folder / f"{file}.onnx", backend=engine, score_threshold=self.least
-            )
+        callers = callers_for(self.source)
+        opened = {
+            name: open_file(self.folder / f"{file}.onnx", engine, "cpu", callers)
             for name, (file, engine) in FILES.items()
+        }
+        return {
+            name: Predictor(one, *one.sides(), score_threshold=self.least)
+            for name, one in opened.items()
         }
 
     def whole(self, draw: bool = True, by: Predictor | None = None) -> None:

@@ -212,8 +212,11 @@ def test_losses_of_all_rows_are_those_of_the_rows_that_count(
     torch.testing.assert_close(of_few, gradients(detector), rtol=1e-4, atol=1e-6)
 
 
-class _Waits(TorchDispatchMode):
-    """Notes what makes a processor wait for a GPU: numbers read back, copies not deferred."""
+class _OnGpu(TorchDispatchMode):
+    """Notes what makes a processor wait for a GPU: numbers read back, copies not deferred.
+
+    And what CUDA lacks that a processor has, of what a step could want: reducing bool.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,11 +238,13 @@ class _Waits(TorchDispatchMode):
             self.found.append(f"{name} from {source.device} to {out.device}")
         if name in ("_local_scalar_dense", "nonzero", "masked_select"):
             self.found.append(name)
+        if name.startswith("scatter_reduce") and out.dtype == torch.bool:
+            self.found.append(f"{name} of bool")
         return out
 
 
 @every_method
-def test_a_step_never_waits_for_a_gpu(method: str) -> None:
+def test_a_step_never_waits_for_a_gpu_and_asks_nothing_that_it_lacks(method: str) -> None:
     """On tensors without content, so that no GPU is needed; tests/gpu asks a real one."""
     gpu = torch.device("cuda")
     with FakeTensorMode():
@@ -250,13 +255,15 @@ def test_a_step_never_waits_for_a_gpu(method: str) -> None:
             pixels = torch.zeros(2, 3, 128, 96, dtype=torch.uint8)
             sizes = torch.zeros(2, 2, dtype=torch.int64)
             targets = Targets(torch.rand(2, 5, 4), torch.zeros(2, 5, dtype=torch.int64))
-        with _Waits() as watched:
+        with _OnGpu() as watched:
             losses, _ = step(detector.train(), Images(pixels, sizes), targets)
         assert losses.total.device.type == "cuda"
         assert watched.found == []
-        with _Waits() as watched:  # which would have noticed
+        with _OnGpu() as watched:  # which would have noticed
             torch.tensor([1.0], device=gpu)
-        assert watched.found
+            here = torch.zeros(2, dtype=torch.bool, device=gpu)
+            here.scatter_reduce(0, torch.zeros(2, dtype=torch.int64, device=gpu), here, "amax")
+        assert len(watched.found) == 2
 
 
 class _LargestTensor(TorchDispatchMode):

@@ -207,6 +207,15 @@ def test_a_stopped_driver_goes_on_and_passes_over_what_fails(
     assert "| torchvision |" in (tmp_path / "table.md").read_text()
 
 
+def test_nothing_begins_that_would_not_be_done_while_the_machine_is_there(
+    quick: driving.Driver,
+) -> None:
+    lent = replace(quick, minutes=1.0, _longest_s={"ours": 90.0})
+    assert lent._next() is not None  # of its kind nothing has ended yet
+    assert replace(lent, _longest_s={"peer": 30.0})._next() is not None
+    assert replace(lent, _longest_s={"peer": 90.0})._next() is None
+
+
 def test_torchvisions_rate_rises_and_falls_as_its_authors_say() -> None:
     recipe = peer.Recipe(warmup_share=0.1)
     factors = [recipe.factor(step, 260) for step in (0, 13, 26, 159, 160, 219, 220, 259)]

@@ -47,7 +47,7 @@ def predict(config: DictConfig) -> None:
     from fcos_lightning.data.stores.addresses import clean
     from fcos_lightning.inference.labels.choice import chosen_formats
     from fcos_lightning.inference.outputs import check_free
-    from fcos_lightning.inference.predicting import Wanted, predict_into
+    from fcos_lightning.inference.predicting import Wanted, callers_for, predict_into
     from fcos_lightning.inference.videos.video import VideoFile
     from fcos_lightning.runs.objects.predictors import predictor_from
 
@@ -55,7 +55,7 @@ def predict(config: DictConfig) -> None:
     labels = chosen_formats(words, config.save_images, source, config.draw)
     _check_video_options(config, source)
     out = check_free(results_in)
-    predictor = predictor_from(config, path)
+    predictor = predictor_from(config, path, callers_for(source))
     wanted_files = Wanted(
         config.draw, labels, config.save_images, clean(wanted), Path(path).stem, config.tracker
     )

@@ -211,6 +211,12 @@ def _found(
     return [Found(picture, one) for (picture, _), one in zip(batch, found, strict=True)]
 
 
+def callers_for(source: ImageFiles | VideoFile) -> int:
+    """Say how many batches of a source an engine should be made for at a time, see ``Engine``."""
+    alone = isinstance(source, ImageFiles) and len(source) == 1
+    return 1 if alone else min(_TOGETHER, torch.get_num_threads())
+
+
 @contextmanager
 def _detecting(predictor: Predictor) -> Iterator[int]:
     """Say how many batches are detected on at a time: on processors two, each by half of them.
@@ -219,12 +225,12 @@ def _detecting(predictor: Predictor) -> Iterator[int]:
     they do another image's meanwhile. On a GPU one batch follows the other.
     """
     threads = torch.get_num_threads()
-    if predictor.by_engine or predictor.device.type != "cpu" or threads < _TOGETHER:
-        yield 1
-        return
-    torch.set_num_threads(threads // _TOGETHER)
+    together = _TOGETHER if predictor.engine is None else predictor.engine.callers
+    if predictor.device.type != "cpu" or threads < together:
+        together = 1
+    torch.set_num_threads(threads // together)
     try:
-        yield _TOGETHER
+        yield together
     finally:
         torch.set_num_threads(threads)
 

@@ -18,6 +18,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.inference.asked import check_names, check_numbers, least_scores
 from fcos_lightning.inference.devices import chosen_device
 from fcos_lightning.inference.engines.dense import EngineDetector
+from fcos_lightning.inference.engines.engine import Engine
 from fcos_lightning.inference.engines.file_detector import FileDetector
 from fcos_lightning.inference.engines.loading import opened
 from fcos_lightning.inference.folded import for_inference
@@ -42,6 +43,7 @@ class Predictor:
     Attributes:
         detector: what runs: a copy, see ``for_inference``, or what an engine computes.
         device: where torch's part of it lies.
+        engine: what computes it, or None: torch does.
         class_names: one per label, or None where the checkpoint does not say.
 
     Args:
@@ -89,9 +91,10 @@ class Predictor:
         self.score_threshold = score_threshold
         self._least = least_scores(detector, score_threshold, thresholds)
         self.batch_size = batch_size
-        self.by_engine = isinstance(detector, FileDetector | EngineDetector)
+        self.engine: Engine | None = None
         self.detector: DenseDetector | FileDetector
         if isinstance(detector, FileDetector | EngineDetector):
+            self.engine = detector.engine
             self.device = torch.device("cpu")
             self.detector = detector
         else:

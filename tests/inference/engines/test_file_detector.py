@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +22,8 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.openvino_files import openvino_files
 from fcos_lightning.inference.engines.file_detector import FileDetector
 from fcos_lightning.inference.engines.opening import open_file
+from fcos_lightning.inference.predicting import Wanted, callers_for, predict_into
+from fcos_lightning.inference.sources import find_source
 
 FILES = ("model.onnx", "model.xml", "openvino")
 
@@ -82,6 +88,59 @@ def test_in_a_batch_each_image_finds_what_it_finds_alone(
     images = [pixels[0], pixels[0][::-1].copy(), *pixels[1:], pixels[1], pixels[0]]
     for found, wanted in zip(batched(images), map(alone, images), strict=True):
         assert_same(found, wanted)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("which", FILES)
+def test_made_for_two_callers_it_finds_the_same_for_each(
+    folder: Path, photos: list[Path], which: str
+) -> None:
+    given = words(folder, which)
+    file = open_file(str(given["checkpoint"]), str(given.get("backend", "auto")), "cpu", 2)
+    assert file.engine.callers == 2
+    together, alone = Predictor(file, *file.sides()), Predictor.load(**given)  # type: ignore[arg-type]
+    images = photos * 4
+    with ThreadPoolExecutor(2) as pool:
+        for found, photo in zip(pool.map(together, images), images, strict=True):
+            assert_same(found, alone(photo))
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize("callers", [1, 2])
+def test_of_many_images_as_many_are_detected_on_as_the_engine_was_made_for(
+    folder: Path, photos: list[Path], tmp_path: Path, callers: int
+) -> None:
+    file = open_file(folder / "model.onnx", "onnx", "cpu", callers)
+    real, seen, active, lock = file.engine, set(), [], threading.Lock()
+
+    class Watched:
+        callers, about, inputs, outputs = real.callers, real.about, real.inputs, real.outputs
+
+        def __call__(self, feed: Mapping[str, object]) -> object:
+            with lock:
+                active.append(None)
+                seen.add((len(active), torch.get_num_threads()))
+            time.sleep(0.2)
+            with lock:
+                active.pop()
+            return real(feed)  # type: ignore[arg-type]
+
+    file.engine = Watched()  # type: ignore[assignment]
+    source = find_source(str(photos[0].parent))
+    assert callers_for(source) == 2 and callers_for(find_source(str(photos[0]))) == 1
+    wanted = Wanted(False, (), False, "photos", "model")
+    done = predict_into(tmp_path / "out", Predictor(file, *file.sides()), source, wanted)
+    assert done.images == len(photos) and done.detections > 0
+    assert max(seen)[0] == callers and {threads for _, threads in seen} == {2 // callers}
+    assert torch.get_num_threads() == 2
 
 
 @pytest.mark.parametrize("which", FILES)

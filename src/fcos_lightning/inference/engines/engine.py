@@ -20,11 +20,13 @@ class Engine(Protocol):
     """A graph that is ready to run; several threads may call it at a time.
 
     Attributes:
+        callers: how many calls at a time it was made for, each with its share of torch's threads.
         about: what stands beside the graph in its file.
         inputs: names of what it takes.
         outputs: names of what it gives.
     """
 
+    callers: int
     about: Mapping[str, str]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]

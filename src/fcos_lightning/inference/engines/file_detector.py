@@ -32,6 +32,7 @@ class FileDetector:
         category_ids: one per label, or None.
         spec: how many classes there are.
         decoder: what is known of its decoder's options, as attributes.
+        engine: what computes it.
 
     Args:
         path: for messages.
@@ -54,7 +55,7 @@ class FileDetector:
             self.stated = Stated.of(engine.about)
         except UserError as error:
             raise UserError(f"{path}: {error}; convert the checkpoint again") from None
-        self._engine = engine
+        self.engine = engine
         self.class_names, self.category_ids = self.stated.class_names, self.stated.category_ids
         self.spec = {"num_classes": self.stated.num_classes}
         self.decoder = SimpleNamespace(**self.stated.decoder)
@@ -113,7 +114,7 @@ class FileDetector:
     def _found(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         batch = np.stack(images)
         try:
-            outputs = self._engine({INPUT: batch})
+            outputs = self.engine({INPUT: batch})
             found = detections_of(outputs[name] for name in OUTPUTS)
             self._check(found, len(batch))
         except UserError as error:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from fcos_lightning.errors import UserError
 from fcos_lightning.inference.deployed.drawn import drawn_pictures
 from fcos_lightning.inference.deployed.equality import DifferentError, compared
 from fcos_lightning.inference.engines.dense import EngineDetector
+from fcos_lightning.inference.engines.engine import Engine
 from fcos_lightning.inference.engines.onnx_engine import check_packages
 from fcos_lightning.inference.engines.onnx_export import export_onnx
 from fcos_lightning.inference.engines.opening import engine_of
@@ -38,6 +40,7 @@ def on_engine(
     backend: str,
     device: str = "auto",
     sides: Mapping[str, int | None] | None = None,
+    callers: int = 1,
 ) -> tuple[EngineDetector, bytes]:
     """Return a detector that an engine computes, and the ONNX model that it does so by.
 
@@ -52,6 +55,7 @@ def on_engine(
         device: see ``open_file``.
         sides: ``shorter_side`` and ``longer_side`` that images are resized to, in pixels; they
             stand in the model.
+        callers: see ``Engine``.
 
     Raises:
         UserError: if a package is missing, the detector has no counterpart in ONNX, or the engine
@@ -61,27 +65,28 @@ def on_engine(
         check_openvino()
     check_packages()
     sides = dict(sides or {})
+    make = partial(engine_of, backend=backend, device=device, callers=callers)
     if detector.spec.get("custom"):
-        return _made(detector, backend, device, sides)
+        return _made(detector, backend, make, sides)
     file = cache_folder() / "engines" / f"{_name(detector, sides)}.{backend}.onnx"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with waiting_for(file.parent / "lock"):
-            return _kept(file, detector, backend, device) or _keep(
-                file, _made(detector, backend, device, sides)
+            return _kept(file, detector, make, device) or _keep(
+                file, _made(detector, backend, make, sides)
             )
     except OSError:  # a folder that cannot be written: it is made for this once
-        return _made(detector, backend, device, sides)
+        return _made(detector, backend, make, sides)
 
 
 def _kept(
-    file: Path, detector: DenseDetector, backend: str, device: str
+    file: Path, detector: DenseDetector, make: Callable[[bytes], Engine], device: str
 ) -> tuple[EngineDetector, bytes] | None:
     if not file.is_file():
         return None
     model = file.read_bytes()
     try:
-        engine = engine_of(model, backend, device)
+        engine = make(model)
     except UserError:
         if device not in ("auto", "cpu"):  # which may be what is wrong, not the model
             raise
@@ -101,10 +106,13 @@ def _keep(file: Path, made: tuple[EngineDetector, bytes]) -> tuple[EngineDetecto
 
 
 def _made(
-    detector: DenseDetector, backend: str, device: str, sides: Mapping[str, int | None]
+    detector: DenseDetector,
+    backend: str,
+    make: Callable[[bytes], Engine],
+    sides: Mapping[str, int | None],
 ) -> tuple[EngineDetector, bytes]:
     model = export_onnx(detector, **sides)
-    there = EngineDetector(detector, engine_of(model, backend, device)).eval()
+    there = EngineDetector(detector, make(model)).eval()
     looked_at = Sides(sides.get("shorter_side") or _SIDES[0], sides.get("longer_side") or _SIDES[1])
     try:
         compared(

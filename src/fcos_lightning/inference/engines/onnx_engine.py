@@ -30,13 +30,15 @@ class OnnxEngine:
     Args:
         model: its content.
         device: see ``onnx_session``.
+        callers: see ``Engine``; on a GPU one.
 
     Raises:
         UserError: if ONNX Runtime is not installed or cannot run it.
     """
 
-    def __init__(self, model: bytes, device: str = "auto") -> None:
-        self._session = onnx_session(model, device)
+    def __init__(self, model: bytes, device: str = "auto", callers: int = 1) -> None:
+        self._session = onnx_session(model, device, max(1, torch.get_num_threads() // callers))
+        self.callers = 1 if _ON_GPU in self._session.get_providers() else callers
         try:
             self.about: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
             self.inputs = tuple(one.name for one in self._session.get_inputs())
@@ -111,13 +113,14 @@ def check_packages(*needed: str) -> None:
         )
 
 
-def onnx_session(model: bytes, device: str = "auto") -> Any:  # noqa: ANN401  # an onnxruntime.InferenceSession
+def onnx_session(model: bytes, device: str = "auto", threads: int | None = None) -> Any:  # noqa: ANN401  # an onnxruntime.InferenceSession
     """Make a model ready to run.
 
     Args:
         model: its content.
         device: ``auto``: on a GPU where this ONNX Runtime is one for GPUs; ``cpu``; ``cuda`` or
             ``cuda:N``.
+        threads: of a processor, for each call; None: as many as torch has.
 
     Raises:
         UserError: if ONNX Runtime is not installed, cannot run it, or has no such device.
@@ -129,7 +132,7 @@ def onnx_session(model: bytes, device: str = "auto") -> Any:  # noqa: ANN401  # 
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = threads or torch.get_num_threads()
     options.log_severity_level = 3  # errors
     available = onnxruntime.get_available_providers()
     number = re.fullmatch(r"cuda(?::(\d{1,4}))?", device)

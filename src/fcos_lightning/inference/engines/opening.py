@@ -17,13 +17,16 @@ from fcos_lightning.storage.small_files import is_pipe_or_device, read_small
 _LARGEST = {".onnx": 2**31 - 1, ".xml": 200_000_000, ".bin": 2**34}
 
 
-def open_file(path: str | Path, backend: str = "auto", device: str = "auto") -> FileDetector:
+def open_file(
+    path: str | Path, backend: str = "auto", device: str = "auto", callers: int = 1
+) -> FileDetector:
     """Return the detector that a converted file is.
 
     Args:
         path: of ``model.onnx``, or of ``model.xml``, beside which ``model.bin`` lies.
         backend: see ``backend_for``.
         device: ``auto``, ``cpu``, and for ONNX Runtime ``cuda`` or ``cuda:N``.
+        callers: see ``Engine``.
 
     Raises:
         UserError: if it is missing, damaged or none of these files, or what runs it is not
@@ -37,29 +40,31 @@ def open_file(path: str | Path, backend: str = "auto", device: str = "auto") -> 
     try:
         engine: Engine
         if suffix == ".xml":
-            engine = OpenVinoEngine(content, _content(path.with_suffix(".bin"), ".bin"), device)
+            weights = _content(path.with_suffix(".bin"), ".bin")
+            engine = OpenVinoEngine(content, weights, device, callers)
         else:
             check_self_contained(content)
-            engine = engine_of(content, backend, device)
+            engine = engine_of(content, backend, device, callers)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return FileDetector(path, engine)
 
 
-def engine_of(content: bytes, backend: str, device: str) -> Engine:
+def engine_of(content: bytes, backend: str, device: str, callers: int = 1) -> Engine:
     """Return what computes an ONNX model; one of anybody's has to be self-contained.
 
     Args:
         content: of the model.
         backend: ``onnx`` or ``openvino``.
         device: see ``open_file``.
+        callers: see ``Engine``.
 
     Raises:
         UserError: if what runs it is not installed, or cannot.
     """
     if backend == "openvino":
-        return OpenVinoEngine(content, device=device)
-    return OnnxEngine(content, device)
+        return OpenVinoEngine(content, device=device, callers=callers)
+    return OnnxEngine(content, device, callers)
 
 
 def _content(path: Path, suffix: str) -> bytes:

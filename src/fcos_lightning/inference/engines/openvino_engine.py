@@ -50,12 +50,19 @@ class OpenVinoEngine:
         model: content of an .xml, or of an ONNX model.
         weights: content of the .bin that belongs to an .xml; None: there is none.
         device: ``auto`` or ``cpu``.
+        callers: see ``Engine``.
 
     Raises:
         UserError: if OpenVINO is not installed or cannot run it, or for another device.
     """
 
-    def __init__(self, model: bytes, weights: bytes | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        model: bytes,
+        weights: bytes | None = None,
+        device: str = "auto",
+        callers: int = 1,
+    ) -> None:
         check_openvino()
         if device not in ("auto", "cpu"):
             raise UserError(f"device={device}: OpenVINO runs on the processor here; give cpu")
@@ -67,7 +74,9 @@ class OpenVinoEngine:
         exact = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+            "NUM_STREAMS": callers,
         }
+        self.callers = callers
         try:
             if weights is None:
                 read = core.read_model(model)

@@ -81,6 +81,7 @@ def on_backend(
     backend: str,
     sides: Mapping[str, int | None],
     device: str = "auto",
+    callers: int = 1,
 ) -> tuple[DenseDetector, bytes | None]:
     """Return a detector on what is to run it, and the ONNX model that it runs by, if any.
 
@@ -89,6 +90,7 @@ def on_backend(
         backend: one of ``BACKENDS``.
         sides: see ``on_engine``.
         device: for an engine, see ``on_engine``.
+        callers: likewise.
 
     Raises:
         UserError: see ``on_engine``.
@@ -97,16 +99,17 @@ def on_backend(
         return detector, None
     from fcos_lightning.inference.engines.kept import on_engine
 
-    return on_engine(detector, backend, device, sides)
+    return on_engine(detector, backend, device, sides, callers)
 
 
-def converted_from(path: str, backend: str, device: str) -> FileDetector:
+def converted_from(path: str, backend: str, device: str, callers: int = 1) -> FileDetector:
     """Return the detector of a converted file, where nothing is asked that it has settled.
 
     Args:
         path: of the file.
         backend: one of ``BACKENDS``.
         device: see ``open_file``.
+        callers: likewise.
 
     Raises:
         UserError: if something is, or it cannot be opened.
@@ -115,7 +118,7 @@ def converted_from(path: str, backend: str, device: str) -> FileDetector:
 
     settled = ("decoder", "recipe", "channels_last", "model", "method")
     refuse_settled(path, [key for key in given_words() if key.split(".")[0] in settled])
-    return open_file(path, backend, device)
+    return open_file(path, backend, device, callers)
 
 
 def write_out_model(config: DictConfig, detector: DenseDetector) -> None:

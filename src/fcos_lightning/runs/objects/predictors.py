@@ -17,12 +17,13 @@ _OPTIONS = (
 )
 
 
-def predictor_from(config: DictConfig, path: str, **instead: object) -> Predictor:
+def predictor_from(config: DictConfig, path: str, callers: int = 1, **instead: object) -> Predictor:
     """Return the predictor of a checkpoint, or of a file that it was converted into.
 
     Args:
         config: of a command that has options of ``Predictor`` among its keys.
         path: of either, or the name of a published checkpoint.
+        callers: of an engine, see ``Engine``.
         **instead: options that the command itself decides on.
 
     Raises:
@@ -35,10 +36,11 @@ def predictor_from(config: DictConfig, path: str, **instead: object) -> Predicto
     sides = {key: config[key] for key in ("shorter_side", "longer_side")}
     backend = backend_for(path, config.backend)
     if is_file_for_engines(path):
-        file = converted_from(path, backend, config.device)
+        file = converted_from(path, backend, config.device, callers)
         return Predictor(file, *file.sides(**sides), **options)
     checkpoint = Checkpoint.read(path, config.recipe)
     shorter_side, longer_side = sides_of(checkpoint, **sides)
     detector = detector_from(checkpoint, config)
-    detector, _ = on_backend(detector, backend, said_sides(checkpoint.about), config.device)
+    said = said_sides(checkpoint.about)
+    detector, _ = on_backend(detector, backend, said, config.device, callers)
     return Predictor(detector, shorter_side, longer_side, **options)
