@@ -24,6 +24,8 @@ def test_runs_are_compared_and_mistakes_are_one_line(
     result = command("compare", *runs, "resamples=50")
     assert result.code == 0, result.err
     assert "comparison.html and comparison.json in" in result.out
+    rows = [line for line in result.out.splitlines() if line.startswith("│")]
+    assert max(map(len, rows)) <= 80 and any(f"│ {runs[1]} " in row for row in rows)
     assert f"{runs[1]} has AP" in " ".join(result.out.split())
     folder = only_run(tmp_path)
     assert sorted(file.name for file in folder.iterdir()) == ["comparison.html", "comparison.json"]

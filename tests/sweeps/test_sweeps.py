@@ -355,6 +355,8 @@ def test_another_sweep_is_not_written_into(sweep: Sweep, tmp_path: Path) -> None
         cli.sweep(["sweep.resume=elsewhere"])
     with pytest.raises(UserError, match=r"holds no manifest\.json"):
         cli.sweep(["sweep.resume=mine"])
+    with pytest.raises(UserError, match="is a file; give a sweep's folder"):
+        cli.sweep(["sweep.resume=mine/notes.txt"])
     with pytest.raises(UserError, match="leave other words out"):
         cli.sweep(["sweep.resume=s", "model=r18"])
 

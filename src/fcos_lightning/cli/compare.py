@@ -97,24 +97,26 @@ def print_comparison(numbers: dict[str, Any], folder: Path) -> None:
     title = f"{numbers['images']} images of {escape(printable(numbers['split'], 60))}"
     table = Table(title=title, title_justify="left")
     table.add_column("run", overflow="fold")
-    for column in ("AP", "95 of 100 draws", "AP50", "AP75", "against the first"):
+    # Bounds stand below their figures, or names of runs would have no room in 80 columns.
+    for column in ("AP\n95 of 100 draws", "AP50", "AP75", "against the first\n95 of 100 draws"):
         table.add_column(column, justify="right")
     for run in numbers["runs"]:
         figures, gap = run["figures"], run["against_first"]
         table.add_row(
             escape(printable(run["name"])),
-            _shown(figures["AP"]["value"]),
-            f"{_shown(figures['AP']['low'])} to {_shown(figures['AP']['high'])}",
+            _with_bounds(figures["AP"]),
             _shown(figures["AP50"]["value"]),
             _shown(figures["AP75"]["value"]),
-            ""
-            if gap is None
-            else f"{_shown(gap['AP']['value'], '+')} ({_shown(gap['AP']['low'], '+')} to "
-            f"{_shown(gap['AP']['high'], '+')})",
+            "" if gap is None else _with_bounds(gap["AP"], "+"),
         )
     console.print(table)
     for sentence in numbers["verdict"]:
         print(printable(sentence, LONGEST_LINE))
+
+
+def _with_bounds(figure: dict[str, float | None], sign: str = "") -> str:
+    value, low, high = (_shown(figure[key], sign) for key in ("value", "low", "high"))
+    return f"{value}\n{low} to {high}"
 
 
 def _shown(figure: float | None, sign: str = "") -> str:

@@ -70,7 +70,8 @@ def sweep(words: Sequence[str]) -> int:
     folder = Path(settings["resume"]).absolute() if settings["resume"] else None
     if folder is not None and (rest or not folder.is_dir()):
         if not folder.is_dir():
-            raise UserError(f"sweep.resume={settings['resume']}: no such folder")
+            what = "is a file" if folder.exists() else "no such folder"
+            raise UserError(f"sweep.resume={settings['resume']}: {what}; give a sweep's folder")
         raise UserError(
             f"{rest[0]}: sweep.resume= goes on with the jobs of that sweep; leave other words out"
         )
