@@ -215,8 +215,8 @@ class Driver:
             return [sys.executable, str(_PEER), str(folder), *words], _figures_of_peer
         words = [*job.words(self.weights, self.epochs), *alone]
         words.append(f"trainer.precision={self.precision}")
-        if any(word.startswith("init_from=") for word in words):  # which has no such setting
-            words = [word for word in words if not word.startswith("model.")]
+        if any(word.startswith("init_from=") for word in words):  # whose net and method are taken
+            words = [word for word in words if not word.startswith(("model.", "method="))]
         train = [sys.executable, "-m", "fcos_lightning.cli.train"]
         if job.kind == "curve":
             swept = [

@@ -13,10 +13,10 @@ from fcos_lightning.sweeps.course import ap_by_epoch
 from fcos_lightning.sweeps.manifest import FILE, Manifest
 from recipe.sets import Place
 
-#: By name, what differs from ``experiment=finetune``. Those with FCOS's box loss take it as that
-#: experiment does, without the official code's added one.
+#: By name, in words of ``experiment=finetune``. Those with FCOS's box loss are without the official
+#: code's added one, as ``fcos_small`` is.
 METHODS: Mapping[str, tuple[str, ...]] = {
-    "fcos": (),
+    "fcos": ("method=fcos_small",),
     "fcos_iou": ("method=fcos_iou", "model.loss.box_epsilon=plain"),
     "dsla": ("method=dsla",),
     "atss": ("method=atss", "model.loss.box_epsilon=plain"),
@@ -24,8 +24,10 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "tal": ("method=tal",),
 }
 PEER = "torchvision"
+#: What there was to beat, and what the experiment is now.
+BEFORE, RECIPE = "fcos", "gfl"
 #: What says something of its own, and is not needed to choose.
-ASIDE = ("starts", "curve")
+ASIDE = ("starts", "curve", "long")
 SEEDS = (0, 1, 2)
 #: Nothing that a person would look at in a single run.
 _QUIET = (
@@ -41,6 +43,11 @@ STARTS: Mapping[str, tuple[str, ...]] = {
     "": (),
     "_waits": ("schedule.backbone_waits=0.25",),
     "_by_stages": ("schedule.layer_lr_decay=0.7",),
+}
+#: Longer runs of the recipe, with its own augmentation and with a strong one.
+LONG: Mapping[str, tuple[str, ...]] = {
+    "50_epochs": ("schedule.max_epochs=50",),
+    "50_epochs_mosaic": ("schedule.max_epochs=50", "augment=mosaic"),
 }
 #: Of ``sweep=learning_curve``: as many steps for any number of images, measured six times.
 CURVE = (
@@ -119,7 +126,7 @@ class Plan:
         places: the sets.
         searched: the set that settings are searched on.
         pretrained: where the checkpoint is kept that stands for one of COCO.
-        finals: how many methods, the best after their searches, are run with all seeds; ``fcos``
+        finals: how many methods, the best after their searches, are run with all seeds; ``BEFORE``
             as it is and torchvision's are in any case.
         without: of ``ASIDE``, what is left out.
     """
@@ -149,9 +156,13 @@ class Plan:
         for seed in SEEDS[1:]:  # what there was to beat
             for place in self.places:
                 yield Job("peer", place, PEER, seed=seed)
-                yield Job("ours", place, "fcos", seed=seed)
+                yield Job("ours", place, BEFORE, seed=seed)
         if "curve" not in self.without:
-            yield from (Job("curve", place, "fcos") for place in cells)
+            yield from (Job("curve", place, RECIPE) for place in cells)
+        for seed in SEEDS if "long" not in self.without else ():
+            for place in self.places:
+                for extra in LONG.items():
+                    yield Job("ours", place, RECIPE, seed=seed, extra=extra)
         best = self.best(results)
         for seed in SEEDS:
             for place in self.places:
@@ -191,7 +202,7 @@ def start_jobs(cells: Place, pretrained: Path) -> Iterator[Job]:
     numbers = ("data.train_images=800", "data.val_images=100", "data.image_px=240")
     shapes = Place("more_shapes", (*drawn, *numbers, "data.drawing_seed=1", *cells.words[-2:]))
     length = ("schedule.max_epochs=null", "schedule.max_steps=600")
-    yield Job("ours", shapes, "fcos", extra=("pretraining", length), keeps=True)
+    yield Job("ours", shapes, RECIPE, extra=("pretraining", length), keeps=True)
     # As many steps as 12 epochs of 50 images have; measured four times.
     few = (
         *("data.train_share=0.17", "schedule.max_epochs=null", "schedule.max_steps=150"),
@@ -204,7 +215,7 @@ def start_jobs(cells: Place, pretrained: Path) -> Iterator[Job]:
                 yield Job(
                     "ours",
                     cells,
-                    "fcos",
+                    RECIPE,
                     seed=seed,
                     extra=(f"{start}{name}", (*few, *words, *more)),
                 )

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from recipe.jobs import METHODS, PEER, Plan, Setting
+from recipe.jobs import LONG, METHODS, PEER, RECIPE, Plan, Setting
 
 Row = tuple[str, str]  # method, how it was set
 
@@ -23,6 +23,7 @@ def table(plan: Plan, results: Mapping[str, Mapping[str, Any]]) -> str:
     for title, figure in (("the best epoch", _best), ("the last epoch", _last)):
         parts.append(f"\nAP of {title}: mean, standard deviation, number of seeds.\n\n")
         parts.append(_block(names, _rows(results, figure, names)))
+    parts.append(_long(results, names))
     parts.append(_searches(results))
     parts.append(_starts(results))
     parts.append(_curve(results))
@@ -43,18 +44,28 @@ def _rows(
     results: Mapping[str, Mapping[str, Any]],
     figure: Callable[[Mapping[str, Any]], float],
     names: Sequence[str],
+    extras: Sequence[str] = ("",),
 ) -> dict[Row, dict[str, list[float]]]:
     rows: dict[Row, dict[str, list[float]]] = {}
     for one in results.values():
-        if "course" not in one or one.get("extra") or one["set"] not in names:
+        extra = one.get("extra", "")
+        if "course" not in one or extra not in extras or one["set"] not in names:
             continue
-        how = ""
-        if one["method"] != PEER:
+        how = extra.replace("_", " ")
+        if one["method"] != PEER and not extra:
             same = (one["lr"], one["batch"]) == (Setting().lr, Setting().batch)
             how = "as it is" if same else f"lr {one['lr']:.2g}, batches of {one['batch']}"
         rows.setdefault((one["method"], how), {}).setdefault(one["set"], []).append(figure(one))
     order = [PEER, *METHODS]
     return dict(sorted(rows.items(), key=lambda row: (order.index(row[0][0]), row[0][1])))
+
+
+def _long(results: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
+    if not any(one.get("extra") in LONG for one in results.values()):
+        return ""
+    rows = _rows(results, _best, names, ("", *LONG))
+    kept = {row: sets for row, sets in rows.items() if row[0] in (PEER, RECIPE)}
+    return "".join(("\nLonger runs, AP of the best epoch.\n\n", _block(names, kept)))
 
 
 def _block(names: Sequence[str], rows: Mapping[Row, Mapping[str, Sequence[float]]]) -> str:
@@ -116,7 +127,7 @@ def _as_it_is(search: Mapping[str, Any]) -> str:
 def _starts(results: Mapping[str, Mapping[str, Any]]) -> str:
     found: dict[str, list[float]] = {}
     for one in results.values():
-        if one.get("extra") and one["set"] == "cells":
+        if one.get("extra") and one["extra"] not in LONG and one["set"] == "cells":
             found.setdefault(str(one["extra"]), []).append(_best(one))
     if not found:
         return ""

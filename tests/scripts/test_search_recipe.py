@@ -124,6 +124,8 @@ def test_every_method_is_measured_once_before_anything_is_searched(tmp_path: Pat
     }
     assert {job.seed for job in first} == {0}
     results = done(plan(tmp_path))
+    longer = [name for name in results if "-50_epochs" in name]
+    assert len(longer) == len(PLACES) * 2 * 3
     finals = [name for name in results if "-dsla-lr0.001-b8-" in name]
     assert len(finals) == len(PLACES) * 3 and finals == list(results)[-len(finals) :]
     # A search that found nothing better leaves what there was.
@@ -133,7 +135,7 @@ def test_every_method_is_measured_once_before_anything_is_searched(tmp_path: Pat
 
 def test_words_are_said_once_and_the_last_one_counts(tmp_path: Path) -> None:
     jobs = {job.name: job for job in plan(tmp_path).jobs({})}
-    words = jobs["cells-fcos-lr0.0007-b4-pretrained_waits-seed1"].words(Path("w.pth"), 12)
+    words = jobs["cells-gfl-lr0.0007-b4-pretrained_waits-seed1"].words(Path("w.pth"), 12)
     keys = [word.split("=")[0] for word in words]
     assert len(keys) == len(set(keys))
     assert {"experiment=finetune_coco", "seed=1", "schedule.max_epochs=null"} <= set(words)
@@ -149,6 +151,14 @@ def test_the_table_has_means_spread_and_what_is_ahead(tmp_path: Path) -> None:
     assert best[1] == ["dsla", "lr 0.001, batches of 8", three, three, "0.560", "+0.050"]
     assert [PEER, "", "0.510 ±0.010 (3)", "0.510 ±0.010 (3)", "0.510", ""] in rows
     assert ["dsla", "0.550", "0.650", "0.001", "8", "1, 1"] in rows
+    assert [
+        "gfl",
+        "50 epochs mosaic",
+        "0.510 ±0.010 (3)",
+        "0.510 ±0.010 (3)",
+        "0.510",
+        "+0.000",
+    ] in rows
     assert ["10%", "0.300 ±0.141 (2)"] in rows and ["imagenet", "0.510 ±0.010 (3)"] in rows
     begun = {k: v for k, v in done(plan(tmp_path)).items() if not k.startswith("digits-tal")}
     assert "| tal | as it is | 0.500 (1) |  |  |  |" in table(plan(tmp_path), begun)
