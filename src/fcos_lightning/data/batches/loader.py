@@ -147,7 +147,7 @@ def _ended_just_now() -> UserError:
     """Wait for the signal that says how a loader process ended: torch answers it by an error."""
     signal_name = None
     try:
-        time.sleep(1.0)
+        time.sleep(5.0)  # a loaded machine has been later than one second
     except RuntimeError as error:
         gone = _GONE.search(str(error))
         signal_name = gone.group(2) if gone else None
