@@ -68,10 +68,10 @@ def sweep(words: Sequence[str]) -> int:
     settings = _settings([*(word for word in words if word.startswith(SEARCHED)), *own])
     rest = [word for word in words if word not in own]
     folder = Path(settings["resume"]).absolute() if settings["resume"] else None
-    if folder is not None and (rest or not folder.is_dir()):
-        if not folder.is_dir():
-            what = "is a file" if folder.exists() else "no such folder"
-            raise UserError(f"sweep.resume={settings['resume']}: {what}; give a sweep's folder")
+    if folder is not None and not folder.is_dir():
+        what = "is a file" if folder.exists() else "no such folder"
+        raise UserError(f"sweep.resume={settings['resume']}: {what}; give a sweep's folder")
+    if folder is not None and rest:
         raise UserError(
             f"{rest[0]}: sweep.resume= goes on with the jobs of that sweep; leave other words out"
         )
