@@ -1,8 +1,11 @@
 """A loader process that cannot go on says why, in one line, and nobody waits for it."""
 
+import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -92,11 +95,37 @@ def test_torch_may_tell_while_another_error_is_looked_at(
         raise first
 
     monkeypatch.setattr(DataLoader, "__iter__", torn)
-    monkeypatch.setattr(StepLoader, "_ended", looked_at)
+    monkeypatch.setattr(loader_module, "_by_exit_code", looked_at)
     monkeypatch.setattr(loader_module, "ended_loader", looked_at)
     with pytest.raises(UserError, match=r"by Segmentation fault: data\.num_workers=0"):
         _ids(_Samples(), 0)
     assert len(asked) == 2
+
+
+def _told_to_end(connection: Connection) -> None:
+    connection.recv()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_how_a_process_ended_is_known_after_torch_has_looked_at_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_told_to_end, args=(theirs,))
+
+    def lost() -> Iterator[object]:
+        ours.send("end")
+        process.join()  # so that the signal of its end has nothing to tell any more
+        raise RuntimeError(f"DataLoader worker (pid(s) {process.pid}) exited unexpectedly")
+        yield
+
+    def started(_: object) -> Iterator[object]:
+        process.start()
+        return lost()
+
+    monkeypatch.setattr(DataLoader, "__iter__", started)
+    with pytest.raises(UserError, match="want of memory"):
+        _ids(_Samples(), 0)
 
 
 def test_there_are_no_more_processes_than_shared_memory_for_them(tmp_path: Path) -> None:

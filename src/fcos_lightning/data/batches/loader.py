@@ -13,6 +13,7 @@ from multiprocessing import active_children
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from torch import Tensor
 from torch.utils.data import DataLoader, get_worker_info
@@ -29,9 +30,11 @@ _MORE_SHARED = (
 )
 #: How torch reports that a loader process is gone.
 _GONE = re.compile(
-    r"DataLoader worker \(pid\(?s?\)? ?[\d, ]+\) (is killed by signal: (\w[\w ]*)|exited)"
+    r"DataLoader worker \(pid\(?s?\)? ?([\d, ]+)\) (is killed by signal: (\w[\w ]*)|exited)"
 )
-
+_PID = re.compile(r"\d+")
+#: The processes of all loaders, as long as anybody has them.
+_STARTED: WeakSet[BaseProcess] = WeakSet()
 
 #: A process whose connection is gone is so itself within this.
 _PATIENCE_S = 5.0
@@ -73,13 +76,14 @@ class StepLoader(DataLoader[Batch]):
                 batches = iter(super().__iter__())
                 started = [one for one in active_children() if one not in before]
                 self._processes = started or self._processes  # which may stay for all epochs
+                _STARTED.update(started)
                 while step := list(islice(batches, self.batches_per_step)):
                     yield from _introduced(step)
             except (RuntimeError, ConnectionError, EOFError, FileNotFoundError) as error:
                 # What is no RuntimeError: the other end is gone while a batch came over; an error
                 # of its own says "Caught".
                 heard = isinstance(error, RuntimeError) or str(error).startswith("Caught ")
-                ended = ended_loader(error) if heard else self._ended()
+                ended = ended_loader(error) if heard else _by_exit_code(self._processes)
                 if ended is None:
                     raise
         except RuntimeError as error:
@@ -91,16 +95,6 @@ class StepLoader(DataLoader[Batch]):
         if ended is not None:
             # Not within the above, whose error would keep what watches over the processes alive.
             raise ended
-
-    def _ended(self) -> UserError:
-        """Say how a loader process ended, as the system tells who started it."""
-        until = time.monotonic() + _PATIENCE_S
-        while time.monotonic() < until:
-            time.sleep(0.05)
-            codes = [code for one in self._processes if (code := one.exitcode)]
-            if codes:
-                return UserError(_why(signal.strsignal(-codes[0]) if codes[0] < 0 else None))
-        return UserError(_why(None))
 
 
 class HandedOver:
@@ -138,20 +132,32 @@ def ended_loader(error: BaseException) -> UserError | None:
     """
     # Of a process that a signal ended, the error behind this one may tell.
     for one in (error.__cause__, error):
-        if (gone := _GONE.search(str(one))) and gone.group(2):
-            return UserError(_why(gone.group(2)))
-    return _ended_just_now() if _GONE.search(str(error)) else None
+        if (gone := _GONE.search(str(one))) and gone.group(3):
+            return UserError(_why(gone.group(3)))
+    if not (gone := _GONE.search(str(error))):
+        return None
+    pids = {int(pid) for pid in _PID.findall(gone.group(1))}
+    return _by_exit_code([one for one in _STARTED if one.pid in pids])
 
 
-def _ended_just_now() -> UserError:
-    """Wait for the signal that says how a loader process ended: torch answers it by an error."""
-    signal_name = None
+def _by_exit_code(processes: Sequence[BaseProcess]) -> UserError:
+    """Say how a loader process ended, as the system tells who started it.
+
+    Torch cannot say so where it has looked after the process before the signal of its end came.
+    """
+    until = time.monotonic() + _PATIENCE_S
     try:
-        time.sleep(5.0)  # a loaded machine has been later than one second
-    except RuntimeError as error:
-        gone = _GONE.search(str(error))
-        signal_name = gone.group(2) if gone else None
-    return UserError(_why(signal_name))
+        while processes and time.monotonic() < until:
+            if codes := [code for one in processes if (code := one.exitcode)]:
+                # Those still there when one of them was lost are told to end.
+                code = next((code for code in codes if code != -signal.SIGTERM), codes[0])
+                return UserError(_why(signal.strsignal(-code) if code < 0 else None))
+            time.sleep(0.05)
+    except RuntimeError as error:  # torch's answer to that signal, wherever we are
+        if not (gone := _GONE.search(str(error))):
+            raise
+        return UserError(_why(gone.group(3)))
+    return UserError(_why(None))
 
 
 def _free() -> str:
