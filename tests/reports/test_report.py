@@ -198,6 +198,16 @@ def test_advice_says_what_the_numbers_say() -> None:
     assert said["size"].startswith(f"{small} of {numbers['objects']} objects are narrower")
 
 
+def test_boxes_without_an_area_are_what_is_said_first() -> None:
+    truth, found = random_scene(3)
+    flat = dataclasses.replace(found, boxes_xyxy=found.boxes_xyxy[:, [0, 1, 0, 3]])
+    split = DataSplit(truth, Path("/none"), {}, "val")
+    numbers = report_numbers(split, flat, coco_summary(truth, flat), AROUND)
+    first = numbers["advice"][0]["text"]
+    assert first.startswith(f"None of {len(flat.scores)} detections has an area")
+    assert "lower schedule.lr" in first
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

@@ -71,7 +71,7 @@ def advice(
     if not numbers["objects"]:
         return [_said("data", f"{numbers['split']} has no object to be found: nothing is measured")]
     return [
-        *_threshold(numbers),
+        *_threshold(numbers, matches),
         *_errors(numbers),
         *_weakest(numbers),
         *_small(numbers, matches, around),
@@ -88,8 +88,16 @@ def _said(about: str, text: str) -> dict[str, str]:
     return {"about": about, "text": text if text.endswith("?") else f"{text}."}
 
 
-def _threshold(numbers: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+def _threshold(numbers: Mapping[str, Any], matches: Matches) -> Iterator[dict[str, str]]:
     best = numbers["best"]
+    boxes = matches.table.boxes_xyxy
+    if len(boxes) and (boxes[:, 2:] <= boxes[:, :2]).any(axis=1).all():
+        yield _said(
+            "threshold",
+            f"None of {grouped(len(boxes))} detections has an area: the detector's distances are 0 "
+            "everywhere and learn nothing more; train anew with a lower schedule.lr",
+        )
+        return
     if best is None:
         yield _said(
             "threshold",

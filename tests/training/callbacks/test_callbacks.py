@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import pytest
@@ -210,6 +210,34 @@ def test_an_epochs_line_has_no_figure_of_an_earlier_one(capsys: pytest.CaptureFi
     assert ["AP 0.250, AP50 0.500" in line for line in lines] == [False, False, True, False]
     assert ["AP" in line for line in lines] == [False, False, True, False]
     assert all("loss 2.000" in line for line in lines)
+
+
+def test_a_detector_whose_boxes_have_no_area_is_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def found(*boxes: list[float]) -> dict[str, list[Detections]]:
+        table = torch.tensor(boxes).reshape(-1, 4)
+        return {"detections": [Detections(table, torch.ones(len(boxes)), torch.zeros(len(boxes)))]}
+
+    flat, whole = [4.0, 4.0, 4.0, 9.0], [4.0, 4.0, 5.0, 9.0]
+    trainer: Any = Watched(CPUAccelerator)
+    trainer.sanity_checking = False
+    monitor, batch = Monitor(), cast("Batch", None)
+    said = []
+    for batches in (
+        [found()],
+        [found(flat), found(whole)],
+        [found(flat, flat), found()],
+        [found(flat)],
+    ):
+        monitor.on_train_epoch_start(trainer, Toy())
+        monitor.on_validation_epoch_start(trainer, Toy())
+        for index, outputs in enumerate(batches):
+            monitor.on_validation_batch_end(trainer, Toy(), outputs, batch, index)
+        monitor.on_validation_end(trainer, Toy())
+        monitor.on_train_epoch_end(trainer, Toy())
+        said.append("no detection has an area" in capsys.readouterr().out)
+    assert said == [False, False, True, False]
 
 
 @pytest.mark.parametrize("size", [(1, 1333), (1333, 2), (3, 5)])

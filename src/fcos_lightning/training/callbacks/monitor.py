@@ -37,6 +37,9 @@ class Monitor(L.Callback):
         self._images = 0
         self._remarked = False
         self._measured = False
+        self._found = 0
+        self._flat = torch.zeros((), dtype=torch.int64)
+        self._said_flat = False
         self.positives: dict[str, float] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -47,6 +50,25 @@ class Monitor(L.Callback):
         """Start the clocks."""
         self._start_clocks()
         self._measured = False
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count anew; called by Lightning."""
+        self._found, self._flat = 0, torch.zeros_like(self._flat)
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,  # noqa: ANN401  # Lightning's signature
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Count detections, and those of which one side has no length; called by Lightning."""
+        for one in outputs["detections"]:
+            sides = one.boxes_xyxy[:, 2:] - one.boxes_xyxy[:, :2]
+            self._found += len(sides)
+            self._flat = self._flat.to(sides.device) + (sides <= 0).any(dim=1).sum()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember that figures are this epoch's; Lightning keeps those of earlier ones."""
@@ -145,6 +167,13 @@ class Monitor(L.Callback):
                 share = f"{self.wait_share:.0%}"
                 print(f"training waited {share} of the epoch for data: {remedy}", flush=True)
             self._remarked = True
+        if self._measured and 0 < self._found == int(self._flat) and not self._said_flat:
+            print(
+                "no detection has an area: distances that are 0 everywhere learn nothing more; if "
+                "this is not the first epoch, start anew with a lower schedule.lr",
+                flush=True,
+            )
+            self._said_flat = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say what was passed over, if anything was; called by Lightning."""
