@@ -81,6 +81,12 @@ class DetectionTable:
             labels=np.concatenate([np.empty(0, np.int64), *labels]),
         )
 
+    @property
+    def none_has_area(self) -> bool:
+        """Whether there are boxes, and all lack an extent: what distances that are 0 give."""
+        flat = (self.boxes_xyxy[:, 2:] <= self.boxes_xyxy[:, :2]).any(axis=1)
+        return len(self) > 0 and bool(flat.all())
+
     def image_positions(self, truth: GroundTruth) -> NDArray[np.int64]:
         """Where each row's image stands in the ground truth.
 

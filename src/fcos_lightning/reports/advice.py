@@ -90,12 +90,12 @@ def _said(about: str, text: str) -> dict[str, str]:
 
 def _threshold(numbers: Mapping[str, Any], matches: Matches) -> Iterator[dict[str, str]]:
     best = numbers["best"]
-    boxes = matches.table.boxes_xyxy
-    if len(boxes) and (boxes[:, 2:] <= boxes[:, :2]).any(axis=1).all():
+    if matches.table.none_has_area:
         yield _said(
             "threshold",
-            f"None of {grouped(len(boxes))} detections has an area: the detector's distances are 0 "
-            "everywhere and learn nothing more; train anew with a lower schedule.lr",
+            f"None of {grouped(len(matches.table))} detections has an area: the detector's "
+            "distances are 0 everywhere and learn nothing more; train anew with a lower "
+            "schedule.lr",
         )
         return
     if best is None:

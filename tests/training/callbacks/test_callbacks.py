@@ -4,13 +4,14 @@ import time
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
 from lightning.pytorch.accelerators import Accelerator, CPUAccelerator, CUDAAccelerator
 from PIL import Image
+from tests.evaluation.scenes import ground_truth
 from torch import Tensor, nn
 
 from fcos_lightning import build_fcos
@@ -20,6 +21,7 @@ from fcos_lightning.storage.replacing import remove_drafts
 from fcos_lightning.structures import Batch, Detections, Images, Target, Targets
 from fcos_lightning.training.callbacks import monitor as monitor_module
 from fcos_lightning.training.callbacks.ema import EMA
+from fcos_lightning.training.callbacks.figures import Evaluation
 from fcos_lightning.training.callbacks.monitor import Monitor
 from fcos_lightning.training.callbacks.previews import Previews
 from fcos_lightning.training.checkpoint_io import AtomicCheckpointIO
@@ -215,25 +217,27 @@ def test_an_epochs_line_has_no_figure_of_an_earlier_one(capsys: pytest.CaptureFi
 def test_a_detector_whose_boxes_have_no_area_is_told_once(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def found(*boxes: list[float]) -> dict[str, list[Detections]]:
-        table = torch.tensor(boxes).reshape(-1, 4)
-        return {"detections": [Detections(table, torch.ones(len(boxes)), torch.zeros(len(boxes)))]}
+    def found(*boxes: list[float]) -> Detections:
+        labels = torch.zeros(len(boxes), dtype=torch.int64)
+        return Detections(torch.tensor(boxes).reshape(-1, 4), torch.ones(len(boxes)), labels)
 
     flat, whole = [4.0, 4.0, 4.0, 9.0], [4.0, 4.0, 5.0, 9.0]
+    evaluation = Evaluation(ground_truth({0: [([4.0, 4.0, 5.0, 9.0], 0)], 1: []}))
     trainer: Any = Watched(CPUAccelerator)
-    trainer.sanity_checking = False
-    monitor, batch = Monitor(), cast("Batch", None)
+    trainer.sanity_checking, trainer.callbacks = False, [evaluation]
+    monitor = Monitor()
     said = []
     for batches in (
-        [found()],
+        [found(), found()],
         [found(flat), found(whole)],
         [found(flat, flat), found()],
-        [found(flat)],
+        [found(flat), found()],
     ):
         monitor.on_train_epoch_start(trainer, Toy())
-        monitor.on_validation_epoch_start(trainer, Toy())
-        for index, outputs in enumerate(batches):
-            monitor.on_validation_batch_end(trainer, Toy(), outputs, batch, index)
+        evaluation.metric.reset()
+        for image_id, detections in zip(evaluation.metric.truth.image_ids, batches, strict=True):
+            evaluation.metric.update(torch.tensor([image_id]), [detections])
+        evaluation.metric.compute()
         monitor.on_validation_end(trainer, Toy())
         monitor.on_train_epoch_end(trainer, Toy())
         said.append("no detection has an area" in capsys.readouterr().out)

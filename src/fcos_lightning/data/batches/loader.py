@@ -30,7 +30,8 @@ _MORE_SHARED = (
 )
 #: How torch reports that a loader process is gone.
 _GONE = re.compile(
-    r"DataLoader worker \(pid\(?s?\)? ?([\d, ]+)\) (is killed by signal: (\w[\w ]*)|exited)"
+    r"DataLoader worker \(pid\(?s?\)? ?(?P<pids>[\d, ]+)\) "
+    r"(is killed by signal: (?P<signal>\w[\w ]*)|exited)"
 )
 _PID = re.compile(r"\d+")
 #: The processes of all loaders, as long as anybody has them.
@@ -132,11 +133,11 @@ def ended_loader(error: BaseException) -> UserError | None:
     """
     # Of a process that a signal ended, the error behind this one may tell.
     for one in (error.__cause__, error):
-        if (gone := _GONE.search(str(one))) and gone.group(3):
-            return UserError(_why(gone.group(3)))
+        if (gone := _GONE.search(str(one))) and gone["signal"]:
+            return UserError(_why(gone["signal"]))
     if not (gone := _GONE.search(str(error))):
         return None
-    pids = {int(pid) for pid in _PID.findall(gone.group(1))}
+    pids = {int(pid) for pid in _PID.findall(gone["pids"])}
     return _by_exit_code([one for one in _STARTED if one.pid in pids])
 
 
@@ -156,7 +157,7 @@ def _by_exit_code(processes: Sequence[BaseProcess]) -> UserError:
     except RuntimeError as error:  # torch's answer to that signal, wherever we are
         if not (gone := _GONE.search(str(error))):
             raise
-        return UserError(_why(gone.group(3)))
+        return UserError(_why(gone["signal"]))
     return UserError(_why(None))
 
 

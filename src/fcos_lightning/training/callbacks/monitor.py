@@ -37,8 +37,6 @@ class Monitor(L.Callback):
         self._images = 0
         self._remarked = False
         self._measured = False
-        self._found = 0
-        self._flat = torch.zeros((), dtype=torch.int64)
         self._said_flat = False
         self.positives: dict[str, float] = {}
 
@@ -50,25 +48,6 @@ class Monitor(L.Callback):
         """Start the clocks."""
         self._start_clocks()
         self._measured = False
-
-    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Count anew; called by Lightning."""
-        self._found, self._flat = 0, torch.zeros_like(self._flat)
-
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,  # noqa: ANN401  # Lightning's signature
-        batch: Batch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count detections, and those of which one side has no length; called by Lightning."""
-        for one in outputs["detections"]:
-            sides = one.boxes_xyxy[:, 2:] - one.boxes_xyxy[:, :2]
-            self._found += len(sides)
-            self._flat = self._flat.to(sides.device) + (sides <= 0).any(dim=1).sum()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remember that figures are this epoch's; Lightning keeps those of earlier ones."""
@@ -154,10 +133,12 @@ class Monitor(L.Callback):
             if key in figures and not any(part.startswith(f"{name} ") for part in parts):
                 value = float(figures[key])
                 parts.append(f"{name} {value:.3f}" if math.isfinite(value) else f"{name} -")
+        evaluations = [one for one in trainer.callbacks if isinstance(one, Evaluation)]  # type: ignore[attr-defined]  # set in its constructor
+        measured = evaluations if self._measured else []
         parts.extend(
             f"of {one.summary['images_seen']} of {one.summary['images']} images"
-            for one in trainer.callbacks  # type: ignore[attr-defined]  # set in its constructor
-            if self._measured and isinstance(one, Evaluation) and "images_seen" in one.summary
+            for one in measured
+            if "images_seen" in one.summary
         )
         parts.append(f"{self.images_per_s:.1f} images/s")
         parts.append(f"waiting for data {self.wait_share:.0%}")
@@ -167,7 +148,7 @@ class Monitor(L.Callback):
                 share = f"{self.wait_share:.0%}"
                 print(f"training waited {share} of the epoch for data: {remedy}", flush=True)
             self._remarked = True
-        if self._measured and 0 < self._found == int(self._flat) and not self._said_flat:
+        if any(one.metric.table.none_has_area for one in measured) and not self._said_flat:
             print(
                 "no detection has an area: distances that are 0 everywhere learn nothing more; if "
                 "this is not the first epoch, start anew with a lower schedule.lr",
