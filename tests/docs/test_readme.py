@@ -15,6 +15,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from fcos_lightning import load_detector
+from fcos_lightning.cli import sweep
 from fcos_lightning.data.images import read_image
 from fcos_lightning.data.resizing import planes, resized
 from fcos_lightning.runs.config.composed import config_dir
@@ -33,7 +34,10 @@ def test_each_command_is_shown() -> None:
 @pytest.mark.parametrize(("name", "line"), COMMANDS)
 def test_commands_compose(name: str, line: str) -> None:
     words = shlex.split(line, comments=True)
-    overrides = [word for word in words if word != "-m" and not word.startswith("sweep=")]
+    own = [word for word in words if word.startswith(("sweep=", "sweep."))]
+    if own:
+        sweep._settings(own)
+    overrides = [word for word in words if word != "-m" and word not in own]
     swept = [word.split(",")[0] for word in overrides]  # of a sweep, the first
     with initialize_config_dir(str(config_dir()), version_base="1.3"):
         config = compose(name, swept)
