@@ -1,14 +1,19 @@
 """A detector that is made like that of a checkpoint takes over all of it but its classes."""
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from torchvision.models.detection import fcos_resnet50_fpn
 
 from fcos_lightning import build_detector, load_detector
 from fcos_lightning.checkpoints import Checkpoint, build_like, describe
 from fcos_lightning.errors import UserError
+from fcos_lightning.runs.config.composed import config_dir
 
 TINY = {"name": "tiny", "frozen_stages": 0, "norm": "trained", "widths": [8, 8, 8, 8]}
 ODD_INPUT = {"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0], "channel_order": "bgr"}
@@ -70,6 +75,38 @@ def test_options_change_a_part_and_another_part_takes_its_place(tmp_path: Path) 
     other = build_like(file, num_classes=2, loss={"name": "quality_focal"}, **gfl)
     assert other.spec["head"]["name"] == "distribution" and other.spec["head"]["num_convs"] == 4
     assert other.spec["input"] == ODD_INPUT and other.spec["fpn"] == like.spec["fpn"]
+
+
+METHODS = sorted(file.stem for file in (config_dir() / "method").glob("*.yaml"))
+
+
+@cache
+def of_method(name: str) -> dict[str, Any]:
+    with initialize_config_dir(str(config_dir()), version_base="1.3"):
+        model: Any = OmegaConf.to_container(compose("train", [f"method={name}"]).model)
+    return {
+        k: model[k] for k in ("fpn", "grid", "head", "assigner", "loss", "decoder") if k in model
+    }
+
+
+@pytest.mark.parametrize("before", METHODS)
+def test_another_method_is_what_it_is_from_any_start(tmp_path: Path, before: str) -> None:
+    def shared(name: str) -> dict[str, Any]:
+        parts = of_method(name)
+        return {**parts, "fpn": {"channels": 16, **pick(parts, "fpn", "only", "top_down")}}
+
+    def pick(parts: dict[str, Any], key: str, *names: str) -> dict[str, Any]:
+        return {name: parts.get(key, {})[name] for name in names if name in parts.get(key, {})}
+
+    file = str(kept(tmp_path, **shared(before)))
+    for method in METHODS:
+        parts = shared(method)
+        given = {**parts, "fpn": pick(parts, "fpn", "only", "top_down")}
+        with torch.device("meta"):
+            fresh = build_detector(num_classes=2, backbone=TINY, input=ODD_INPUT, **parts)
+            like = build_like(file, num_classes=2, **{k: v for k, v in given.items() if v})
+        for key in ("head", "assigner", "loss", "decoder", "grid", "fpn"):
+            assert like.spec.get(key) == fresh.spec.get(key), f"{before} -> {method}: {key}"
 
 
 def test_what_is_no_start_is_one_line(tmp_path: Path) -> None:

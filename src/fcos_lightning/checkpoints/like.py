@@ -19,6 +19,11 @@ _USUAL = {
     "loss": "fcos",
     "decoder": "nms",
 }
+#: Options of other parts that a method settles, and that mean nothing to a head of another name.
+_OF_THE_METHOD = {
+    "grid": ("anchor_scales", "anchor_ratios", "square_scales"),
+    "fpn": ("only", "top_down"),
+}
 _CLASSES = ("num_classes", "class_names", "category_ids")
 
 
@@ -41,7 +46,8 @@ def build_like(
         class_names: see ``build_detector``.
         category_ids: see ``build_detector``.
         **changes: options of parts, by the keys of ``build_detector``, that differ; a part of
-            another name takes the place of the checkpoint's altogether.
+            another name takes the place of the checkpoint's altogether. With a head of another
+            name the checkpoint's anchors and choice of levels, which its method settled, go too.
 
     Raises:
         UserError: if there is no checkpoint, it cannot be read, or it is made of code of
@@ -60,6 +66,10 @@ def build_like(
             f"init_from={checkpoint}: its {shown(key)[1:-1]} is {shown(name)[1:-1]}, code that a "
             "checkpoint does not carry; choose model=NAME and method=NAME as it was trained with"
         )
+    if _is_another("head", spec.get("head"), changes.get("head", {})):
+        for key, options in _OF_THE_METHOD.items():
+            if spec.get(key):
+                spec[key] = {k: v for k, v in spec[key].items() if k not in options}
     for key, change in changes.items():
         spec[key] = _changed(key, spec.get(key), change)
     return build_detector(
@@ -68,8 +78,12 @@ def build_like(
 
 
 def _changed(key: str, own: object, change: Mapping[str, Any]) -> dict[str, Any]:
-    own = own if isinstance(own, Mapping) else {}
-    usual = _USUAL.get(key)
-    if "name" in change and change["name"] != own.get("name", usual):
+    if _is_another(key, own, change) or not isinstance(own, Mapping):
         return dict(change)
     return {**own, **change}
+
+
+def _is_another(key: str, own: object, change: Mapping[str, Any]) -> bool:
+    """Whether a change names another part than the checkpoint has."""
+    name = own.get("name") if isinstance(own, Mapping) else None
+    return "name" in change and change["name"] != (name or _USUAL.get(key))
