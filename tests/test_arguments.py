@@ -46,6 +46,8 @@ class Derived(Base):
 
 def test_what_is_handed_on_to_a_base_class_is_checked_there() -> None:
     check_arguments(Derived, {"rate": 1, "size": 3, "name": "a"}, "x")
+    with pytest.raises(UserError, match=r"x\.size=2\.5: give a whole number, not a number with"):
+        check_arguments(Derived, {"rate": 1, "size": 2.5}, "x")
     with pytest.raises(UserError, match=r"x\.size=a: give a whole number, not text"):
         check_arguments(Derived, {"rate": 1, "size": "a"}, "x")
 

@@ -151,6 +151,8 @@ def _kind(value: object) -> str:
         return f"a list of {len(value)}"
     if isinstance(value, Mapping):
         return "settings"
+    if isinstance(value, float):  # as 2.5 is, where a whole number is wanted
+        return "a number with decimals"
     return _WORDS.get(type(value), f"a {type(value).__name__}")
 
 

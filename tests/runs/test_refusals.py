@@ -37,6 +37,7 @@ def caught(function: Callable[[], object]) -> Exception:
     [
         (MisconfigurationException("no\nlogger"), "Lightning refuses these settings: no logger"),
         (ValueError("val_check_interval"), "Lightning refuses these settings: val_check_interval"),
+        (ValueError(f"Too many. {'X' * 300}."), "Lightning refuses these settings: Too many."),
         (AttributeError("lr"), "AttributeError: lr"),
     ],
 )

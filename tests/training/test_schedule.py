@@ -107,6 +107,12 @@ def test_the_optimiser_steps_at_the_scheduled_rate() -> None:
         ({"max_epochs": 3}, "one of max_steps and max_epochs"),
         ({"decay": "poly"}, "schedule.decay=poly"),
         ({"warmup": "slow"}, "schedule.warmup=slow"),
+        ({"max_epochs": 3, "max_steps": -5}, "schedule.max_steps=-5: give at least 1"),
+        ({"backbone_waits": 1.5}, "schedule.backbone_waits=1.5: give a whole number of optimiser"),
+        ({"warmup_steps": 500.5}, "schedule.warmup_steps=500.5: give a whole number of optimiser"),
+        ({"milestones": [0.5, 9.9]}, "schedule.milestones=9.9: give a whole number of optimiser"),
+        ({"layer_lr_decay": 0}, "schedule.layer_lr_decay=0: give a number above 0 and at most 1"),
+        ({"layer_lr_decay": 1.5}, "schedule.layer_lr_decay=1.5: give a number above 0 and at mos"),
     ],
 )
 def test_mistakes_are_named(changes: dict[str, object], said: str) -> None:

@@ -56,7 +56,8 @@ def build_like(
     if checkpoint is None:
         raise UserError(
             "model=as_init: init_from is missing, a checkpoint or the name of a published one, as "
-            "init_from=official/FCOS_imprv_R_50_FPN_1x; model.checkpoint= in commands without it"
+            "init_from=official/FCOS_imprv_R_50_FPN_1x (to a command that has no init_from= give "
+            "model.checkpoint=)"
         )
     with torch.device("cpu"):  # wherever the detector itself is made
         read = Checkpoint.read(checkpoint)

@@ -93,7 +93,7 @@ def refusal(error: Exception, trusted: Sequence[str] = ()) -> UserError | None:
     if isinstance(error, OSError) and error.errno is not None:
         return _of_system(error)
     if _raised_by_lightning(error, trusted):
-        return UserError(f"Lightning refuses these settings: {_told(error)}")
+        return UserError(f"Lightning refuses these settings: {_first_sentences(_told(error))}")
     return None
 
 
@@ -127,6 +127,14 @@ def _raised_by_lightning(error: Exception, trusted: Sequence[str]) -> bool:
         if package in _LIGHTNING:
             return True
     return False
+
+
+def _first_sentences(text: str, room: int = 250) -> str:
+    """Return as many whole sentences as there is room for; all of it if not even one fits."""
+    if len(text) <= room:
+        return text
+    ends = [match.end() for match in re.finditer(r"[.!?](?= [A-Z])", text)]
+    return text[: max((end for end in ends if end <= room), default=len(text))]
 
 
 def _told(error: Exception) -> str:

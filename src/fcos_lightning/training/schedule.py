@@ -70,14 +70,14 @@ class Schedule:
         gamma: float = 0.1,
         final_factor: float = 0.0,
     ) -> None:
+        for name, length in (("max_steps", max_steps), ("max_epochs", max_epochs)):
+            if length is not None and length < 1:
+                raise UserError(f"schedule.{name}={length}: give at least 1")
         if (max_steps is None) == (max_epochs is None):
             raise UserError(
                 "schedule: give the length of the run as one of max_steps and max_epochs, "
                 f"not max_steps={max_steps} and max_epochs={max_epochs}"
             )
-        for name, length in (("max_steps", max_steps), ("max_epochs", max_epochs)):
-            if length is not None and length < 1:
-                raise UserError(f"schedule.{name}={length}: give at least 1")
         for key, value, known in (
             ("warmup", warmup, ("constant", "linear")),
             ("decay", decay, ("step", "cosine")),
@@ -104,6 +104,22 @@ class Schedule:
         ):
             if not 0 <= number < math.inf:
                 raise UserError(f"schedule.{key}={number}: give a number of at least 0")
+        for key, mark in (
+            ("backbone_waits", backbone_waits),
+            ("warmup_steps", warmup_steps),
+            *(("milestones", milestone) for milestone in milestones),
+        ):
+            if mark > 1 and mark != int(mark):
+                raise UserError(
+                    f"schedule.{key}={mark}: give a whole number of optimiser steps, or a share of "
+                    "the run below 1"
+                )
+        if not 0 < layer_lr_decay <= 1:
+            raise UserError(
+                f"schedule.layer_lr_decay={layer_lr_decay}: give a number above 0 and at most 1, "
+                "the rate of a stage over that of the one behind it; stages that shall not learn "
+                "are model.backbone.frozen_stages"
+            )
         self.optimizer = optimizer
         self.lr = lr
         self.reference_batch = reference_batch

@@ -161,6 +161,29 @@ def test_stopping_early_looks_in_the_right_direction() -> None:
     check(stop={**stop, "monitor": "train/loss"})
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "fine"),
+    [
+        *(("patience", number, number >= 0) for number in (-1, 0, 10)),
+        *(("min_delta", number, number >= 0) for number in (-0.1, 0.0, 0.01)),
+        ("min_delta", float("nan"), False),
+    ],
+)
+def test_stopping_early_needs_a_patience(option: str, value: float, fine: bool) -> None:
+    stop = {"_target_": f"{HOME}.EarlyStopping", "monitor": "val/AP", "mode": "max", option: value}
+    check(stop=stop) if fine else refused(f"callbacks.stop.{option}={value}: give 0 or", stop=stop)
+
+
+@pytest.mark.parametrize(
+    "target", [f"{HOME}.EMAWeightAveraging", "fcos_lightning.training.callbacks.ema.EMA"]
+)
+def test_an_average_keeps_a_share(target: str) -> None:
+    for decay in (0, 0.5, 0.9999):
+        check(mean={"_target_": target, "decay": decay})
+    for decay in (-1, 1, 1.0, 2, float("nan")):
+        refused(f"callbacks.mean.decay={decay}: is", mean={"_target_": target, "decay": decay})
+
+
 def test_weights_are_averaged_once() -> None:
     average = {"_target_": f"{HOME}.EMAWeightAveraging"}
     check(ema=average)

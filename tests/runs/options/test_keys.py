@@ -82,6 +82,36 @@ def test_what_can_be_added_says_how(word: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("words", "choices"),
+    [
+        (("callbacks.early_stop.patience=2",), "callbacks=early_stop"),
+        (("augment.weak_end=0.2",), "augment=mosaic"),
+        (("model.assigner.square=3",), "method=atss, method=gfl"),
+    ],
+)
+def test_a_setting_of_a_choice_that_is_not_taken(words: tuple[str, ...], choices: str) -> None:
+    key = words[-1].split("=")[0]
+    assert refused("train", *words) == (
+        f"{key}: what is chosen has no such setting; leave it out, or choose {choices}"
+    )
+
+
+def test_what_a_choice_leaves_to_the_part_says_how() -> None:
+    said = refused("train", "experiment=finetune_coco", "model.head.num_convs=1")
+    assert said == (
+        "model.head.num_convs: no chosen file says it; if the part itself takes it, add it by "
+        "+model.head.num_convs=1"
+    )
+
+
+def test_beside_a_wrong_setting_those_of_the_choice_are_named() -> None:
+    said = refused("train", "augment=mosaic", "augment.mixes.nope=null")
+    assert said.endswith(
+        "there are augment.mixes.copy_paste, augment.mixes.mixup, augment.mixes.mosaic"
+    )
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ("+trainer.profiler=simple",),

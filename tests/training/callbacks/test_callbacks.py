@@ -45,6 +45,12 @@ class Toy(L.LightningModule):
         return torch.optim.SGD([self.weight], lr=1.0)
 
 
+def test_an_average_that_never_moves_is_refused() -> None:
+    for decay in (-0.1, 1.0, float("nan")):
+        with pytest.raises(UserError, match=r"callbacks\.ema\.decay="):
+            EMA(decay)
+
+
 def test_the_average_warms_up_and_counters_are_copied(tmp_path: Path) -> None:
     ema, toy = EMA(decay=0.5), Toy()
     trainer = L.Trainer(

@@ -116,7 +116,8 @@ class Survey:
             for name in folder.files
         )
         if not endings:
-            return f"{len(self.folders) - 1} folders without a file"
+            number = len(self.folders) - 1
+            return f"{number} folder{'' if number == 1 else 's'} without a file"
         common = [f"{number} {ending}" for ending, number in endings.most_common(6)]
         more = ", ..." if len(endings) > len(common) else ""
         top = [path for path in self.folders if path and "/" not in path]

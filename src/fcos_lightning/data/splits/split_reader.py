@@ -44,7 +44,8 @@ class SplitReader(ABC):
     ) -> None:
         if not 0 < train_share <= 1:
             raise UserError(
-                f"data.train_share={train_share}: give a number above 0, and 1 for all images"
+                f"data.train_share={train_share}: give a number above 0 and at most 1, which is "
+                "all images"
             )
         if not 0 < val_share < 1:
             raise UserError(f"data.val_share={val_share}: give a number between 0 and 1")

@@ -117,6 +117,8 @@ def check_callbacks(
                 raise UserError(f"callbacks.{key}: no run can work with {name}: {remedy}")
         if issubclass(kind, kinds.EarlyStopping):
             _check_early_stopping(key, nodes[key])
+        if issubclass(kind, kinds.WeightAveraging):
+            _check_decay(key, nodes[key].get("decay", 0.0))
     averaging = [key for key, kind in classes.items() if issubclass(kind, kinds.WeightAveraging)]
     if len(averaging) > 1:
         raise UserError(
@@ -126,8 +128,21 @@ def check_callbacks(
     check_checkpoints(nodes, classes, run)
 
 
+def _check_decay(key: str, decay: object) -> None:
+    # Of another kind than a number it is refused where the callback is made.
+    if isinstance(decay, int | float) and not 0 <= decay < 1:
+        raise UserError(
+            f"callbacks.{key}.decay={decay}: is the share of the average that a step keeps; give a "
+            "number of at least 0 and below 1, usual is 0.999"
+        )
+
+
 def _check_early_stopping(key: str, options: Mapping[str, Any]) -> None:
     monitor, mode = options.get("monitor"), options.get("mode", "min")
+    for name, unit in (("patience", "validations"), ("min_delta", f"what {monitor} must grow by")):
+        value = options.get(name, 0)
+        if isinstance(value, int | float) and not value >= 0:
+            raise UserError(f"callbacks.{key}.{name}={value}: give 0 or more, {unit}")
     if monitor in FIGURES:
         if mode != "max":
             raise UserError(

@@ -68,7 +68,8 @@ def unknown(key: str, conf: Path, command: str) -> UserError:
         return UserError(f"{printable(key)}: there is no such setting; is {guess} meant?")
     top = sorted({one.split(".")[0] for one in known})
     inside = key.rpartition(".")[0]
-    there = sorted(one for one in known if inside and one.rpartition(".")[0] == inside)
+    of_choices = {*known, *_choices_of(conf, command)}
+    there = sorted(one for one in of_choices if inside and one.rpartition(".")[0] == inside)
     return UserError(f"{printable(key)}: there is no such setting; there are", choices=there or top)
 
 
@@ -92,10 +93,18 @@ def explained(
         return UserError(said)
     key = found[1]
     known = _known(conf, command)
-    if _may_be_added(key, known):
-        word = next((w for w in words if w.lstrip("~").startswith(f"{key}=")), f"{key}=VALUE")
+    word = next((w for w in words if w.lstrip("~").startswith(f"{key}=")), f"{key}=VALUE")
+    word = word.lstrip("~")
+    if choices := () if key in known else _choices_of(conf, command).get(key, ()):
         return UserError(
-            f"{key}: is in no file of the configuration; add it by +{word.lstrip('~')}"
+            f"{key}: what is chosen has no such setting; leave it out, or choose",
+            choices=choices,
+        )
+    if _may_be_added(key, known):
+        return UserError(f"{key}: is in no file of the configuration; add it by +{word}")
+    if key in known and "To append to your config" in said:
+        return UserError(
+            f"{key}: no chosen file says it; if the part itself takes it, add it by +{word}"
         )
     if key in known:  # there, but not so: a value for a group, or a word with a wrong sign
         return UserError(said)
@@ -245,6 +254,24 @@ def _known(conf: Path, command: str) -> frozenset[str]:
     if "trainer" in keys:
         keys |= {f"trainer.{name}" for name in TRAINER}
     return frozenset(keys)
+
+
+@cache
+def _choices_of(conf: Path, command: str) -> dict[str, list[str]]:
+    """Return for each setting that a file of a group has which files these are, as ``group=name``.
+
+    What files take over from others counts as those others'.
+    """
+    found: dict[str, list[str]] = {}
+    for group in _groups(OmegaConf.load(conf / f"{command}.yaml"), conf):
+        for file in sorted((conf / group).glob("*.yaml")):
+            package = _said_package(file) or group
+            if package == "_global_":
+                continue
+            tree = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+            for path in _paths(tree, f"{package}."):
+                found.setdefault(path, []).append(f"{group}={file.stem}")
+    return found
 
 
 def _paths(tree: object, before: str) -> Iterator[str]:

@@ -9,6 +9,8 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from fcos_lightning.errors import UserError
+
 
 class EMA(WeightAveraging):
     """Lightning's weight averaging with a decay that warms up.
@@ -19,9 +21,14 @@ class EMA(WeightAveraging):
 
     Args:
         decay: share of the old average that each step keeps.
+
+    Raises:
+        UserError: if that is no share below 1.
     """
 
     def __init__(self, decay: float = 0.999) -> None:
+        if not 0 <= decay < 1:
+            raise UserError(f"callbacks.ema.decay={decay}: give at least 0 and less than 1")
         super().__init__(multi_avg_fn=_warming(decay))
 
 
